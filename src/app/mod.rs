@@ -1,0 +1,1 @@
+//! The process: builds the task tree, drains it, ends it.

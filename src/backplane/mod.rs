@@ -1,0 +1,1 @@
+//! Hub to hub across replicas.

@@ -1,0 +1,35 @@
+//! meetpoint: a STUN/TURN relay, a WebSocket signaling hub and an HTTP API for ICE servers in one process.
+//!
+//! Modules are declared in layer order; a module imports only from the layers above it in this file.
+//! `wire`, `credentials`, `turn` and `signaling` are sans-I/O: bytes and `now` come in as arguments,
+//! outputs go out as values. They build without the feature `server`.
+
+// L0: bytes.
+pub mod wire;
+
+// L1: the cores.
+pub mod credentials;
+pub mod signaling;
+pub mod turn;
+
+// L2: what is measured and logged.
+#[cfg(feature = "server")]
+pub mod telemetry;
+
+// L3: the drivers, which own sockets and time.
+#[cfg(feature = "server")]
+pub mod backplane;
+#[cfg(feature = "server")]
+pub mod http;
+#[cfg(feature = "server")]
+pub mod transport;
+#[cfg(feature = "server")]
+pub mod ws;
+
+// L4: the process.
+#[cfg(feature = "server")]
+pub mod app;
+#[cfg(feature = "server")]
+pub mod cli;
+#[cfg(feature = "server")]
+pub mod config;

@@ -1,0 +1,3 @@
+//! The `meetpoint` program: arguments in, exit code out.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The signaling hub as a state machine: rooms, presence, directed messages.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! One WebSocket, one peer of the hub.
