@@ -1,1 +1,24 @@
-//! Drivers of the relay: one worker per core with its sockets and buffers.
+//! The drivers of the relay: they own its sockets, its threads and its clock, and decide nothing.
+//!
+//! One OS thread per worker (a *shard*). Each has its own listening sockets (`SO_REUSEPORT`), its own
+//! `turn::Server`, its own relay sockets and its own buffers.
+//!
+//! It is not: protocol (that is `turn` and `wire`), a place where a packet waits (what the kernel does not take at once
+//! is dropped and counted, as any router would), nor a user of tokio.
+//!
+//! Invariants:
+//! - A relayed packet meets no lock, no heap allocation and no copy of its payload in user space.
+//! - An error on one socket or for one destination never ends a worker and never costs the rest of a batch.
+//! - `unsafe` lives in `udp/sys.rs` alone.
+//!
+//! RFC 8656 §3 (the shape of a relay), §14 and §15 (IP header fields), RFC 8085 §3 (UDP usage).
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "the relay's driver needs Linux (epoll, recvmmsg, UDP_SEGMENT); \
+     the sans-I/O cores build anywhere with --no-default-features"
+);
+
+mod config;
+
+pub use config::{Config, DEFAULT_PORT, MAX_WORKERS};
