@@ -1,1 +1,3 @@
 //! The HTTP API and the embedded console page.
+
+pub mod console;
