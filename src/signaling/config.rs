@@ -1,0 +1,100 @@
+//! What an operator may set about the hub.
+
+use std::time::Duration;
+
+use super::Takeover;
+
+/// Limits and policies of the hub. Every table and every rate has its bound here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Name of this replica, told to clients in `welcome.node`. Default `"meetpoint"`. At most 64 bytes are useful.
+    pub node: String,
+    /// How long a connection may stay without a `hello`. Default 10 s. Raising it lets idle strangers hold sockets longer.
+    pub hello_timeout: Duration,
+    /// Connections of this process, greeted or not. Default 20 000. Each idle one costs about 4 KiB of memory and a file descriptor.
+    pub connections: usize,
+    /// Rooms of this process. Default 20 000. Each costs about 300 bytes and its name.
+    pub rooms: usize,
+    /// Members of one room, the ceiling of a room's own `max`. Default 256. A join, a leave and a broadcast cost one
+    /// delivery per member, so the load of a full room grows with the square of this.
+    pub peers_per_room: usize,
+    /// Rooms one connection may be in. Default 32. Multiplies what one client can make the hub hold and announce.
+    pub rooms_per_connection: usize,
+    /// Longest frame a client may send, bytes. Default 65 536. The reader of each connection can grow to this.
+    pub frame_bytes: usize,
+    /// Longest room name, bytes of UTF-8. Default 128.
+    pub room_name_bytes: usize,
+    /// Longest peer id, bytes of ASCII. Default 128.
+    pub peer_id_bytes: usize,
+    /// Presence data of one peer in one room (and the metadata of one room): keys and values together, bytes of JSON.
+    /// Default 4 096. Every member of a room receives it.
+    pub meta_bytes: usize,
+    /// Keys of one presence object. Default 32.
+    pub meta_keys: usize,
+    /// Sustained messages per second of one connection. Default 100. Raising it lets one client take more of the hub.
+    pub messages_per_second: u32,
+    /// Messages one connection may send at once. Default 1 000: a newcomer to a full room sends an offer and a handful of
+    /// candidates to each member.
+    pub message_burst: u32,
+    /// Sustained bytes per second of one connection, all frames together. Default 262 144 (256 KiB/s).
+    pub bytes_per_second: u32,
+    /// Bytes one connection may send at once, all frames together. Default 4 194 304 (4 MiB).
+    pub byte_burst: u32,
+    /// Messages refused by the rate limit before the connection is closed with 4004; refills at a tenth of this per second.
+    /// Default 200. A client that honours `retry` never loses more than a few.
+    pub rate_patience: u32,
+    /// Sustained payload bytes per second one peer may relay by `send`. Default 65 536 (64 KiB/s). The hub is a fallback
+    /// for data, not a path for media; raising it spends the operator's bandwidth.
+    pub relay_bytes_per_second: u32,
+    /// Payload bytes one peer may relay by `send` at once. Default 262 144 (256 KiB).
+    pub relay_byte_burst: u32,
+    /// Payload bytes per second that all `send` together may put on the wire, counted per receiver. Default 67 108 864
+    /// (64 MiB/s), with a burst of the same size. Bounds what many small peers can do together.
+    pub relay_total_bytes_per_second: u32,
+    /// Receivers that one `send` may name. Default 64. A room is addressed by naming nobody.
+    pub receivers_per_send: usize,
+    /// Members in one page of `joined` or `who`. Default 100. A page of members with full presence data is a large frame.
+    pub page_peers: usize,
+    /// Bytes after which a page of `joined` or `who` ends early. Default 32 768. Keeps a page well below what a client
+    /// may have set as its longest frame.
+    pub page_bytes: usize,
+    /// Who may take a peer id that is in use. Default [`Takeover::SameOwner`].
+    pub takeover: Takeover,
+    /// How often the server pings, told to clients in `welcome.hb.ping`. Default 25 s: below the 30 s at which the most
+    /// impatient proxies cut an idle connection. The driver does the pinging.
+    pub ping_interval: Duration,
+    /// After how long without a byte a connection is dead (close 4001), told to clients in `welcome.hb.dead`. Default 60 s.
+    pub dead_after: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node: "meetpoint".into(),
+            hello_timeout: Duration::from_secs(10),
+            connections: 20_000,
+            rooms: 20_000,
+            peers_per_room: 256,
+            rooms_per_connection: 32,
+            frame_bytes: 65_536,
+            room_name_bytes: 128,
+            peer_id_bytes: 128,
+            meta_bytes: 4_096,
+            meta_keys: 32,
+            messages_per_second: 100,
+            message_burst: 1_000,
+            bytes_per_second: 262_144,
+            byte_burst: 4_194_304,
+            rate_patience: 200,
+            relay_bytes_per_second: 65_536,
+            relay_byte_burst: 262_144,
+            relay_total_bytes_per_second: 67_108_864,
+            receivers_per_send: 64,
+            page_peers: 100,
+            page_bytes: 32_768,
+            takeover: Takeover::SameOwner,
+            ping_interval: Duration::from_secs(25),
+            dead_after: Duration::from_secs(60),
+        }
+    }
+}

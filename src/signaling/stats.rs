@@ -1,0 +1,86 @@
+//! What the hub counts: plain integers by closed sets, so that anything can publish them.
+
+use super::labels::{CloseCode, ErrorCode, MessageKind};
+
+/// One counter per member of a closed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counters<const N: usize>([u64; N]);
+
+impl<const N: usize> Default for Counters<N> {
+    fn default() -> Self {
+        Self([0; N])
+    }
+}
+
+impl<const N: usize> Counters<N> {
+    /// The sum over all members.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+macro_rules! counters {
+    ($alias:ident, $key:ident, $doc:literal) => {
+        #[doc = $doc]
+        pub type $alias = Counters<{ $key::ALL.len() }>;
+
+        impl std::ops::Index<$key> for $alias {
+            type Output = u64;
+            fn index(&self, key: $key) -> &u64 {
+                &self.0[key.index()]
+            }
+        }
+
+        impl std::ops::IndexMut<$key> for $alias {
+            fn index_mut(&mut self, key: $key) -> &mut u64 {
+                &mut self.0[key.index()]
+            }
+        }
+    };
+}
+
+counters!(MessageCounts, MessageKind, "Received messages by kind.");
+counters!(ErrorCounts, ErrorCode, "Refused messages by code.");
+counters!(CloseCounts, CloseCode, "Ended connections by close code.");
+
+/// Counters and gauges of one hub. Counters only grow; gauges are the present size of a table.
+///
+/// Every received message is counted once in `messages` and once in `accepted` or `refused`:
+/// `messages.total() == accepted + refused.total()`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Counter: messages received, by kind.
+    pub messages: MessageCounts,
+    /// Counter: messages carried out.
+    pub accepted: u64,
+    /// Counter: messages answered with `err`, by code.
+    pub refused: ErrorCounts,
+    /// Counter: frames handed to the queue of a connection.
+    pub deliveries: u64,
+    /// Counter: bytes of those frames.
+    pub delivered_bytes: u64,
+    /// Counter: payload bytes relayed by `send`, counted per receiver.
+    pub relayed_bytes: u64,
+    /// Counter: connections closed because their queue was full.
+    pub queue_overflows: u64,
+    /// Counter: room joins.
+    pub joins: u64,
+    /// Counter: room leaves, for whatever reason.
+    pub leaves: u64,
+    /// Counter: connections replaced by a newer one of the same owner.
+    pub takeovers: u64,
+    /// Counter: connections accepted.
+    pub connects: u64,
+    /// Counter: connections refused because the table was full.
+    pub connects_refused: u64,
+    /// Counter: ended connections by close code.
+    pub closes: CloseCounts,
+    /// Gauge: open connections, greeted or not.
+    pub connections: u64,
+    /// Gauge: connections that have been welcomed.
+    pub peers: u64,
+    /// Gauge: rooms.
+    pub rooms: u64,
+    /// Gauge: memberships, that is peers summed over rooms.
+    pub memberships: u64,
+}

@@ -1,0 +1,75 @@
+//! What the sockets ask of the HTTP side: who is this, and which ICE servers does it get.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::signaling::{AuthError, Identity};
+
+/// Judges tokens. Called outside every lock, once per `hello` and `auth`; must not block.
+pub trait Authenticator: Send + Sync + 'static {
+    /// The identity behind `token`; `None` when the client sent none, which a server without authentication answers with
+    /// [`Identity::ANONYMOUS`].
+    ///
+    /// # Errors
+    /// [`AuthError`] when the connection must not be welcomed.
+    fn authenticate(&self, token: Option<&str>) -> Result<Identity, AuthError>;
+}
+
+/// Makes ICE server lists. Called outside every lock, once per `hello` and `ice`; must not block.
+pub trait IceSource: Send + Sync + 'static {
+    /// The list for `user` (the identity's user, or the session id of an anonymous peer), who reached this server by the
+    /// HTTP `Host` value `host`.
+    fn ice_servers(&self, user: &str, host: Option<&str>) -> IceList;
+}
+
+/// An ICE server list as it goes on the wire.
+#[derive(Debug, Clone)]
+pub struct IceList {
+    /// JSON array of `RTCIceServer` dictionaries.
+    pub servers: Box<RawValue>,
+    /// When the credentials in it end, milliseconds since the Unix epoch.
+    pub expires_at_ms: u64,
+    /// `iceTransportPolicy` the operator wants (`"relay"`), `None` for the browser's default.
+    pub policy: Option<Box<str>>,
+}
+
+impl IceList {
+    /// A list from anything that serialises to an array of `RTCIceServer`.
+    ///
+    /// # Errors
+    /// When `servers` cannot be written as JSON.
+    pub fn new(servers: &impl Serialize, expires_at_ms: u64) -> serde_json::Result<Self> {
+        Ok(Self {
+            servers: serde_json::value::to_raw_value(servers)?,
+            expires_at_ms,
+            policy: None,
+        })
+    }
+
+    /// The list that offers nothing: the client gathers host candidates only.
+    pub fn empty(expires_at_ms: u64) -> Self {
+        Self {
+            servers: RawValue::NULL.to_owned(),
+            expires_at_ms,
+            policy: None,
+        }
+        .with_empty_array()
+    }
+
+    fn with_empty_array(mut self) -> Self {
+        if let Ok(servers) = RawValue::from_string("[]".into()) {
+            self.servers = servers;
+        }
+        self
+    }
+}
+
+/// Lets everybody in as [`Identity::ANONYMOUS`]: the authenticator of a server without tokens.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Anonymous;
+
+impl Authenticator for Anonymous {
+    fn authenticate(&self, _token: Option<&str>) -> Result<Identity, AuthError> {
+        Ok(Identity::ANONYMOUS)
+    }
+}
