@@ -1,0 +1,91 @@
+//! The macro behind the schema: one declaration per key.
+
+/// Declares a section: `name: Type = default, bounds;` under the key's documentation.
+///
+/// Gives the struct, its `Default`, and the `read`, `shown` and `section` that [`crate::config::load`],
+/// [`crate::config::show`] and the reference page are made of.
+macro_rules! section {
+    (
+        $(#[doc = $section_doc:literal])*
+        $struct:ident as $section:literal {
+            $(
+                $(#[doc = $doc:literal])*
+                $key:ident: $type:ty = $default:expr $(, $check:expr)?;
+            )*
+        }
+    ) => {
+        $(#[doc = $section_doc])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $struct {
+            $($(#[doc = $doc])* pub $key: $type,)*
+        }
+
+        impl Default for $struct {
+            fn default() -> Self {
+                Self { $($key: $default,)* }
+            }
+        }
+
+        impl $struct {
+            fn read(reader: &mut $crate::config::load::Reader<'_>) -> Self {
+                Self {
+                    $($key: reader.read($section, stringify!($key), $default, &section!(@check $($check)?)),)*
+                }
+            }
+
+            fn shown(&self) -> Vec<(&'static str, &'static str, String)> {
+                vec![$(($section, stringify!($key), $crate::config::value::Value::to_toml(&self.$key)),)*]
+            }
+
+            fn section() -> $crate::config::Section {
+                $crate::config::Section {
+                    name: $section,
+                    doc: &[$($section_doc),*],
+                    keys: vec![$({
+                        let default: $type = $default;
+                        $crate::config::Key {
+                            section: $section,
+                            name: stringify!($key),
+                            doc: &[$($doc),*],
+                            expects: <$type as $crate::config::value::Value>::expects(),
+                            default: $crate::config::value::Value::to_toml(&default),
+                            bounds: $crate::config::value::Check::<$type>::bounds(&section!(@check $($check)?)),
+                            secret: <$type as $crate::config::value::Value>::SECRET,
+                        }
+                    },)*],
+                }
+            }
+        }
+    };
+    (@check) => { $crate::config::value::Any };
+    (@check $check:expr) => { $check };
+}
+
+/// Declares the whole: the sections in the order of the reference.
+macro_rules! sections {
+    ($(#[doc = $doc:literal])* $struct:ident { $($field:ident: $section:ident,)* }) => {
+        $(#[doc = $doc])*
+        #[derive(Debug, Clone, PartialEq, Default)]
+        pub struct $struct {
+            $(#[doc = concat!("`[", stringify!($field), "]`")] pub $field: $section,)*
+        }
+
+        impl $struct {
+            pub(super) fn read(reader: &mut $crate::config::load::Reader<'_>) -> Self {
+                Self { $($field: $section::read(reader),)* }
+            }
+
+            pub(super) fn shown(&self) -> Vec<(&'static str, &'static str, String)> {
+                let mut all = Vec::new();
+                $(all.extend(self.$field.shown());)*
+                all
+            }
+
+            /// Every section with every key, as declared.
+            #[must_use]
+            pub fn sections() -> Vec<$crate::config::Section> {
+                vec![$($section::section()),*]
+            }
+        }
+    };
+}
