@@ -1,3 +1,50 @@
 //! The TURN server as a state machine: bytes and `now` in, outputs as values.
+//!
+//! What it is: one [`Server`] per shard. It holds the allocations of the client flows that the shard receives, judges every
+//! packet, and says what to send, bind and close. What it is not: it owns no socket, reads no clock, draws no randomness but
+//! from the seed it was given, and knows nothing of metrics beyond its own [`Stats`].
+//!
+//! The run loop of a driver:
+//! ```text
+//! loop {
+//!     wait for a socket or for server.poll_timeout()
+//!     let now = both clocks, once
+//!     server.handle_timeout(now)
+//!     for each packet: match server.handle_client(now, …) or handle_peer(now, …) { Forward → send, Done → nothing }
+//!     while let Some(output) = server.poll_output() { Transmit | BindRelay (→ handle_relay_bound) | CloseRelay | … }
+//! }
+//! ```
+//!
+//! Invariants:
+//! - Every packet handed in ends in exactly one [`Verdict`]; every request gets an answer, no indication does.
+//! - No memory is held for a source that has not authenticated.
+//! - A relayed packet costs no heap allocation and no lock.
+//! - What is expired at `now` is gone before anything else happens at `now` (`now == expiry` is expired).
+//! - Nothing reaches a peer without a permission or a channel that was judged by the [`PeerFilter`].
+//! - Lease, port and reservation of an allocation are released exactly once, on every path.
+//!
+//! RFCs: 8489 (STUN), 8656 (TURN), 7983 (demultiplexing), 6890 (special addresses).
 
 #![forbid(unsafe_code)]
+
+pub mod config;
+pub mod five_tuple;
+pub mod input;
+pub mod output;
+pub mod peer_filter;
+pub mod quota;
+pub mod reservation;
+pub mod server;
+pub mod stats;
+pub mod verdict;
+
+pub use config::{AlternateServer, Config, Limits, NonceKey, RelayAddr, StaticUser};
+pub use five_tuple::{ClientAddr, Family, FiveTuple, ListenAddr, PeerAddr, RelayId, RelayedAddr, Transport};
+pub use input::{BindError, Now, Shard};
+pub use output::{Destination, Forward, Handled, Output, Prefix, RelaySocket, ReservationToken};
+pub use peer_filter::{PeerClass, PeerFilter};
+pub use quota::Ledger;
+pub use reservation::Reservations;
+pub use server::Server;
+pub use stats::{Stats, Traffic};
+pub use verdict::{Answer, AuthFailure, CloseReason, Direction, DropReason, QuotaKind, Verdict};

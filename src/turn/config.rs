@@ -1,0 +1,224 @@
+//! What an operator may choose about the relay. Plain values: where they come from is `config`'s business.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use zeroize::Zeroize;
+
+use super::peer_filter::PeerFilter;
+use crate::credentials::KeyRing;
+
+/// Configuration of the relay core, shared by all shards. Swap it whole with [`super::Server::reconfigure`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// REALM in challenges and in the long-term key (RFC 8489 §14.9). Default `meetpoint`. At most 127 characters; every 401
+    /// carries it, so a long one makes the server a better amplifier.
+    pub realm: String,
+    /// SOFTWARE attribute of authenticated answers. Default none: fewer bytes, fewer hints.
+    pub software: Option<String>,
+    /// Shared secrets of time-limited credentials. Default none. Each further secret costs one more HMAC and MESSAGE-INTEGRITY
+    /// on the first request of a session.
+    pub keys: Option<KeyRing>,
+    /// Users with a fixed password. Default none.
+    pub static_users: Vec<StaticUser>,
+    /// Offer SHA-256 with PASSWORD-ALGORITHMS (RFC 8489 §14.11). Default on. Adds 12 bytes to a 401. Clients that do not know it
+    /// use MD5 as ever.
+    pub offer_sha256: bool,
+    /// Set the "username anonymity" bit, so that clients of RFC 8489 send USERHASH instead of USERNAME (§9.2.3). Default off:
+    /// the username of a time-limited credential cannot be found by its hash, only static users can.
+    pub username_anonymity: bool,
+    /// Key of the nonces. Share it between replicas, so that a client which is moved need not start again. Default none: the
+    /// shard draws its own.
+    pub nonce_key: Option<NonceKey>,
+    /// How long a nonce lives. Default 600 s. Longer: fewer 438 round trips, a wider window for a replayed request.
+    pub nonce_lifetime: Duration,
+
+    /// Addresses that relay sockets bind, with what clients are told. At least one; the first of each family is used. Default
+    /// 127.0.0.1, which is of use on one machine only.
+    pub relay_addrs: Vec<RelayAddr>,
+    /// Further addresses of this machine (listeners, interfaces). Peers there are never reached through the kernel, unless an
+    /// allow rule opens them. The relay addresses are always included.
+    pub own_addrs: Vec<IpAddr>,
+    /// Ports of relay sockets. Default 49152–65535 (RFC 8656 §7.2). The bound of living relayed addresses per relay address.
+    pub relay_ports: RangeInclusive<u16>,
+    /// How many ports are tried when others on this machine hold them, before 508. Default 8. Each try is a system call.
+    pub bind_attempts: u8,
+    /// The driver can set DF. Default on. Off: DONT-FRAGMENT is answered with 420 (RFC 8656 §7.2 step 4).
+    pub dont_fragment: bool,
+
+    /// Lifetime of an allocation whose client asked for none or for less. Default 600 s (RFC 8656 §3.2).
+    pub default_lifetime: Duration,
+    /// Longest lifetime granted. Default 3600 s (RFC 8656 §7.2). Raising it keeps relays of vanished clients for longer.
+    pub max_lifetime: Duration,
+
+    /// Bounds.
+    pub limits: Limits,
+    /// Which peers may be reached.
+    pub peers: PeerFilter,
+    /// Answer new Allocate requests with 300 and this address (RFC 8489 §10). Default none. Living allocations go on.
+    pub alternate_server: Option<AlternateServer>,
+    /// Refuse new allocations, because the process is about to end: 300 if `alternate_server` is set, else 508. Default off.
+    pub draining: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            realm: "meetpoint".to_owned(),
+            software: None,
+            keys: None,
+            static_users: Vec::new(),
+            offer_sha256: true,
+            username_anonymity: false,
+            nonce_key: None,
+            nonce_lifetime: Duration::from_secs(600),
+            relay_addrs: vec![RelayAddr::same(IpAddr::from([127, 0, 0, 1]))],
+            own_addrs: Vec::new(),
+            relay_ports: 49152..=65535,
+            bind_attempts: 8,
+            dont_fragment: true,
+            default_lifetime: Duration::from_secs(600),
+            max_lifetime: Duration::from_secs(3600),
+            limits: Limits::default(),
+            peers: PeerFilter::default(),
+            alternate_server: None,
+            draining: false,
+        }
+    }
+}
+
+/// One address of relay sockets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RelayAddr {
+    /// Address to bind.
+    pub bind: IpAddr,
+    /// Address told to clients, the same behind no NAT. Of the same family as `bind`.
+    pub advertised: IpAddr,
+}
+
+impl RelayAddr {
+    /// Bound and advertised alike.
+    pub const fn same(ip: IpAddr) -> Self {
+        Self {
+            bind: ip,
+            advertised: ip,
+        }
+    }
+}
+
+/// Bounds, each counted when it is hit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Allocations of one user in this process, counted by the part of the username after the expiry (486). Default 50. A
+    /// browser opens one per interface, transport and TURN URL of each connection.
+    pub allocations_per_user: u32,
+    /// Allocations of one client address (486). Default 500: whole companies share an address. For IPv6, of one prefix.
+    pub allocations_per_client: u32,
+    /// Prefix length that counts as one IPv4 client. Default 32.
+    pub client_prefix_v4: u8,
+    /// Prefix length that counts as one IPv6 client. Default 64, what one household has.
+    pub client_prefix_v6: u8,
+    /// Allocations of the process (508). Default 20,000: about 2.7 KiB of kernel memory, one descriptor and 1.5 KiB here, each.
+    pub allocations: u32,
+    /// Permissions of one allocation (508). Default 256; 64 bytes each.
+    pub permissions_per_allocation: u16,
+    /// Channels of one allocation (508). Default 256; 128 bytes each.
+    pub channels_per_allocation: u16,
+    /// Ports reserved by EVEN-PORT, process-wide (508). Default 500; a socket each, for 30 s.
+    pub reservations: u32,
+    /// Remembered answers to the Refresh that deleted an allocation, per shard; the oldest makes room. Default 4096; 200 bytes
+    /// each, for 40 s.
+    pub retransmit_cache: u32,
+    /// Answers per second to requests without valid credentials, per client address (or IPv6 prefix) and shard; more are dropped.
+    /// Default 200. A 401 is up to 4.6 times its request, so this is what a spoofed source can be hit with. 0: no limit.
+    pub unauthenticated_per_second: u16,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            allocations_per_user: 50,
+            allocations_per_client: 500,
+            client_prefix_v4: 32,
+            client_prefix_v6: 64,
+            allocations: 20_000,
+            permissions_per_allocation: 256,
+            channels_per_allocation: 256,
+            reservations: 500,
+            retransmit_cache: 4096,
+            unauthenticated_per_second: 200,
+        }
+    }
+}
+
+/// A user with a fixed password. The password is not printed.
+#[derive(Clone)]
+pub struct StaticUser {
+    /// USERNAME, already prepared with OpaqueString if it is not ASCII. Must not look like `<digits>:<user>`.
+    pub name: String,
+    password: Vec<u8>,
+}
+
+impl StaticUser {
+    /// Name and password, both taken as they are (RFC 8489 §9.2.2 wants OpaqueString, which leaves ASCII alone).
+    pub fn new(name: impl Into<String>, password: impl AsRef<[u8]>) -> Self {
+        Self {
+            name: name.into(),
+            password: password.as_ref().to_vec(),
+        }
+    }
+
+    pub(super) fn password(&self) -> &[u8] {
+        &self.password
+    }
+}
+
+impl fmt::Debug for StaticUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StaticUser")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for StaticUser {
+    fn drop(&mut self) {
+        self.password.zeroize();
+    }
+}
+
+/// Key of the stateless nonces: 32 secret bytes. Not printed.
+#[derive(Clone)]
+pub struct NonceKey(pub(super) [u8; 32]);
+
+impl NonceKey {
+    /// From random bytes, or from the same secret on every replica.
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for NonceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NonceKey([redacted])")
+    }
+}
+
+impl Drop for NonceKey {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+/// Where clients are sent by 300 (RFC 8489 §14.15): an address of the family the client came with, else none is sent to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AlternateServer {
+    /// For clients that came by IPv4.
+    pub v4: Option<SocketAddr>,
+    /// For clients that came by IPv6.
+    pub v6: Option<SocketAddr>,
+    /// ALTERNATE-DOMAIN (§14.16), for the certificate of TLS and DTLS.
+    pub domain: Option<String>,
+}

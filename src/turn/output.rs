@@ -1,0 +1,169 @@
+//! What the server asks of its driver.
+//!
+//! A relayed packet is the return value of `handle_*` ([`Handled::Forward`]): no queue, no copy. Everything else is drained
+//! with [`super::Server::poll_output`] after each `handle_*`, in order. The two do not interfere: no queued output closes
+//! the relay that a [`Forward`] just returned names, so a driver may send before or after draining.
+
+use std::net::SocketAddr;
+use std::ops::{Deref, Range};
+
+use super::five_tuple::{FiveTuple, PeerAddr, RelayId, RelayedAddr};
+use super::verdict::Verdict;
+
+/// What became of one packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Handled {
+    /// Relay it: send `prefix`, then `payload` of the datagram that was handed in, then `padding` zero bytes, as one
+    /// datagram or stream frame. Already counted as [`Verdict::Relayed`].
+    Forward(Forward),
+    /// Nothing to relay.
+    Done(Verdict),
+}
+
+impl Handled {
+    /// The packet's one verdict.
+    pub const fn verdict(&self) -> Verdict {
+        match self {
+            Self::Forward(_) => Verdict::Relayed,
+            Self::Done(verdict) => *verdict,
+        }
+    }
+}
+
+/// A packet to relay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Forward {
+    /// Where to.
+    pub to: Destination,
+    /// Header to put in front; empty towards peers and siblings.
+    pub prefix: Prefix,
+    /// Start of the payload in the datagram that was handed in.
+    pub payload_start: u32,
+    /// Bytes of payload.
+    pub payload_len: u32,
+    /// Zero bytes to put behind, 0..=3.
+    pub padding: u8,
+    /// The client asked for the DF bit (RFC 8656 §11.2); only towards peers.
+    pub dont_fragment: bool,
+}
+
+impl Forward {
+    /// The payload as a range of the datagram that was handed in.
+    #[inline]
+    pub const fn payload(&self) -> Range<usize> {
+        let start = self.payload_start as usize;
+        start..start + self.payload_len as usize
+    }
+}
+
+/// Where a relayed packet goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Destination {
+    /// Out of the relay socket `relay`, by UDP.
+    Peer {
+        /// The socket to send from.
+        relay: RelayId,
+        /// The address to send to.
+        peer: PeerAddr,
+    },
+    /// To a client on its own leg (also: hairpin inside this shard).
+    Client(FiveTuple),
+    /// The peer is a relayed address of this process that this shard does not hold. Hand the payload to the shard that
+    /// holds the port, which calls `relay_at(to)` and `handle_peer(relay, from, payload)`; drop it if no shard does.
+    /// Never send it through the kernel: `to` may be the port of some local service.
+    Sibling {
+        /// The relayed address it is for.
+        to: RelayedAddr,
+        /// The relayed address it is from, the peer in the eyes of the receiver.
+        from: PeerAddr,
+    },
+}
+
+/// Up to 48 bytes that go before a payload: a ChannelData header (4), or a Data indication up to the value of DATA
+/// (36 for an IPv4 peer, 48 for IPv6).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Prefix {
+    bytes: [u8; Self::CAPACITY],
+    len: u8,
+}
+
+impl Prefix {
+    /// Longest prefix.
+    pub const CAPACITY: usize = 48;
+    /// No prefix.
+    pub const EMPTY: Self = Self {
+        bytes: [0; Self::CAPACITY],
+        len: 0,
+    };
+
+    /// Copies `bytes`; what exceeds [`Prefix::CAPACITY`] is a bug of the caller and cut off.
+    #[inline]
+    pub(super) fn new(bytes: &[u8]) -> Self {
+        debug_assert!(bytes.len() <= Self::CAPACITY);
+        let len = bytes.len().min(Self::CAPACITY);
+        let mut prefix = Self::EMPTY;
+        prefix.bytes[..len].copy_from_slice(&bytes[..len]);
+        prefix.len = len as u8;
+        prefix
+    }
+}
+
+impl Deref for Prefix {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+/// The value of RESERVATION-TOKEN (RFC 8656 §18.9): 64 bits nobody can guess.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ReservationToken(pub [u8; 8]);
+
+/// Which socket a relay shall get.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RelaySocket {
+    /// Bind a new UDP socket at `at`.
+    Fresh,
+    /// Bind two new UDP sockets: one at `at`, one at the next port. Both or none: if the second fails, close the first and
+    /// report that error. Park the second, not receiving, under the token in a table that all shards share, until a
+    /// [`RelaySocket::Reserved`] of any shard takes it or [`Output::ReleaseReserved`] drops it (RFC 8656 §7.2, EVEN-PORT
+    /// with R set).
+    FreshAndReserveNext(ReservationToken),
+    /// Take the parked socket of this token, bound at `at`; [`super::BindError::NotReserved`] if it is gone.
+    Reserved(ReservationToken),
+}
+
+/// Work for the driver.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Output<'s> {
+    /// Send `bytes` to a client.
+    Transmit {
+        /// To the client, from the listener.
+        to: FiveTuple,
+        /// One STUN message.
+        bytes: &'s [u8],
+    },
+    /// Get a socket for `relay` and report with [`super::Server::handle_relay_bound`], at once or later. Until then (and if
+    /// it failed) the relay does not exist for the driver.
+    BindRelay {
+        /// Key for everything that concerns this socket from now on.
+        relay: RelayId,
+        /// Address to bind, port chosen by the core.
+        at: SocketAddr,
+        /// Which socket.
+        socket: RelaySocket,
+    },
+    /// Close the socket of `relay`; the id may come again in a later `BindRelay`. Also sent for a relay whose bind is not
+    /// reported yet: then drop the socket when it comes, and do not report it.
+    CloseRelay {
+        /// The socket's key.
+        relay: RelayId,
+    },
+    /// A reservation ran out unclaimed: close the socket parked under the token, if it is still there.
+    ReleaseReserved {
+        /// The socket's token.
+        token: ReservationToken,
+    },
+}

@@ -1,0 +1,124 @@
+//! What one shard counts: plain integers, copied out by the driver.
+//!
+//! Invariant: `client_packets + peer_packets` equals `relayed + answered + dropped + pending` at any time between two
+//! calls.
+
+use super::five_tuple::{Family, Transport};
+use super::peer_filter::PeerClass;
+use super::verdict::{Answer, AuthFailure, CloseReason, Direction, DropReason, QuotaKind};
+
+/// Packets and their payload bytes (without STUN, ChannelData, UDP and IP headers).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Traffic {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of payload.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    #[inline]
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.packets += 1;
+        self.bytes += bytes as u64;
+    }
+}
+
+/// Counters (only ever grow) and gauges (`*_active`, `pending`) of one shard. Arrays are indexed by `index()` of the enum
+/// named in the field's doc.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stats {
+    /// Datagrams and frames from clients, by [`Transport`].
+    pub client_packets: [u64; Transport::ALL.len()],
+    /// Datagrams from peers, sibling shards included.
+    pub peer_packets: u64,
+    /// Packets that were passed on ([`super::Verdict::Relayed`]).
+    pub relayed: u64,
+    /// Requests answered, by [`Answer`].
+    pub answered: [u64; Answer::COUNT],
+    /// Packets that ended here, by [`DropReason`].
+    pub dropped: [u64; DropReason::COUNT],
+    /// Allocate requests whose socket is being bound now.
+    pub pending: u64,
+
+    /// Payload by [`Direction`] and [`Transport`] of the client leg. A hairpinned packet counts once in each direction.
+    pub traffic: [[Traffic; Transport::ALL.len()]; Direction::COUNT],
+    /// Payload that went from client to client without leaving the process through a relay socket.
+    pub hairpin: Traffic,
+
+    /// By [`AuthFailure`].
+    pub auth_failures: [u64; AuthFailure::COUNT],
+    /// Peers refused by CreatePermission, ChannelBind or Send, by [`PeerClass`].
+    pub denied_peers: [u64; PeerClass::COUNT],
+    /// By [`QuotaKind`].
+    pub quota_hits: [u64; QuotaKind::COUNT],
+
+    /// Living relayed addresses, by [`Family`] and [`Transport`] of the client leg. A dual allocation counts in both families.
+    pub allocations_active: [[u64; Transport::ALL.len()]; Family::ALL.len()],
+    /// Allocations that were answered with success.
+    pub allocations_created: u64,
+    /// By [`CloseReason`].
+    pub allocations_closed: [u64; CloseReason::COUNT],
+    /// Successful Refresh requests with a lifetime.
+    pub allocations_refreshed: u64,
+    /// Living permissions.
+    pub permissions_active: u64,
+    /// Permissions that were new, not refreshed.
+    pub permissions_created: u64,
+    /// Living channel bindings.
+    pub channels_active: u64,
+    /// Channel bindings that were new, not refreshed.
+    pub channels_created: u64,
+    /// Ports reserved by EVEN-PORT.
+    pub reservations_created: u64,
+    /// Ports whose reservation nobody claimed in time.
+    pub reservations_expired: u64,
+    /// Requests answered from memory because they were retransmitted.
+    pub retransmits: u64,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            client_packets: [0; Transport::ALL.len()],
+            peer_packets: 0,
+            relayed: 0,
+            answered: [0; Answer::COUNT],
+            dropped: [0; DropReason::COUNT],
+            pending: 0,
+            traffic: [[Traffic::default(); Transport::ALL.len()]; Direction::COUNT],
+            hairpin: Traffic::default(),
+            auth_failures: [0; AuthFailure::COUNT],
+            denied_peers: [0; PeerClass::COUNT],
+            quota_hits: [0; QuotaKind::COUNT],
+            allocations_active: [[0; Transport::ALL.len()]; Family::ALL.len()],
+            allocations_created: 0,
+            allocations_closed: [0; CloseReason::COUNT],
+            allocations_refreshed: 0,
+            permissions_active: 0,
+            permissions_created: 0,
+            channels_active: 0,
+            channels_created: 0,
+            reservations_created: 0,
+            reservations_expired: 0,
+            retransmits: 0,
+        }
+    }
+}
+
+impl Stats {
+    /// Packets handed in.
+    pub fn packets_in(&self) -> u64 {
+        self.client_packets.iter().sum::<u64>() + self.peer_packets
+    }
+
+    /// Verdicts given, those still owed included. Equals [`Stats::packets_in`].
+    pub fn verdicts(&self) -> u64 {
+        self.relayed + self.answered.iter().sum::<u64>() + self.dropped.iter().sum::<u64>() + self.pending
+    }
+
+    #[inline]
+    pub(super) fn add_traffic(&mut self, direction: Direction, transport: Transport, bytes: usize) {
+        self.traffic[direction.index()][transport.index()].add(bytes);
+    }
+}

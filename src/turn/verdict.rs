@@ -1,0 +1,189 @@
+//! How a packet can end. Closed sets, because each is a metric label.
+
+/// Declares an enum with `ALL`, `COUNT`, `index()` and `as_label()`.
+macro_rules! labels {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $label:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+        pub enum $name { $($(#[$doc])* $variant,)* }
+
+        impl $name {
+            /// Every value, in the order of `index`.
+            pub const ALL: [Self; Self::COUNT] = [$(Self::$variant,)*];
+            /// How many values there are.
+            pub const COUNT: usize = [$(Self::$variant,)*].len();
+
+            /// Metric label.
+            pub const fn as_label(self) -> &'static str {
+                match self { $(Self::$variant => $label,)* }
+            }
+
+            /// Position in `ALL`.
+            pub const fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+pub(super) use labels;
+
+/// The end of a packet: every packet handed in has exactly one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Passed on to a peer, a client or a sibling shard.
+    Relayed,
+    /// A request, answered.
+    Answered(Answer),
+    /// An Allocate request waiting for its relay socket; counted as `Answered` (or dropped) when that is known.
+    Deferred,
+    /// Ended here without an answer.
+    Dropped(DropReason),
+}
+
+labels! {
+    /// What a request was answered with: a success, or an error code this server uses.
+    Answer {
+        /// Success response.
+        Success = "success",
+        /// 300 (RFC 8489 §10): the server is draining or told to redirect.
+        TryAlternate = "300",
+        /// 400.
+        BadRequest = "400",
+        /// 401: no credentials, or wrong ones.
+        Unauthenticated = "401",
+        /// 403: the peer is closed to relaying.
+        Forbidden = "403",
+        /// 420.
+        UnknownAttribute = "420",
+        /// 437: an allocation where none may be, or none where one must be.
+        AllocationMismatch = "437",
+        /// 438.
+        StaleNonce = "438",
+        /// 440.
+        AddressFamilyNotSupported = "440",
+        /// 441: another user's allocation.
+        WrongCredentials = "441",
+        /// 442.
+        UnsupportedTransportProtocol = "442",
+        /// 443.
+        PeerAddressFamilyMismatch = "443",
+        /// 486.
+        AllocationQuotaReached = "486",
+        /// 508: no port, no socket, or a table of the allocation is full.
+        InsufficientCapacity = "508",
+    }
+}
+
+labels! {
+    /// Why a packet ended without an answer.
+    DropReason {
+        /// Neither STUN nor ChannelData by its first byte (RFC 7983).
+        NotStun = "not_stun",
+        /// STUN or ChannelData by its first byte, but broken inside.
+        Malformed = "malformed",
+        /// A STUN message whose FINGERPRINT is wrong.
+        BadFingerprint = "bad_fingerprint",
+        /// A response: servers send none a request.
+        UnexpectedResponse = "unexpected_response",
+        /// An indication of a method that has none, or with attributes that are missing or not understood.
+        BadIndication = "bad_indication",
+        /// A Binding indication: a keepalive that wants nothing.
+        Keepalive = "keepalive",
+        /// Data on a 5-tuple without an allocation.
+        NoAllocation = "no_allocation",
+        /// ChannelData on a channel that is not bound.
+        NoChannel = "no_channel",
+        /// No permission for the peer, outward or inward.
+        NoPermission = "no_permission",
+        /// The peer is closed to relaying (counted by class as well).
+        PeerDenied = "peer_denied",
+        /// No relayed address of the peer's family.
+        FamilyMismatch = "family_mismatch",
+        /// A datagram on a relay that does not exist (any more).
+        NoRelay = "no_relay",
+        /// The peer is an own relayed address that nobody holds.
+        NoSuchPeer = "no_such_peer",
+        /// Too long for the header it would need.
+        TooLong = "too_long",
+        /// An Allocate request retransmitted while its relay socket is being bound; the first one will be answered.
+        InProgress = "in_progress",
+        /// The client left while its Allocate request waited.
+        ClientGone = "client_gone",
+        /// More answers to unauthenticated requests from one address than it is due.
+        RateLimited = "rate_limited",
+        /// An answer that does not fit the buffer. Cannot happen with a realm of sane length.
+        AnswerTooLong = "answer_too_long",
+    }
+}
+
+labels! {
+    /// Why a request was not authenticated (RFC 8489 §9.2.4). `NoCredentials` is how every session begins.
+    AuthFailure {
+        /// No MESSAGE-INTEGRITY: the first request of a client.
+        NoCredentials = "no_credentials",
+        /// MESSAGE-INTEGRITY without USERNAME or USERHASH, REALM and NONCE.
+        MissingAttribute = "missing_attribute",
+        /// PASSWORD-ALGORITHM(S) incomplete or changed on the way.
+        BidDown = "bid_down",
+        /// REALM is not ours.
+        WrongRealm = "wrong_realm",
+        /// Neither a static user nor a time-limited username.
+        UnknownUser = "unknown_user",
+        /// MESSAGE-INTEGRITY does not match.
+        WrongPassword = "wrong_password",
+        /// Right password, but the username's expiry is past (judged at Allocate only).
+        Expired = "expired",
+        /// The nonce is ours but too old.
+        StaleNonce = "stale_nonce",
+        /// The nonce is not one we gave to this address.
+        ForeignNonce = "foreign_nonce",
+        /// Good credentials, but not those of the allocation.
+        WrongUser = "wrong_user",
+    }
+}
+
+labels! {
+    /// Which bound refused something.
+    QuotaKind {
+        /// Allocations of one user (486).
+        User = "user",
+        /// Allocations of one client address or prefix (486).
+        Client = "client",
+        /// Allocations of the process (508).
+        Process = "process",
+        /// No free relay port (508).
+        Ports = "ports",
+        /// Permissions of one allocation (508).
+        Permissions = "permissions",
+        /// Channels of one allocation (508).
+        Channels = "channels",
+        /// Reserved ports of the process (508).
+        Reservations = "reservations",
+        /// Remembered answers of closed allocations; the oldest one made room.
+        RetransmitCache = "retransmit_cache",
+    }
+}
+
+labels! {
+    /// How an allocation ended.
+    CloseReason {
+        /// Refresh with LIFETIME 0.
+        Deleted = "deleted",
+        /// Its lifetime ran out.
+        Expired = "expired",
+        /// The client's stream closed.
+        ClientGone = "client_gone",
+        /// Its relay socket could not be had, so it never lived.
+        BindFailed = "bind_failed",
+    }
+}
+
+labels! {
+    /// Which way payload went.
+    Direction {
+        /// From a client towards a peer.
+        ClientToPeer = "client_to_peer",
+        /// From a peer towards a client.
+        PeerToClient = "peer_to_client",
+    }
+}
