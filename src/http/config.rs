@@ -1,0 +1,231 @@
+//! What an operator may set about the HTTP side.
+
+use std::fmt;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use zeroize::Zeroizing;
+
+use crate::credentials::{Advertised, Host, IceServer, UriTransport};
+
+/// Everything the HTTP side needs to know. What is bound, and by whom, is `app`'s business.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Who may read the API from a page of another origin.
+    pub cors: Cors,
+    /// Proxies whose `Forwarded`, `X-Forwarded-For`, `X-Real-IP` and `X-Forwarded-Host` are believed. Default: none. Every
+    /// address in here can pass for any client, and so escapes every limit per client.
+    pub trusted_proxies: Vec<IpNet>,
+    /// What goes into the ICE list.
+    pub ice: Ice,
+    /// Who may ask for it.
+    pub auth: Auth,
+    /// How often one client may ask for it.
+    pub rate: RateLimit,
+    /// Bounds on connections and requests.
+    pub limits: Limits,
+    /// Who sees room names and peer ids in `/api/signaling/stats`; totals are for everybody.
+    pub room_listing: RoomListing,
+    /// Where `/metrics` is served.
+    pub metrics: MetricsAccess,
+}
+
+/// Which origins may read answers (Fetch standard, CORS protocol). Credentials (cookies) are never allowed: nothing here
+/// uses them, and tokens travel in `Authorization`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Cors {
+    /// `Access-Control-Allow-Origin: *`. Default: the list is as public as the port it is served on, and with
+    /// [`Auth::Jwt`] a foreign page has no token to send.
+    #[default]
+    Any,
+    /// Exactly these origins, as browsers spell them: `https://app.example.org`, no path, default port left out. Empty
+    /// allows only the pages of this server.
+    Origins(Vec<String>),
+}
+
+/// The ICE list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ice {
+    /// Hosts to advertise. Default: none, then the host that the client itself used to reach this server (which a browser
+    /// on the same network can reach by definition) is advertised.
+    pub hosts: Vec<Host>,
+    /// Advertised when `hosts` is empty and the request's own host is missing or unusable: the addresses the relay is
+    /// known to have.
+    pub fallback_hosts: Vec<Host>,
+    /// The relay's listeners as clients reach them, preferred ones first. Default: UDP on 3478.
+    pub listeners: Vec<Advertised>,
+    /// Entries of other servers, appended as they are. Each makes every client send more probes.
+    pub extra: Vec<IceServer>,
+    /// Lifetime of a credential when the client asks for none. Default 1 h. A leaked credential opens allocations for this
+    /// long; a living relay is never cut by it.
+    pub ttl: Duration,
+    /// Longest lifetime a client may ask for with `?ttl=`. Default 12 h.
+    pub max_ttl: Duration,
+    /// `iceTransportPolicy` to recommend: relay only. Default off. Hides clients' addresses from each other and sends all
+    /// traffic through this server.
+    pub relay_only: bool,
+}
+
+impl Default for Ice {
+    fn default() -> Self {
+        Self {
+            hosts: Vec::new(),
+            fallback_hosts: Vec::new(),
+            listeners: vec![Advertised {
+                transport: UriTransport::Udp,
+                secure: false,
+                port: 3478,
+            }],
+            extra: Vec::new(),
+            ttl: Duration::from_secs(3_600),
+            max_ttl: Duration::from_secs(12 * 3_600),
+            relay_only: false,
+        }
+    }
+}
+
+/// Who may fetch credentials and join rooms.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Auth {
+    /// Everybody. Default; `app` warns about it at start.
+    #[default]
+    Open,
+    /// Holders of a bearer token.
+    Jwt(Jwt),
+}
+
+/// What a bearer token must be. HS256 only: the algorithm is ours to choose, never the token's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jwt {
+    /// Secrets; each verifies, so that they can be rotated. At least 32 bytes each (RFC 7518 §3.2).
+    pub secrets: Vec<JwtSecret>,
+    /// `aud` that a token must carry. Default: not looked at.
+    pub audience: Option<String>,
+    /// `iss` that a token must carry. Default: not looked at.
+    pub issuer: Option<String>,
+    /// How far the clocks of the issuer and this server may differ. Default 30 s. A token lives this much longer.
+    pub leeway: Duration,
+}
+
+impl Jwt {
+    /// Tokens signed with one of `secrets`; nothing asked of `aud` and `iss`, 30 s of leeway.
+    pub fn new(secrets: Vec<JwtSecret>) -> Self {
+        Self {
+            secrets,
+            audience: None,
+            issuer: None,
+            leeway: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A secret of HS256. Printed as `[redacted]`, wiped on drop.
+#[derive(Clone, PartialEq, Eq)]
+pub struct JwtSecret(Zeroizing<Vec<u8>>);
+
+impl JwtSecret {
+    /// Takes the secret's bytes as they are.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(Zeroizing::new(bytes.into()))
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for JwtSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// A bucket per client: IPv4 address or IPv6 /64. Only requests that mint are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// One credential per this long, in the long run. Default 1 s. Zero switches the limit off.
+    pub interval: Duration,
+    /// Credentials at once before `interval` counts. Default 30. Many people behind one address load a page together.
+    pub burst: u32,
+    /// Whether loopback is limited too. Default no: it is the operator, or a proxy that was forgotten in `trusted_proxies`.
+    pub limit_loopback: bool,
+    /// Clients remembered. Default 65 536, 32 bytes each. Past it the client that was quiet the longest among a sample is
+    /// forgotten, which gives it a full bucket again.
+    pub clients: usize,
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(1),
+            burst: 30,
+            limit_loopback: false,
+            clients: 65_536,
+        }
+    }
+}
+
+/// Bounds on what a stranger can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections, WebSockets included. Default 20 000. Past it new ones wait in the kernel's backlog. Each costs a
+    /// file descriptor and about 10 KiB while it speaks HTTP.
+    pub connections: usize,
+    /// How long a client may take to send a request's header, and how long a kept-alive connection may stay idle, since
+    /// the wait for the next request's first byte counts. Default 15 s.
+    pub header_timeout: Duration,
+    /// How long a request may take from its header to the answer. Default 10 s. Not for WebSockets.
+    pub request_timeout: Duration,
+    /// Longest request body, bytes. Default 16 KiB. No route needs more than a few hundred.
+    pub body_bytes: usize,
+    /// How long open requests may go on after shutdown began. Default 10 s.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 20_000,
+            header_timeout: Duration::from_secs(15),
+            request_timeout: Duration::from_secs(10),
+            body_bytes: 16 * 1024,
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Who sees room names and peer ids. A room's name is often all that keeps strangers out of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RoomListing {
+    /// Clients on loopback, and holders of a valid token where tokens are asked for. Default.
+    #[default]
+    Trusted,
+    /// Everybody who can reach the port.
+    Everyone,
+    /// Nobody: totals only.
+    Nobody,
+}
+
+/// Where `/metrics` is served. No label holds an address, a room or a user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetricsAccess {
+    /// On the public listeners. Default.
+    #[default]
+    Public,
+    /// Only by `metrics_router`, which `app` puts on a listener of its own.
+    Separate,
+    /// Nowhere.
+    Off,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jwt_secret_never_shows_in_debug_output() {
+        let auth = Auth::Jwt(Jwt::new(vec![JwtSecret::new("hunter2hunter2hunter2hunter2hunter2")]));
+        let shown = format!("{auth:?}");
+        assert!(shown.contains("[redacted]") && !shown.contains("104, 117"), "{shown}");
+    }
+}

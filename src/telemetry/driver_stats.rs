@@ -1,0 +1,50 @@
+//! What a relay driver counts beside the core's own statistics.
+
+use super::labels::labels;
+
+labels! {
+    /// Why a datagram could not be sent. The datagram is lost, as UDP allows; the session goes on.
+    SendFailure {
+        /// The socket's send buffer was full (`EAGAIN`, `ENOBUFS`).
+        BufferFull = "buffer_full",
+        /// No route, or the neighbour does not answer (`ENETUNREACH`, `EHOSTUNREACH`, `ENETDOWN`).
+        Unreachable = "unreachable",
+        /// Longer than the path takes (`EMSGSIZE`).
+        TooLong = "too_long",
+        /// A local firewall said no (`EPERM`, `EACCES`).
+        Refused = "refused",
+        /// Anything else.
+        Other = "other",
+    }
+}
+
+/// Counters (only ever grow) and gauges of one worker, plain integers that it publishes each tick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DriverStats {
+    /// Counter: receive system calls that returned at least one buffer.
+    pub recv_calls: u64,
+    /// Counter: datagrams received, each segment of a train counted.
+    pub recv_datagrams: u64,
+    /// Counter: buffers that held a train of two or more datagrams (GRO).
+    pub recv_trains: u64,
+    /// Counter: receive system calls that failed for another reason than "nothing there".
+    pub recv_failures: u64,
+    /// Counter: datagrams that the kernel dropped because a listener's receive buffer was full (`SO_RXQ_OVFL`).
+    pub recv_overflows: u64,
+    /// Counter: send system calls.
+    pub send_calls: u64,
+    /// Counter: datagrams sent, each segment of a train counted.
+    pub send_datagrams: u64,
+    /// Counter: messages that held a train of two or more datagrams (GSO).
+    pub send_trains: u64,
+    /// Counter: datagrams that could not be sent, by [`SendFailure`].
+    pub send_failures: [u64; SendFailure::COUNT],
+    /// Counter: datagrams handed to the worker that owns the peer's relayed address.
+    pub handovers: u64,
+    /// Counter: hand-overs dropped because that worker's queue was full.
+    pub handover_overflows: u64,
+    /// Counter: relay sockets that could not be bound.
+    pub bind_failures: u64,
+    /// Gauge: relay sockets open now.
+    pub relay_sockets: u64,
+}

@@ -1,0 +1,144 @@
+//! Closed label sets: a label value that is not in one of these enums cannot be written.
+
+/// Declares an enum with `ALL`, `COUNT`, `index()` and `as_label()`.
+macro_rules! labels {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $label:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$doc])* $variant,)* }
+
+        impl $name {
+            /// Every value, in the order of `index`.
+            pub const ALL: [Self; Self::COUNT] = [$(Self::$variant,)*];
+            /// How many values there are.
+            pub const COUNT: usize = [$(Self::$variant,)*].len();
+
+            /// Metric label.
+            pub const fn as_label(self) -> &'static str {
+                match self { $(Self::$variant => $label,)* }
+            }
+
+            /// Position in `ALL`.
+            pub const fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+pub(crate) use labels;
+
+labels! {
+    /// Which surface a client came by.
+    Surface {
+        /// A request to the HTTP API.
+        Http = "http",
+        /// A message on a signaling WebSocket.
+        Websocket = "websocket",
+    }
+}
+
+labels! {
+    /// The route of a request: its template, never its path, which is the client's to choose.
+    Route {
+        /// `/`, `/console/…`.
+        Console = "/console",
+        /// `/api/ice-servers`.
+        IceServers = "/api/ice-servers",
+        /// `/api/health`.
+        ApiHealth = "/api/health",
+        /// `/api/signaling/stats`.
+        SignalingStats = "/api/signaling/stats",
+        /// `/healthz`.
+        Healthz = "/healthz",
+        /// `/readyz`.
+        Readyz = "/readyz",
+        /// `/health`.
+        Health = "/health",
+        /// `/metrics`.
+        Metrics = "/metrics",
+        /// `/signaling`.
+        Signaling = "/signaling",
+        /// `/v1/ws`.
+        V1Ws = "/v1/ws",
+        /// Anything else.
+        Unknown = "unknown",
+    }
+}
+
+labels! {
+    /// A request's method.
+    Method {
+        /// GET.
+        Get = "get",
+        /// HEAD.
+        Head = "head",
+        /// POST.
+        Post = "post",
+        /// OPTIONS, mostly CORS preflights.
+        Options = "options",
+        /// Any other.
+        Other = "other",
+    }
+}
+
+labels! {
+    /// First digit of a status code.
+    StatusClass {
+        /// 1xx: a WebSocket began.
+        Informational = "1xx",
+        /// 2xx.
+        Success = "2xx",
+        /// 3xx.
+        Redirection = "3xx",
+        /// 4xx: the client's fault.
+        ClientError = "4xx",
+        /// 5xx: ours.
+        ServerError = "5xx",
+    }
+}
+
+labels! {
+    /// How a wish for a credential ended.
+    IssueResult {
+        /// A list with a credential.
+        Issued = "issued",
+        /// Nothing: no token, or a bad one.
+        Unauthorized = "unauthorized",
+        /// A list without TURN: the token does not allow relaying.
+        Withheld = "withheld",
+        /// Nothing: too many from this client.
+        RateLimited = "rate_limited",
+        /// Nothing: the wish made no sense.
+        BadRequest = "bad_request",
+    }
+}
+
+labels! {
+    /// Why a token was turned away.
+    TokenFailure {
+        /// None was sent where one is needed.
+        Missing = "missing",
+        /// Not a token of ours: form, algorithm, signature, issuer or audience.
+        Invalid = "invalid",
+        /// Past its expiry.
+        Expired = "expired",
+        /// Good, but not for this.
+        Forbidden = "forbidden",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_label_is_found_at_its_own_index() {
+        for (index, route) in Route::ALL.into_iter().enumerate() {
+            assert_eq!(route.index(), index);
+        }
+        let mut words: Vec<_> = Route::ALL.iter().map(|route| route.as_label()).collect();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), Route::COUNT);
+    }
+}
