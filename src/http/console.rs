@@ -46,8 +46,27 @@ macro_rules! assets {
 static INDEX: [Asset; 1] = assets!["text/html; charset=utf-8": "index.html"];
 static STYLES: [Asset; 1] = assets!["text/css; charset=utf-8": "style.css"];
 static ICONS: [Asset; 1] = assets!["image/svg+xml": "icon.svg"];
-static MODULES: [Asset; 1] = assets!["text/javascript; charset=utf-8":
+static MODULES: [Asset; 20] = assets!["text/javascript; charset=utf-8":
+    "api.js",
+    "automation.js",
+    "gather.js",
+    "hub.js",
+    "link.js",
+    "loopback.js",
     "main.js",
+    "negotiate.js",
+    "report.js",
+    "room.js",
+    "sha256.js",
+    "stats.js",
+    "transfer.js",
+    "verdict.js",
+    "view/dom.js",
+    "view/feed.js",
+    "view/peer.js",
+    "view/probes.js",
+    "view/readouts.js",
+    "view/room.js",
 ];
 
 /// The table in the order it is searched, each file with its entity tag.
