@@ -1,0 +1,167 @@
+//! Where log lines go and how they look.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// What the log shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Directives of `tracing_subscriber`'s `EnvFilter`: `info`, or `info,meetpoint::turn=debug`. Default `info`. Levels below
+    /// `debug` are compiled out of optimized builds. Addresses of clients appear from `debug` on.
+    pub filter: String,
+    /// How a line looks. Default [`Format::Auto`].
+    pub format: Format,
+    /// Where lines go. Default standard error.
+    pub output: Output,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            filter: "info".into(),
+            format: Format::Auto,
+            output: Output::Stderr,
+        }
+    }
+}
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Text on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// One line for a person; coloured on a terminal.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Where lines go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// Standard error.
+    #[default]
+    Stderr,
+    /// Standard output.
+    Stdout,
+}
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    /// The filter cannot be read.
+    #[error("log filter: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// Something has installed a subscriber before.
+    #[error("a log is installed already")]
+    AlreadyInstalled,
+}
+
+impl Output {
+    fn is_terminal(self) -> bool {
+        match self {
+            Self::Stderr => io::stderr().is_terminal(),
+            Self::Stdout => io::stdout().is_terminal(),
+        }
+    }
+
+    fn writer(self) -> BoxMakeWriter {
+        match self {
+            Self::Stderr => BoxMakeWriter::new(io::stderr),
+            Self::Stdout => BoxMakeWriter::new(io::stdout),
+        }
+    }
+}
+
+/// Installs the process's log. Once; the second call fails.
+///
+/// # Errors
+/// When the filter cannot be read, or a log is installed already.
+pub fn init(config: &Config) -> Result<(), LoggingError> {
+    let terminal = config.output.is_terminal();
+    subscriber(config, config.output.writer(), terminal)?
+        .try_init()
+        .map_err(|_| LoggingError::AlreadyInstalled)
+}
+
+type Subscriber = Box<dyn tracing::Subscriber + Send + Sync>;
+
+fn subscriber(config: &Config, writer: BoxMakeWriter, terminal: bool) -> Result<Subscriber, LoggingError> {
+    let filter = EnvFilter::try_new(&config.filter)?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_ansi(terminal);
+    let json = match config.format {
+        Format::Auto => !terminal,
+        Format::Text => false,
+        Format::Json => true,
+    };
+    Ok(if json {
+        Box::new(builder.json().flatten_event(true).finish())
+    } else {
+        Box::new(builder.finish())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(config: &Config, terminal: bool) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = subscriber(config, BoxMakeWriter::new(move || writer.clone()), terminal).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(port = 8000, "listening");
+            tracing::debug!("not shown");
+        });
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn away_from_a_terminal_a_line_is_one_json_object() {
+        let text = logged(&Config::default(), false);
+        let line: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
+        assert_eq!((&line["message"], &line["port"]), (&"listening".into(), &8000.into()));
+    }
+
+    #[test]
+    fn on_a_terminal_a_line_is_text() {
+        let text = logged(&Config::default(), true);
+        assert!(
+            text.contains("listening") && !text.starts_with('{') && text.lines().count() == 1,
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_an_error() {
+        let config = Config {
+            filter: "meetpoint=loud".into(),
+            ..Config::default()
+        };
+        assert!(matches!(init(&config), Err(LoggingError::Filter(_))));
+    }
+}

@@ -1,0 +1,100 @@
+//! The API's numbers, counted where they happen.
+
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
+
+use super::family::{Family, Kind};
+use super::table as t;
+use crate::telemetry::labels::{IssueResult, Method, Route, StatusClass, Surface, TokenFailure};
+
+/// Counters of the API. The label sets are closed, so no request can make a new series.
+#[derive(Clone)]
+pub struct ApiMetrics {
+    requests: IntCounterVec,
+    durations: [Histogram; Route::COUNT],
+    issues: [[IntCounter; IssueResult::COUNT]; Surface::COUNT],
+    token_failures: [[IntCounter; TokenFailure::COUNT]; Surface::COUNT],
+    /// Requests answered 429.
+    pub rate_limited: IntCounter,
+    /// Clients forgotten by the rate limit because its table was full.
+    pub rate_evictions: IntCounter,
+    /// Open TCP connections.
+    pub connections: IntGauge,
+    /// TCP connections accepted.
+    pub accepted: IntCounter,
+    /// Times the limit of connections was reached.
+    pub at_limit: IntCounter,
+    /// Requests that took too long.
+    pub timeouts: IntCounter,
+    /// Handlers that panicked.
+    pub panics: IntCounter,
+}
+
+impl ApiMetrics {
+    pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let requests = counters(registry, &t::HTTP_REQUESTS)?;
+        let durations = histograms(registry, &t::HTTP_DURATION)?;
+        let issues = counters(registry, &t::CREDENTIAL_ISSUES)?;
+        let token_failures = counters(registry, &t::TOKEN_FAILURES)?;
+        // Series of small sets exist from the start: a rate over a counter that appears with its first event misses it.
+        Ok(Self {
+            requests,
+            durations: Route::ALL.map(|route| durations.with_label_values(&[route.as_label()])),
+            issues: Surface::ALL.map(|surface| {
+                IssueResult::ALL.map(|result| issues.with_label_values(&[surface.as_label(), result.as_label()]))
+            }),
+            token_failures: Surface::ALL.map(|surface| {
+                TokenFailure::ALL
+                    .map(|reason| token_failures.with_label_values(&[surface.as_label(), reason.as_label()]))
+            }),
+            rate_limited: counter(registry, &t::HTTP_RATE_LIMITED)?,
+            rate_evictions: counter(registry, &t::HTTP_RATE_EVICTIONS)?,
+            connections: registered(registry, IntGauge::with_opts(t::HTTP_CONNECTIONS.opts())?)?,
+            accepted: counter(registry, &t::HTTP_ACCEPTED)?,
+            at_limit: counter(registry, &t::HTTP_AT_LIMIT)?,
+            timeouts: counter(registry, &t::HTTP_TIMEOUTS)?,
+            panics: counter(registry, &t::HTTP_PANICS)?,
+        })
+    }
+
+    /// Counts a request that was answered after `elapsed`.
+    pub fn answered(&self, route: Route, method: Method, status: StatusClass, elapsed: Duration) {
+        self.requests
+            .with_label_values(&[route.as_label(), method.as_label(), status.as_label()])
+            .inc();
+        self.durations[route.index()].observe(elapsed.as_secs_f64());
+    }
+
+    /// Counts how a wish for a credential ended.
+    pub fn issue(&self, surface: Surface, result: IssueResult) {
+        self.issues[surface.index()][result.index()].inc();
+    }
+
+    /// Counts a token that was turned away.
+    pub fn token_failure(&self, surface: Surface, reason: TokenFailure) {
+        self.token_failures[surface.index()][reason.index()].inc();
+    }
+}
+
+fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+fn counter(registry: &Registry, family: &Family) -> prometheus::Result<IntCounter> {
+    registered(registry, IntCounter::with_opts(family.opts())?)
+}
+
+fn counters(registry: &Registry, family: &Family) -> prometheus::Result<IntCounterVec> {
+    registered(registry, IntCounterVec::new(family.opts(), &family.label_names())?)
+}
+
+fn histograms(registry: &Registry, family: &Family) -> prometheus::Result<HistogramVec> {
+    let Kind::Histogram(bounds) = family.kind else {
+        return Err(prometheus::Error::Msg(format!("{} is no histogram", family.name)));
+    };
+    let opts = HistogramOpts::new(family.name, family.help).buckets(bounds.to_vec());
+    registered(registry, HistogramVec::new(opts, &family.label_names())?)
+}

@@ -1,0 +1,71 @@
+//! The hub's numbers: its driver publishes a copy, a scrape reads it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::Registry;
+use prometheus::proto::MetricFamily;
+
+use super::family::AtScrape;
+use super::table as t;
+use crate::signaling::{CloseCode, ErrorCode, MessageKind, Stats};
+
+/// Where the hub publishes its counters.
+#[derive(Clone, Default)]
+pub struct HubSlot(Arc<Mutex<Stats>>);
+
+impl HubSlot {
+    /// Replaces what the hub published before. Counters must not shrink.
+    pub fn publish(&self, stats: &Stats) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = *stats;
+    }
+
+    pub(super) fn register(&self, registry: &Registry) -> prometheus::Result<()> {
+        let slot = self.clone();
+        let families: &[_] = &[
+            &t::HUB_CONNECTIONS,
+            &t::HUB_PEERS,
+            &t::HUB_ROOMS,
+            &t::HUB_MEMBERSHIPS,
+            &t::HUB_MESSAGES,
+            &t::HUB_ACCEPTED,
+            &t::HUB_REFUSED,
+            &t::HUB_DELIVERIES,
+            &t::HUB_DELIVERED_BYTES,
+            &t::HUB_RELAYED_BYTES,
+            &t::HUB_OVERFLOWS,
+            &t::HUB_JOINS,
+            &t::HUB_LEAVES,
+            &t::HUB_TAKEOVERS,
+            &t::HUB_CONNECTS,
+            &t::HUB_CONNECTS_REFUSED,
+            &t::HUB_CLOSES,
+        ];
+        registry.register(Box::new(AtScrape::new(families, move || slot.collect())?))
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let stats = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let messages: Vec<_> = MessageKind::ALL.iter().map(|&kind| stats.messages[kind]).collect();
+        let refused: Vec<_> = ErrorCode::ALL.iter().map(|&code| stats.refused[code]).collect();
+        let closes: Vec<_> = CloseCode::ALL.iter().map(|&code| stats.closes[code]).collect();
+        vec![
+            t::HUB_CONNECTIONS.single(stats.connections as f64),
+            t::HUB_PEERS.single(stats.peers as f64),
+            t::HUB_ROOMS.single(stats.rooms as f64),
+            t::HUB_MEMBERSHIPS.single(stats.memberships as f64),
+            t::HUB_MESSAGES.by_label(&messages),
+            t::HUB_ACCEPTED.single(stats.accepted as f64),
+            t::HUB_REFUSED.by_label(&refused),
+            t::HUB_DELIVERIES.single(stats.deliveries as f64),
+            t::HUB_DELIVERED_BYTES.single(stats.delivered_bytes as f64),
+            t::HUB_RELAYED_BYTES.single(stats.relayed_bytes as f64),
+            t::HUB_OVERFLOWS.single(stats.queue_overflows as f64),
+            t::HUB_JOINS.single(stats.joins as f64),
+            t::HUB_LEAVES.single(stats.leaves as f64),
+            t::HUB_TAKEOVERS.single(stats.takeovers as f64),
+            t::HUB_CONNECTS.single(stats.connects as f64),
+            t::HUB_CONNECTS_REFUSED.single(stats.connects_refused as f64),
+            t::HUB_CLOSES.by_label(&closes),
+        ]
+    }
+}

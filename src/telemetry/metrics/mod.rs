@@ -1,0 +1,110 @@
+//! Metrics: declared in [`table`], counted by whoever knows, written out at `/metrics`.
+//!
+//! What it is: one table of declarations, and collectors that turn plain integers into samples at a scrape. The relay's
+//! workers and the hub count in integers of their own and publish copies ([`ShardSlot`], [`HubSlot`]); the API counts in
+//! place ([`ApiMetrics`]), since an HTTP request costs a thousand times more than an atomic.
+//! What it is not: a global. A [`Metrics`] is made once by `app` and handed down.
+//!
+//! Invariants: every sample's name is in the table (the registry refuses others); every label value comes from a closed
+//! enum; a scrape never makes a packet wait for longer than a copy of some hundred integers.
+
+mod api;
+pub mod family;
+mod hub;
+pub mod markdown;
+mod process;
+mod relay;
+pub mod table;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::{Encoder as _, Registry, TextEncoder};
+
+pub use api::ApiMetrics;
+pub use hub::HubSlot;
+pub use process::Readiness;
+pub use relay::ShardSlot;
+
+/// `Content-Type` of [`Metrics::render`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All metrics of one process. Clones share.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    shards: relay::Shards,
+    hub: HubSlot,
+    api: ApiMetrics,
+    process: process::Process,
+}
+
+impl Metrics {
+    /// Begins to count.
+    ///
+    /// # Errors
+    /// When the table contradicts itself, which a test rules out.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let shards = relay::Shards::default();
+        shards.register(&registry)?;
+        let hub = HubSlot::default();
+        hub.register(&registry)?;
+        let process = process::Process::begin();
+        process.register(&registry)?;
+        let api = ApiMetrics::register(&registry)?;
+        Ok(Self(Arc::new(Inner {
+            registry,
+            shards,
+            hub,
+            api,
+            process,
+        })))
+    }
+
+    /// Where worker `index` of the relay publishes. The same slot at every call with the same index.
+    pub fn relay_shard(&self, index: usize) -> ShardSlot {
+        self.0.shards.slot(index)
+    }
+
+    /// Where the hub publishes.
+    pub fn hub_slot(&self) -> HubSlot {
+        self.0.hub.clone()
+    }
+
+    /// Counters of the API.
+    pub fn api(&self) -> &ApiMetrics {
+        &self.0.api
+    }
+
+    /// Whether this process takes work; the flag behind `/readyz`.
+    pub fn readiness(&self) -> &Readiness {
+        self.0.process.readiness()
+    }
+
+    /// Since counting began.
+    pub fn uptime(&self) -> Duration {
+        self.0.process.uptime()
+    }
+
+    /// Everything, in the Prometheus text format 0.0.4.
+    pub fn render(&self) -> String {
+        let mut text = Vec::with_capacity(32 * 1024);
+        // Fails for a family without a name or without samples; the first cannot be declared, the second is not gathered.
+        if let Err(error) = TextEncoder::new().encode(&self.0.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics cannot be written");
+        }
+        String::from_utf8(text).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

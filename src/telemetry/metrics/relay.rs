@@ -1,0 +1,181 @@
+//! The relay's numbers: each worker publishes a copy of its counters, a scrape sums the copies.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::Registry;
+use prometheus::proto::MetricFamily;
+
+use super::family::AtScrape;
+use super::table as t;
+use crate::telemetry::DriverStats;
+use crate::turn::{Direction, Family, Stats, Transport};
+
+/// What one worker published last.
+#[derive(Default)]
+struct Snapshot {
+    core: Stats,
+    driver: DriverStats,
+}
+
+/// Where one worker publishes its counters. The lock is held for the time of a copy, once per tick and once per scrape;
+/// no packet waits for it.
+#[derive(Clone)]
+pub struct ShardSlot(Arc<Mutex<Snapshot>>);
+
+impl ShardSlot {
+    /// Replaces what this worker published before. Counters must not shrink.
+    pub fn publish(&self, core: &Stats, driver: &DriverStats) {
+        let mut snapshot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        snapshot.core.clone_from(core);
+        snapshot.driver = *driver;
+    }
+}
+
+/// The slots of all workers.
+#[derive(Clone, Default)]
+pub(super) struct Shards(Arc<Mutex<Vec<ShardSlot>>>);
+
+impl Shards {
+    /// The slot of worker `index`, which is the same one at every call.
+    pub(super) fn slot(&self, index: usize) -> ShardSlot {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while slots.len() <= index {
+            slots.push(ShardSlot(Arc::default()));
+        }
+        slots[index].clone()
+    }
+
+    pub(super) fn register(&self, registry: &Registry) -> prometheus::Result<()> {
+        let shards = self.clone();
+        registry.register(Box::new(AtScrape::new(FAMILIES, move || shards.collect())?))
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut all = Vec::with_capacity(slots.len());
+        for slot in &slots {
+            let snapshot = slot.0.lock().unwrap_or_else(PoisonError::into_inner);
+            all.push(Snapshot {
+                core: snapshot.core.clone(),
+                driver: snapshot.driver,
+            });
+        }
+        families(&all)
+    }
+}
+
+/// What [`families`] yields.
+const FAMILIES: &[&super::family::Family] = &[
+    &t::ALLOCATIONS,
+    &t::ALLOCATIONS_PENDING,
+    &t::ALLOCATIONS_CREATED,
+    &t::ALLOCATIONS_REFRESHED,
+    &t::ALLOCATIONS_CLOSED,
+    &t::PERMISSIONS,
+    &t::PERMISSIONS_CREATED,
+    &t::CHANNELS,
+    &t::CHANNELS_CREATED,
+    &t::RESERVATIONS_CREATED,
+    &t::RESERVATIONS_EXPIRED,
+    &t::PAYLOAD_PACKETS,
+    &t::PAYLOAD_BYTES,
+    &t::HAIRPIN_PACKETS,
+    &t::HAIRPIN_BYTES,
+    &t::CLIENT_PACKETS,
+    &t::PEER_PACKETS,
+    &t::RELAYED,
+    &t::ANSWERED,
+    &t::DROPPED,
+    &t::AUTH_FAILURES,
+    &t::DENIED_PEERS,
+    &t::QUOTA_HITS,
+    &t::RETRANSMITS,
+    &t::WORKERS,
+    &t::RELAY_SOCKETS,
+    &t::RECV_CALLS,
+    &t::RECV_DATAGRAMS,
+    &t::RECV_TRAINS,
+    &t::RECV_FAILURES,
+    &t::RECV_OVERFLOWS,
+    &t::SEND_CALLS,
+    &t::SEND_DATAGRAMS,
+    &t::SEND_TRAINS,
+    &t::SEND_FAILURES,
+    &t::HANDOVERS,
+    &t::HANDOVER_OVERFLOWS,
+    &t::BIND_FAILURES,
+];
+
+fn families(all: &[Snapshot]) -> Vec<MetricFamily> {
+    let core = |field: fn(&Stats) -> u64| all.iter().map(|one| field(&one.core)).sum::<u64>() as f64;
+    let driver = |field: fn(&DriverStats) -> u64| all.iter().map(|one| field(&one.driver)).sum::<u64>() as f64;
+    let by_direction = |field: fn(&Stats, usize, usize) -> u64| {
+        let pairs = Direction::ALL
+            .iter()
+            .flat_map(|way| Transport::ALL.iter().map(move |over| (way, over)));
+        pairs.map(move |(way, over)| {
+            let sum: u64 = all.iter().map(|one| field(&one.core, way.index(), over.index())).sum();
+            ([way.as_label(), over.as_label()], sum as f64)
+        })
+    };
+    let allocations = Family::ALL.iter().flat_map(|family| {
+        Transport::ALL.iter().map(move |over| {
+            let sum: u64 = all
+                .iter()
+                .map(|one| one.core.allocations_active[family.index()][over.index()])
+                .sum();
+            ([family.as_label(), over.as_label()], sum as f64)
+        })
+    });
+    vec![
+        t::ALLOCATIONS.samples(allocations),
+        t::ALLOCATIONS_PENDING.single(core(|stats| stats.pending)),
+        t::ALLOCATIONS_CREATED.single(core(|stats| stats.allocations_created)),
+        t::ALLOCATIONS_REFRESHED.single(core(|stats| stats.allocations_refreshed)),
+        t::ALLOCATIONS_CLOSED.by_label(&sum(all, |one| &one.core.allocations_closed)),
+        t::PERMISSIONS.single(core(|stats| stats.permissions_active)),
+        t::PERMISSIONS_CREATED.single(core(|stats| stats.permissions_created)),
+        t::CHANNELS.single(core(|stats| stats.channels_active)),
+        t::CHANNELS_CREATED.single(core(|stats| stats.channels_created)),
+        t::RESERVATIONS_CREATED.single(core(|stats| stats.reservations_created)),
+        t::RESERVATIONS_EXPIRED.single(core(|stats| stats.reservations_expired)),
+        t::PAYLOAD_PACKETS.samples(by_direction(|stats, way, over| stats.traffic[way][over].packets)),
+        t::PAYLOAD_BYTES.samples(by_direction(|stats, way, over| stats.traffic[way][over].bytes)),
+        t::HAIRPIN_PACKETS.single(core(|stats| stats.hairpin.packets)),
+        t::HAIRPIN_BYTES.single(core(|stats| stats.hairpin.bytes)),
+        t::CLIENT_PACKETS.by_label(&sum(all, |one| &one.core.client_packets)),
+        t::PEER_PACKETS.single(core(|stats| stats.peer_packets)),
+        t::RELAYED.single(core(|stats| stats.relayed)),
+        t::ANSWERED.by_label(&sum(all, |one| &one.core.answered)),
+        t::DROPPED.by_label(&sum(all, |one| &one.core.dropped)),
+        t::AUTH_FAILURES.by_label(&sum(all, |one| &one.core.auth_failures)),
+        t::DENIED_PEERS.by_label(&sum(all, |one| &one.core.denied_peers)),
+        t::QUOTA_HITS.by_label(&sum(all, |one| &one.core.quota_hits)),
+        t::RETRANSMITS.single(core(|stats| stats.retransmits)),
+        t::WORKERS.single(all.len() as f64),
+        t::RELAY_SOCKETS.single(driver(|stats| stats.relay_sockets)),
+        t::RECV_CALLS.single(driver(|stats| stats.recv_calls)),
+        t::RECV_DATAGRAMS.single(driver(|stats| stats.recv_datagrams)),
+        t::RECV_TRAINS.single(driver(|stats| stats.recv_trains)),
+        t::RECV_FAILURES.single(driver(|stats| stats.recv_failures)),
+        t::RECV_OVERFLOWS.single(driver(|stats| stats.recv_overflows)),
+        t::SEND_CALLS.single(driver(|stats| stats.send_calls)),
+        t::SEND_DATAGRAMS.single(driver(|stats| stats.send_datagrams)),
+        t::SEND_TRAINS.single(driver(|stats| stats.send_trains)),
+        t::SEND_FAILURES.by_label(&sum(all, |one| &one.driver.send_failures)),
+        t::HANDOVERS.single(driver(|stats| stats.handovers)),
+        t::HANDOVER_OVERFLOWS.single(driver(|stats| stats.handover_overflows)),
+        t::BIND_FAILURES.single(driver(|stats| stats.bind_failures)),
+    ]
+}
+
+/// Sums an array of counters over all workers.
+fn sum<const N: usize>(all: &[Snapshot], field: fn(&Snapshot) -> &[u64; N]) -> [u64; N] {
+    let mut total = [0; N];
+    for one in all {
+        for (total, count) in total.iter_mut().zip(field(one)) {
+            *total += count;
+        }
+    }
+    total
+}

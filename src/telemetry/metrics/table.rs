@@ -1,0 +1,281 @@
+//! Every metric there is. A metric that is not in here cannot be written; `docs/metrics.md` is made from this table.
+
+use super::family::{Family, Kind, Label};
+use crate::signaling::{CloseCode, ErrorCode, MessageKind};
+use crate::telemetry::labels::{IssueResult, Method, Route, StatusClass, Surface, TokenFailure};
+use crate::telemetry::{SendFailure, build_info};
+use crate::turn;
+
+/// Upper bounds of request durations, seconds: the answers are made from memory, so what is slow is queueing.
+const DURATIONS: &[f64] = &[0.0001, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+macro_rules! label {
+    ($name:literal, $set:ty) => {
+        Label {
+            name: $name,
+            values: || <$set>::ALL.iter().map(|value| value.as_label()).collect(),
+        }
+    };
+}
+
+const TRANSPORT: Label = label!("transport", turn::Transport);
+const FAMILY: Label = label!("family", turn::Family);
+const DIRECTION: Label = label!("direction", turn::Direction);
+const ANSWER: Label = label!("answer", turn::Answer);
+const DROP_REASON: Label = label!("reason", turn::DropReason);
+const AUTH_FAILURE: Label = label!("reason", turn::AuthFailure);
+const PEER_CLASS: Label = label!("class", turn::PeerClass);
+const QUOTA: Label = label!("quota", turn::QuotaKind);
+const CLOSE_REASON: Label = label!("reason", turn::CloseReason);
+const SEND_FAILURE: Label = label!("reason", SendFailure);
+const MESSAGE: Label = label!("kind", MessageKind);
+const ERROR: Label = label!("code", ErrorCode);
+const CLOSE: Label = label!("code", CloseCode);
+const ROUTE: Label = label!("route", Route);
+const METHOD: Label = label!("method", Method);
+const STATUS: Label = label!("status", StatusClass);
+const SURFACE: Label = label!("surface", Surface);
+const ISSUE: Label = label!("result", IssueResult);
+const TOKEN_FAILURE: Label = label!("reason", TokenFailure);
+const VERSION: Label = Label {
+    name: "version",
+    values: || vec![build_info::VERSION],
+};
+const REVISION: Label = Label {
+    name: "revision",
+    values: || vec![build_info::REVISION],
+};
+const PROFILE: Label = Label {
+    name: "profile",
+    values: || vec![build_info::PROFILE],
+};
+
+macro_rules! table {
+    ($($area:literal { $($name:ident = $kind:expr, $metric:literal, [$($label:expr),*], $help:literal;)* })*) => {
+        $($(
+            #[doc = $help]
+            pub static $name: Family = Family { name: $metric, help: $help, kind: $kind, labels: &[$($label),*] };
+        )*)*
+
+        /// The table, by area, in the order in which it is documented.
+        pub static AREAS: &[(&str, &[&Family])] = &[$(($area, &[$(&$name),*])),*];
+    };
+}
+
+table! {
+    "Relay: sessions" {
+        ALLOCATIONS = Kind::Gauge, "meetpoint_relay_allocations", [FAMILY, TRANSPORT],
+            "Living relayed addresses, by their address family and the transport of the client leg. A dual allocation counts in both families.";
+        ALLOCATIONS_PENDING = Kind::Gauge, "meetpoint_relay_allocations_pending", [],
+            "Allocate requests whose relay socket is being bound.";
+        ALLOCATIONS_CREATED = Kind::Counter, "meetpoint_relay_allocations_created_total", [],
+            "Allocations answered with success.";
+        ALLOCATIONS_REFRESHED = Kind::Counter, "meetpoint_relay_allocations_refreshed_total", [],
+            "Successful Refresh requests that kept an allocation.";
+        ALLOCATIONS_CLOSED = Kind::Counter, "meetpoint_relay_allocations_closed_total", [CLOSE_REASON],
+            "Allocations that ended.";
+        PERMISSIONS = Kind::Gauge, "meetpoint_relay_permissions", [],
+            "Living permissions.";
+        PERMISSIONS_CREATED = Kind::Counter, "meetpoint_relay_permissions_created_total", [],
+            "Permissions that were new, not refreshed.";
+        CHANNELS = Kind::Gauge, "meetpoint_relay_channels", [],
+            "Living channel bindings.";
+        CHANNELS_CREATED = Kind::Counter, "meetpoint_relay_channels_created_total", [],
+            "Channel bindings that were new, not refreshed.";
+        RESERVATIONS_CREATED = Kind::Counter, "meetpoint_relay_reservations_created_total", [],
+            "Ports reserved by EVEN-PORT.";
+        RESERVATIONS_EXPIRED = Kind::Counter, "meetpoint_relay_reservations_expired_total", [],
+            "Reserved ports that nobody claimed in time.";
+    }
+    "Relay: traffic" {
+        PAYLOAD_PACKETS = Kind::Counter, "meetpoint_relay_payload_packets_total", [DIRECTION, TRANSPORT],
+            "Packets relayed, by the transport of the client leg. Grows while sessions live. A packet between two clients of this server counts in both directions.";
+        PAYLOAD_BYTES = Kind::Counter, "meetpoint_relay_payload_bytes_total", [DIRECTION, TRANSPORT],
+            "Bytes relayed, without STUN, ChannelData, UDP and IP headers.";
+        HAIRPIN_PACKETS = Kind::Counter, "meetpoint_relay_hairpin_packets_total", [],
+            "Packets handed from client to client inside the process, without passing a relay socket.";
+        HAIRPIN_BYTES = Kind::Counter, "meetpoint_relay_hairpin_bytes_total", [],
+            "Bytes of those packets.";
+    }
+    "Relay: verdicts" {
+        CLIENT_PACKETS = Kind::Counter, "meetpoint_relay_client_packets_total", [TRANSPORT],
+            "Datagrams and frames received from clients. Together with the peers' packets it equals relayed + answered + dropped + pending.";
+        PEER_PACKETS = Kind::Counter, "meetpoint_relay_peer_packets_total", [],
+            "Datagrams received from peers.";
+        RELAYED = Kind::Counter, "meetpoint_relay_relayed_packets_total", [],
+            "Packets passed on.";
+        ANSWERED = Kind::Counter, "meetpoint_relay_answers_total", [ANSWER],
+            "Requests answered: `success`, or the error code.";
+        DROPPED = Kind::Counter, "meetpoint_relay_dropped_packets_total", [DROP_REASON],
+            "Packets that ended without an answer.";
+        AUTH_FAILURES = Kind::Counter, "meetpoint_relay_auth_failures_total", [AUTH_FAILURE],
+            "Requests that were not authenticated. `no_credentials` and `stale_nonce` are part of every session.";
+        DENIED_PEERS = Kind::Counter, "meetpoint_relay_denied_peers_total", [PEER_CLASS],
+            "Peers that a client asked for and did not get, by why they are closed.";
+        QUOTA_HITS = Kind::Counter, "meetpoint_relay_quota_hits_total", [QUOTA],
+            "Refusals because a bound was reached.";
+        RETRANSMITS = Kind::Counter, "meetpoint_relay_retransmits_total", [],
+            "Requests answered from memory because they were retransmitted.";
+    }
+    "Relay: sockets" {
+        WORKERS = Kind::Gauge, "meetpoint_relay_workers", [],
+            "Threads that relay.";
+        RELAY_SOCKETS = Kind::Gauge, "meetpoint_relay_sockets", [],
+            "Open relay sockets.";
+        RECV_CALLS = Kind::Counter, "meetpoint_relay_recv_calls_total", [],
+            "Receive system calls that returned something.";
+        RECV_DATAGRAMS = Kind::Counter, "meetpoint_relay_recv_datagrams_total", [],
+            "Datagrams received, each segment of a train counted.";
+        RECV_TRAINS = Kind::Counter, "meetpoint_relay_recv_trains_total", [],
+            "Buffers that held a train of datagrams (GRO).";
+        RECV_FAILURES = Kind::Counter, "meetpoint_relay_recv_failures_total", [],
+            "Receive system calls that failed.";
+        RECV_OVERFLOWS = Kind::Counter, "meetpoint_relay_recv_overflows_total", [],
+            "Datagrams the kernel dropped because a listener's receive buffer was full.";
+        SEND_CALLS = Kind::Counter, "meetpoint_relay_send_calls_total", [],
+            "Send system calls.";
+        SEND_DATAGRAMS = Kind::Counter, "meetpoint_relay_send_datagrams_total", [],
+            "Datagrams sent, each segment of a train counted.";
+        SEND_TRAINS = Kind::Counter, "meetpoint_relay_send_trains_total", [],
+            "Messages sent as a train of datagrams (GSO).";
+        SEND_FAILURES = Kind::Counter, "meetpoint_relay_send_failures_total", [SEND_FAILURE],
+            "Datagrams that could not be sent, and are lost.";
+        HANDOVERS = Kind::Counter, "meetpoint_relay_handovers_total", [],
+            "Datagrams handed to the worker that owns the peer's relayed address.";
+        HANDOVER_OVERFLOWS = Kind::Counter, "meetpoint_relay_handover_overflows_total", [],
+            "Hand-overs dropped because that worker's queue was full.";
+        BIND_FAILURES = Kind::Counter, "meetpoint_relay_bind_failures_total", [],
+            "Relay sockets that could not be bound.";
+    }
+    "Signaling" {
+        HUB_CONNECTIONS = Kind::Gauge, "meetpoint_signaling_connections", [],
+            "Open WebSockets, greeted or not.";
+        HUB_PEERS = Kind::Gauge, "meetpoint_signaling_peers", [],
+            "Connections that have been welcomed.";
+        HUB_ROOMS = Kind::Gauge, "meetpoint_signaling_rooms", [],
+            "Rooms.";
+        HUB_MEMBERSHIPS = Kind::Gauge, "meetpoint_signaling_memberships", [],
+            "Peers summed over rooms.";
+        HUB_MESSAGES = Kind::Counter, "meetpoint_signaling_messages_total", [MESSAGE],
+            "Messages received. Each is accepted or refused.";
+        HUB_ACCEPTED = Kind::Counter, "meetpoint_signaling_accepted_messages_total", [],
+            "Messages carried out.";
+        HUB_REFUSED = Kind::Counter, "meetpoint_signaling_refused_messages_total", [ERROR],
+            "Messages answered with an error, by its code.";
+        HUB_DELIVERIES = Kind::Counter, "meetpoint_signaling_deliveries_total", [],
+            "Frames put into a connection's queue.";
+        HUB_DELIVERED_BYTES = Kind::Counter, "meetpoint_signaling_delivered_bytes_total", [],
+            "Bytes of those frames.";
+        HUB_RELAYED_BYTES = Kind::Counter, "meetpoint_signaling_relayed_bytes_total", [],
+            "Payload bytes relayed by `send`, counted for each receiver.";
+        HUB_OVERFLOWS = Kind::Counter, "meetpoint_signaling_queue_overflows_total", [],
+            "Connections closed because their queue was full.";
+        HUB_JOINS = Kind::Counter, "meetpoint_signaling_joins_total", [],
+            "Room joins.";
+        HUB_LEAVES = Kind::Counter, "meetpoint_signaling_leaves_total", [],
+            "Room leaves, for whatever reason.";
+        HUB_TAKEOVERS = Kind::Counter, "meetpoint_signaling_takeovers_total", [],
+            "Connections replaced by a newer one of the same owner.";
+        HUB_CONNECTS = Kind::Counter, "meetpoint_signaling_connects_total", [],
+            "Connections accepted.";
+        HUB_CONNECTS_REFUSED = Kind::Counter, "meetpoint_signaling_connects_refused_total", [],
+            "Connections refused because the table was full.";
+        HUB_CLOSES = Kind::Counter, "meetpoint_signaling_closes_total", [CLOSE],
+            "Ended connections, by close code.";
+    }
+    "API" {
+        HTTP_REQUESTS = Kind::Counter, "meetpoint_http_requests_total", [ROUTE, METHOD, STATUS],
+            "Requests answered.";
+        HTTP_DURATION = Kind::Histogram(DURATIONS), "meetpoint_http_request_duration_seconds", [ROUTE],
+            "From a request's header to its answer's header.";
+        HTTP_RATE_LIMITED = Kind::Counter, "meetpoint_http_rate_limited_total", [],
+            "Requests answered 429.";
+        HTTP_RATE_EVICTIONS = Kind::Counter, "meetpoint_http_rate_evictions_total", [],
+            "Clients forgotten by the rate limit because its table was full. Growing means it is too small, or under attack.";
+        HTTP_CONNECTIONS = Kind::Gauge, "meetpoint_http_connections", [],
+            "Open TCP connections, those that became WebSockets included.";
+        HTTP_ACCEPTED = Kind::Counter, "meetpoint_http_connections_total", [],
+            "TCP connections accepted.";
+        HTTP_AT_LIMIT = Kind::Counter, "meetpoint_http_connection_limit_total", [],
+            "Times the limit of connections was reached and accepting paused.";
+        HTTP_TIMEOUTS = Kind::Counter, "meetpoint_http_timeouts_total", [],
+            "Requests that took longer than the request timeout.";
+        HTTP_PANICS = Kind::Counter, "meetpoint_http_panics_total", [],
+            "Requests answered 500 because their handler panicked. Always a bug.";
+        CREDENTIAL_ISSUES = Kind::Counter, "meetpoint_credentials_issues_total", [SURFACE, ISSUE],
+            "Wishes for a credential, by how they ended.";
+        TOKEN_FAILURES = Kind::Counter, "meetpoint_auth_token_failures_total", [SURFACE, TOKEN_FAILURE],
+            "Bearer tokens turned away.";
+    }
+    "Process" {
+        BUILD_INFO = Kind::Gauge, "meetpoint_build_info", [VERSION, REVISION, PROFILE],
+            "Always 1.";
+        UPTIME = Kind::Gauge, "meetpoint_uptime_seconds", [],
+            "Since the process began to count.";
+        READY = Kind::Gauge, "meetpoint_ready", [],
+            "1 while `/readyz` says so: everything listens and nothing drains.";
+        PROCESS_START = Kind::Gauge, "process_start_time_seconds", [],
+            "When the process began to count, Unix seconds.";
+        PROCESS_CPU = Kind::Counter, "process_cpu_seconds_total", [],
+            "CPU time in user and system mode.";
+        PROCESS_RESIDENT = Kind::Gauge, "process_resident_memory_bytes", [],
+            "Memory in RAM.";
+        PROCESS_VIRTUAL = Kind::Gauge, "process_virtual_memory_bytes", [],
+            "Memory mapped.";
+        PROCESS_FDS = Kind::Gauge, "process_open_fds", [],
+            "Open file descriptors.";
+        PROCESS_MAX_FDS = Kind::Gauge, "process_max_fds", [],
+            "Most file descriptors the process may open.";
+        PROCESS_THREADS = Kind::Gauge, "process_threads", [],
+            "Threads.";
+    }
+}
+
+/// Every metric.
+pub fn families() -> impl Iterator<Item = &'static Family> {
+    AREAS.iter().flat_map(|(_, families)| families.iter().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_say_area_noun_and_unit() {
+        let mut seen = BTreeSet::new();
+        for family in families() {
+            assert!(seen.insert(family.name), "{} is declared twice", family.name);
+            let ours = family.name.starts_with("meetpoint_") || family.name.starts_with("process_");
+            let clean = family
+                .name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            assert!(ours && clean, "{}", family.name);
+            assert_eq!(
+                family.name.ends_with("_total"),
+                family.kind == Kind::Counter,
+                "{}",
+                family.name
+            );
+            assert!(
+                family.help.ends_with('.') && !family.help.contains('\n'),
+                "{}",
+                family.name
+            );
+        }
+    }
+
+    #[test]
+    fn label_sets_are_closed_small_and_without_doubles() {
+        for family in families() {
+            for label in family.labels {
+                let values = (label.values)();
+                let unique: BTreeSet<_> = values.iter().collect();
+                assert!((1..=32).contains(&values.len()), "{}: {}", family.name, label.name);
+                assert_eq!(unique.len(), values.len(), "{}: {}", family.name, label.name);
+            }
+        }
+    }
+}
