@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""Turns the lines that relay.sh collects into Markdown tables: median (min-max) per server, and the ratio to coturn.
+
+Usage: table.py results.jsonl. The first round is left out, unless it is the only one.
+"""
+
+import json
+import statistics
+import sys
+
+# Figure → (heading, decimals, whether less is better). A table shows the figures its load has.
+FIGURES = {
+    "system_cpu_us_per_packet": ("whole-system CPU, µs per packet", 2, True),
+    "processes_cpu_us_per_packet": ("server + generator CPU, µs per packet", 2, True),
+    "server_cpu_us_per_packet": ("server CPU, µs per packet", 2, True),
+    "delivered_pps": ("delivered packets/s", 0, False),
+    "up_loss_percent": ("loss up, %", 3, True),
+    "down_loss_percent": ("loss down, %", 3, True),
+    "up_p50_us": ("one-way p50 up, µs", 0, True),
+    "up_p99_us": ("one-way p99 up, µs", 0, True),
+    "down_p99_us": ("one-way p99 down, µs", 0, True),
+    "cycles_per_second": ("allocations/s", 0, False),
+    "server_cpu_us_per_cycle": ("server CPU, µs per allocation", 1, True),
+    "failed_cycles": ("failed", 0, True),
+    "port_collisions": ("ports refused as still in use", 0, True),
+    "rss_bytes_per_allocation": ("resident bytes per allocation", 0, True),
+    "idle_busy_share": ("cores busy with other work", 2, True),
+}
+# A search for the highest rate ends at different rates: its other figures do not compare.
+OF_A_SEARCH = ["delivered_pps", "server_cpu_us_per_packet"]
+
+
+def cell(values: list[float], decimals: int) -> str:
+    """Median and range."""
+    median = statistics.median(values)
+    if min(values) == max(values):
+        return f"{median:,.{decimals}f}"
+    return f"{median:,.{decimals}f} ({min(values):,.{decimals}f}–{max(values):,.{decimals}f})"
+
+
+def main() -> None:
+    with open(sys.argv[1], encoding="utf-8") as lines:
+        runs = [json.loads(line) for line in lines]
+    if max(run["round"] for run in runs) > 0:
+        runs = [run for run in runs if run["round"] > 0]
+    servers = list(dict.fromkeys(run["server"] for run in runs))
+    ratios = "meetpoint" in servers and "coturn" in servers
+    for load in dict.fromkeys(run["load"] for run in runs):
+        print(f"\n### {load}\n")
+        print("| figure | " + " | ".join(servers) + (" | meetpoint / coturn |" if ratios else " |"))
+        print("|---|" + "--:|" * (len(servers) + ratios))
+        for figure, (heading, decimals, _) in FIGURES.items():
+            if load.startswith("max-") and figure not in OF_A_SEARCH:
+                continue
+            found = {
+                server: [
+                    run["figures"][figure]
+                    for run in runs
+                    if (run["load"], run["server"]) == (load, server) and run["figures"] and figure in run["figures"]
+                ]
+                for server in servers
+            }
+            if not any(found.values()):
+                continue
+            row = [cell(found[server], decimals) if found[server] else "–" for server in servers]
+            if ratios:
+                theirs, ours = found["coturn"], found["meetpoint"]
+                comparable = theirs and ours and statistics.median(theirs) > 0
+                row.append(f"{statistics.median(ours) / statistics.median(theirs):.2f}" if comparable else "–")
+            print(f"| {heading} | " + " | ".join(row) + " |")
+        failed = [run for run in runs if run["load"] == load and run["figures"] is None]
+        if failed:
+            print(f"\n{len(failed)} runs failed: " + ", ".join(sorted({run["server"] for run in failed})))
+
+
+if __name__ == "__main__":
+    main()
