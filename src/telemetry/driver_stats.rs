@@ -29,6 +29,8 @@ pub struct DriverStats {
     pub recv_trains: u64,
     /// Counter: receive system calls that failed for another reason than "nothing there".
     pub recv_failures: u64,
+    /// Counter: messages longer than their buffer, or from a sender no answer can reach (port 0); dropped.
+    pub recv_unusable: u64,
     /// Counter: datagrams that the kernel dropped because a listener's receive buffer was full (`SO_RXQ_OVFL`).
     pub recv_overflows: u64,
     /// Counter: send system calls.
@@ -37,12 +39,16 @@ pub struct DriverStats {
     pub send_datagrams: u64,
     /// Counter: messages that held a train of two or more datagrams (GSO).
     pub send_trains: u64,
+    /// Counter: trains that the route could not cut and that went datagram by datagram.
+    pub send_train_fallbacks: u64,
     /// Counter: datagrams that could not be sent, by [`SendFailure`].
     pub send_failures: [u64; SendFailure::COUNT],
     /// Counter: datagrams handed to the worker that owns the peer's relayed address.
     pub handovers: u64,
     /// Counter: hand-overs dropped because that worker's queue was full.
     pub handover_overflows: u64,
+    /// Counter: datagrams for a relayed address of this process that no worker holds (any more).
+    pub handover_unowned: u64,
     /// Counter: relay sockets that could not be bound.
     pub bind_failures: u64,
     /// Gauge: relay sockets open now.

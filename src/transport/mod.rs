@@ -19,6 +19,17 @@ compile_error!(
      the sans-I/O cores build anywhere with --no-default-features"
 );
 
+mod buffer;
 mod config;
+mod handover;
+mod limits;
+mod listener;
+mod outbox;
+mod poller;
+mod relay;
+mod relay_table;
+mod udp;
+mod worker;
 
 pub use config::{Config, DEFAULT_PORT, MAX_WORKERS};
+pub use relay::Relay;

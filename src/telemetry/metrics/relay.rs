@@ -158,13 +158,16 @@ fn families(all: &[Snapshot]) -> Vec<MetricFamily> {
         t::RECV_DATAGRAMS.single(driver(|stats| stats.recv_datagrams)),
         t::RECV_TRAINS.single(driver(|stats| stats.recv_trains)),
         t::RECV_FAILURES.single(driver(|stats| stats.recv_failures)),
+        t::RECV_UNUSABLE.single(driver(|stats| stats.recv_unusable)),
         t::RECV_OVERFLOWS.single(driver(|stats| stats.recv_overflows)),
         t::SEND_CALLS.single(driver(|stats| stats.send_calls)),
         t::SEND_DATAGRAMS.single(driver(|stats| stats.send_datagrams)),
         t::SEND_TRAINS.single(driver(|stats| stats.send_trains)),
+        t::SEND_TRAIN_FALLBACKS.single(driver(|stats| stats.send_train_fallbacks)),
         t::SEND_FAILURES.by_label(&sum(all, |one| &one.driver.send_failures)),
         t::HANDOVERS.single(driver(|stats| stats.handovers)),
         t::HANDOVER_OVERFLOWS.single(driver(|stats| stats.handover_overflows)),
+        t::HANDOVER_UNOWNED.single(driver(|stats| stats.handover_unowned)),
         t::BIND_FAILURES.single(driver(|stats| stats.bind_failures)),
     ]
 }

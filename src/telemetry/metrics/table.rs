@@ -130,6 +130,8 @@ table! {
             "Buffers that held a train of datagrams (GRO).";
         RECV_FAILURES = Kind::Counter, "meetpoint_relay_recv_failures_total", [],
             "Receive system calls that failed.";
+        RECV_UNUSABLE = Kind::Counter, "meetpoint_relay_recv_unusable_total", [],
+            "Messages longer than their buffer or without a sender to answer; dropped.";
         RECV_OVERFLOWS = Kind::Counter, "meetpoint_relay_recv_overflows_total", [],
             "Datagrams the kernel dropped because a listener's receive buffer was full.";
         SEND_CALLS = Kind::Counter, "meetpoint_relay_send_calls_total", [],
@@ -138,12 +140,16 @@ table! {
             "Datagrams sent, each segment of a train counted.";
         SEND_TRAINS = Kind::Counter, "meetpoint_relay_send_trains_total", [],
             "Messages sent as a train of datagrams (GSO).";
+        SEND_TRAIN_FALLBACKS = Kind::Counter, "meetpoint_relay_send_train_fallbacks_total", [],
+            "Trains that the route could not cut and that went datagram by datagram.";
         SEND_FAILURES = Kind::Counter, "meetpoint_relay_send_failures_total", [SEND_FAILURE],
             "Datagrams that could not be sent, and are lost.";
         HANDOVERS = Kind::Counter, "meetpoint_relay_handovers_total", [],
             "Datagrams handed to the worker that owns the peer's relayed address.";
         HANDOVER_OVERFLOWS = Kind::Counter, "meetpoint_relay_handover_overflows_total", [],
             "Hand-overs dropped because that worker's queue was full.";
+        HANDOVER_UNOWNED = Kind::Counter, "meetpoint_relay_handover_unowned_total", [],
+            "Datagrams for a relayed address of this process that no worker holds.";
         BIND_FAILURES = Kind::Counter, "meetpoint_relay_bind_failures_total", [],
             "Relay sockets that could not be bound.";
     }

@@ -1,0 +1,202 @@
+//! A worker's way out: it finds the socket each packet leaves by, and sends the batch when it must go.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use socket2::Socket;
+
+use super::buffer::{Answers, Arena, Memory, Source};
+use super::handover::{self, PortOwners};
+use super::listener::Listener;
+use super::relay_table::RelayTable;
+use super::udp::socket::{OutSocket, OutSockets, SendState, SocketKey};
+use super::udp::{Packet, SendBatch};
+use crate::telemetry::{DriverStats, SendFailure};
+use crate::turn::{Destination, FiveTuple, Forward, Transport};
+
+/// Everything one worker sends by.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    pub(crate) listeners: Vec<(Listener, SendState)>,
+    pub(crate) relays: RelayTable,
+    /// The inboxes of all workers, by index.
+    pub(crate) siblings: Vec<(Arc<Socket>, SendState)>,
+}
+
+impl OutSockets for Sockets {
+    fn out(&mut self, key: SocketKey) -> Option<OutSocket<'_>> {
+        match key {
+            SocketKey::Listener(index) => {
+                let (listener, state) = self.listeners.get_mut(usize::from(index))?;
+                Some(OutSocket {
+                    fd: listener.socket.as_fd(),
+                    state,
+                })
+            }
+            SocketKey::Relay(index) => self.relays.out(crate::turn::RelayId(index)),
+            SocketKey::Sibling(index) => {
+                let (socket, state) = self.siblings.get_mut(usize::from(index))?;
+                Some(OutSocket {
+                    fd: Socket::as_fd(socket),
+                    state,
+                })
+            }
+        }
+    }
+}
+
+impl Sockets {
+    /// The listener that packets to `server` come in at, and the address an answer must be told to leave from.
+    fn listener_of(&self, server: SocketAddr) -> Option<(SocketKey, Option<IpAddr>)> {
+        // A handful at most. The exact match wins: a wildcard socket on the same port may exist beside it.
+        let mut covered = None;
+        for (index, (listener, _)) in self.listeners.iter().enumerate() {
+            match listener.serves(server) {
+                Some(None) => return Some((SocketKey::Listener(index as u16), None)),
+                Some(local) => covered = Some((SocketKey::Listener(index as u16), local)),
+                None => {}
+            }
+        }
+        covered
+    }
+}
+
+/// The batch, the answers it points to, and the sockets it leaves by.
+pub(crate) struct Outbox {
+    pub(crate) sockets: Sockets,
+    pub(crate) stats: DriverStats,
+    batch: SendBatch,
+    answers: Answers,
+    owners: Arc<PortOwners>,
+    /// The worker this is.
+    index: u16,
+}
+
+impl Outbox {
+    pub(crate) fn new(sockets: Sockets, owners: Arc<PortOwners>, index: u16) -> Self {
+        Self {
+            sockets,
+            stats: DriverStats::default(),
+            batch: SendBatch::new(),
+            answers: Answers::new(),
+            owners,
+            index,
+        }
+    }
+
+    /// Adds the packet the core relays: `forward` speaks of the datagram that starts at `start` of `slot`.
+    pub(crate) fn forward(&mut self, now: Instant, arena: &Arena, slot: u16, start: usize, forward: &Forward) {
+        let payload = forward.payload();
+        let range = start + payload.start..start + payload.end;
+        let source = Source::Slot(slot);
+        match forward.to {
+            Destination::Peer { relay, peer } => {
+                let packet = Packet {
+                    socket: SocketKey::Relay(relay.0),
+                    to: Some(peer.0),
+                    local: None,
+                    prefix: &forward.prefix,
+                    source,
+                    range,
+                    padding: forward.padding,
+                    dont_fragment: forward.dont_fragment,
+                };
+                self.push(now, arena, &packet);
+            }
+            Destination::Client(client) => {
+                self.push_client(now, arena, &client, &forward.prefix, source, range, forward.padding);
+            }
+            Destination::Sibling { to, from } => match self.owners.owner(to) {
+                Some(owner) if owner != self.index => {
+                    let packet = Packet {
+                        socket: SocketKey::Sibling(owner),
+                        to: None,
+                        local: None,
+                        prefix: &handover::encode(from, to),
+                        source,
+                        range,
+                        padding: 0,
+                        dont_fragment: false,
+                    };
+                    self.push(now, arena, &packet);
+                }
+                _ => self.stats.handover_unowned += 1,
+            },
+        }
+    }
+
+    /// Adds an answer of the protocol.
+    pub(crate) fn answer(&mut self, now: Instant, arena: &Arena, to: &FiveTuple, bytes: &[u8]) {
+        let range = self.answers.push(bytes).or_else(|| {
+            self.flush(now, arena);
+            self.answers.push(bytes)
+        });
+        match range {
+            Some(range) => self.push_client(now, arena, to, &[], Source::Answer, range, 0),
+            None => self.stats.send_failures[SendFailure::TooLong.index()] += 1,
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one packet, used twice")]
+    fn push_client(
+        &mut self,
+        now: Instant,
+        arena: &Arena,
+        client: &FiveTuple,
+        prefix: &[u8],
+        source: Source,
+        range: Range<usize>,
+        padding: u8,
+    ) {
+        let listener = match client.transport {
+            Transport::Udp => self.sockets.listener_of(client.server.0),
+            // Their drivers own the way to such a client.
+            Transport::Tcp | Transport::Tls | Transport::Dtls | Transport::WebSocket => None,
+        };
+        let Some((socket, local)) = listener else {
+            self.stats.send_failures[SendFailure::Other.index()] += 1;
+            return;
+        };
+        let to = Some(client.client.0);
+        let packet = Packet {
+            socket,
+            to,
+            local,
+            prefix,
+            source,
+            range,
+            padding,
+            dont_fragment: false,
+        };
+        self.push(now, arena, &packet);
+    }
+
+    fn push(&mut self, now: Instant, arena: &Arena, packet: &Packet<'_>) {
+        if self.batch.is_full() {
+            // The answers stay: the packet at hand may be one of them.
+            self.send(now, arena);
+        }
+        if !self.batch.push(packet) {
+            self.stats.send_failures[SendFailure::Other.index()] += 1;
+        }
+    }
+
+    fn send(&mut self, now: Instant, arena: &Arena) {
+        let memory = Memory {
+            arena,
+            answers: &self.answers,
+        };
+        self.batch.flush(now, memory, &mut self.sockets, &mut self.stats);
+    }
+
+    /// Sends everything. Afterwards nothing points into the arena, and every socket may be closed.
+    pub(crate) fn flush(&mut self, now: Instant, arena: &Arena) {
+        if !self.batch.is_empty() {
+            self.send(now, arena);
+        }
+        self.answers.reset();
+    }
+}

@@ -1,0 +1,165 @@
+//! The relay as the rest of the process sees it: started, reconfigured, ended.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use super::Config;
+use super::handover::{PortOwners, inbox};
+use super::limits::raise_open_files;
+use super::listener;
+use super::relay_table::Parked;
+use super::worker::{Control, Parts, Worker};
+use crate::telemetry::Metrics;
+use crate::turn::{self, Ledger, Reservations, Server, Shard};
+
+/// A running relay. Dropping it ends it.
+#[derive(Debug)]
+pub struct Relay {
+    workers: Vec<Handle>,
+    local_addrs: Vec<SocketAddr>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    control: Arc<Control>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Relay {
+    /// Binds every listener and starts the workers.
+    ///
+    /// # Errors
+    /// An address that cannot be listened on (the text names it and the way out), or a lack of descriptors, memory or
+    /// randomness. Nothing is left running.
+    pub fn start(config: &Config, core: &Arc<turn::Config>, metrics: &Metrics) -> io::Result<Self> {
+        let count = config.worker_count().get();
+        let open_files = raise_open_files();
+        let wanted = u64::from(core.limits.allocations) + u64::from(core.limits.reservations) + 256;
+        if let Some(limit) = open_files.filter(|&limit| limit < wanted) {
+            tracing::warn!(
+                limit,
+                wanted,
+                "fewer open files are allowed than the relay may need; raise LimitNOFILE="
+            );
+        }
+        let sets = listener::open(config, count)?;
+        let local_addrs = sets
+            .first()
+            .map_or_else(Vec::new, |set| set.iter().map(|one| one.addr).collect());
+
+        let owners = Arc::new(PortOwners::new(&core.relay_addrs));
+        let (ledger, reservations, parked) = (Ledger::default(), Reservations::new(), Parked::default());
+        let mut receivers = Vec::with_capacity(count);
+        let mut senders = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (receiver, sender) = inbox()?;
+            receivers.push(receiver);
+            senders.push(Arc::new(sender));
+        }
+        let mut relay = Self {
+            workers: Vec::with_capacity(count),
+            local_addrs,
+        };
+        for (index, (listeners, inbox)) in sets.into_iter().zip(receivers).enumerate() {
+            let mut seed = [0; 32];
+            getrandom::fill(&mut seed).map_err(io::Error::other)?;
+            let shard = Shard {
+                index: index as u16,
+                count: count as u16,
+            };
+            let control = Arc::new(Control::new()?);
+            let server = Server::new(Arc::clone(core), shard, ledger.clone(), reservations.clone(), seed);
+            let parts = Parts {
+                index: shard.index,
+                config: config.clone(),
+                server,
+                listeners,
+                inbox,
+                siblings: senders.clone(),
+                owners: Arc::clone(&owners),
+                parked: parked.clone(),
+                control: Arc::clone(&control),
+                metrics: metrics.relay_shard(index),
+            };
+            // On an error, dropping what was started ends it.
+            relay.workers.push(spawn(parts, control)?);
+        }
+        tracing::info!(workers = count, addrs = ?relay.local_addrs, "relay listening (UDP)");
+        Ok(relay)
+    }
+
+    /// The addresses clients reach this relay at, in the order of [`Config::listen`], with the ports that were taken.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
+    }
+
+    /// Gives every worker a new configuration of the core. It takes effect within the worker's current turn.
+    ///
+    /// The relay addresses are those it was started with.
+    pub fn reconfigure(&self, core: &Arc<turn::Config>) {
+        for worker in &self.workers {
+            worker.control.reconfigure(Arc::clone(core));
+        }
+    }
+
+    /// Whether every worker is running. Once false it stays so, and the process should end: some clients are cut off.
+    pub fn is_alive(&self) -> bool {
+        self.workers
+            .iter()
+            .all(|worker| worker.thread.as_ref().is_some_and(|thread| !thread.is_finished()))
+    }
+
+    /// Ends every worker and waits for it. Allocations end without a word to their clients: drain first.
+    pub fn shutdown(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        for worker in &self.workers {
+            worker.control.stop();
+        }
+        for thread in self.workers.iter_mut().filter_map(|worker| worker.thread.take()) {
+            if thread.join().is_err() {
+                tracing::error!("a relay worker ended by a panic");
+            }
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Starts one worker and waits until it is ready.
+fn spawn(parts: Parts, control: Arc<Control>) -> io::Result<Handle> {
+    let (ready, readiness) = mpsc::sync_channel(1);
+    let index = parts.index;
+    let thread = std::thread::Builder::new()
+        .name(format!("relay-{index}"))
+        .spawn(move || {
+            let worker = match Worker::new(parts) {
+                Ok(worker) => worker,
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                    return;
+                }
+            };
+            let _ = ready.send(Ok(()));
+            drop(ready);
+            if let Err(error) = worker.run() {
+                tracing::error!(%error, worker = index, "a relay worker ended");
+            }
+        })?;
+    match readiness.recv() {
+        Ok(Ok(())) => Ok(Handle {
+            control,
+            thread: Some(thread),
+        }),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(io::Error::other("a relay worker ended before it began")),
+    }
+}

@@ -1,0 +1,365 @@
+//! One shard: a thread that waits, receives, asks its `turn::Server`, and sends.
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::event::{EventfdFlags, eventfd};
+use socket2::Socket;
+
+use super::Config;
+use super::buffer::{Arena, Received, SLOTS};
+use super::handover::{self, PortOwners};
+use super::listener::Listener;
+use super::outbox::{Outbox, Sockets};
+use super::poller::{Poller, Token};
+use super::relay_table::{self, Parked, RelayTable};
+use super::udp::socket::SendState;
+use crate::credentials::UnixTime;
+use crate::telemetry::ShardSlot;
+use crate::turn::{
+    self, ClientAddr, FiveTuple, Handled, ListenAddr, Now, Output, PeerAddr, RelayId, Server, Transport,
+};
+
+/// Messages taken from a listener in one turn: all clients of the worker share it.
+const LISTENER_BATCH: usize = 32;
+/// Messages taken from the inbox in one turn.
+const INBOX_BATCH: usize = 16;
+/// Messages taken from a relay socket in one turn: there are many, and each belongs to one client.
+const RELAY_BATCH: usize = 8;
+const _: () = assert!(LISTENER_BATCH <= SLOTS && INBOX_BATCH <= SLOTS && RELAY_BATCH <= SLOTS);
+
+/// How other threads reach a worker.
+#[derive(Debug)]
+pub(crate) struct Control {
+    wake: OwnedFd,
+    stop: AtomicBool,
+    config: Mutex<Option<Arc<turn::Config>>>,
+}
+
+impl Control {
+    pub(crate) fn new() -> io::Result<Self> {
+        let wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        Ok(Self {
+            wake,
+            stop: AtomicBool::new(false),
+            config: Mutex::new(None),
+        })
+    }
+
+    /// Ends the worker after its current turn.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Gives the worker's core a new configuration; the last one given before it looks wins.
+    pub(crate) fn reconfigure(&self, config: Arc<turn::Config>) {
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = Some(config);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        // It can only fail when the counter is full, and then the worker is about to wake anyway.
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+
+    fn acknowledge(&self) {
+        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+    }
+
+    fn take_config(&self) -> Option<Arc<turn::Config>> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// What a worker is made of; unlike the worker itself it may move between threads.
+pub(crate) struct Parts {
+    pub(crate) index: u16,
+    pub(crate) config: Config,
+    pub(crate) server: Server,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) inbox: Socket,
+    pub(crate) siblings: Vec<Arc<Socket>>,
+    pub(crate) owners: Arc<PortOwners>,
+    pub(crate) parked: Parked,
+    pub(crate) control: Arc<Control>,
+    pub(crate) metrics: ShardSlot,
+}
+
+/// A shard on its own thread.
+pub(crate) struct Worker {
+    index: u16,
+    config: Config,
+    server: Server,
+    poller: Poller,
+    arena: Arena,
+    outbox: Outbox,
+    inbox: Socket,
+    owners: Arc<PortOwners>,
+    parked: Parked,
+    control: Arc<Control>,
+    metrics: ShardSlot,
+    /// For each listener the kernel's count of datagrams it had no room for, as last seen.
+    overflows: Vec<u32>,
+}
+
+/// Reads both clocks.
+fn now() -> Now {
+    let unix = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    Now {
+        instant: Instant::now(),
+        unix: UnixTime(unix),
+    }
+}
+
+impl Worker {
+    /// Puts the parts together, on the thread that will run it: it sets aside its buffers here.
+    pub(crate) fn new(parts: Parts) -> io::Result<Self> {
+        let poller = Poller::new()?;
+        poller.add(&parts.control.wake, Token::Wake)?;
+        poller.add(&parts.inbox, Token::Inbox)?;
+        for (index, listener) in parts.listeners.iter().enumerate() {
+            poller.add(&listener.socket, Token::Listener(index as u16))?;
+        }
+        let started = Instant::now();
+        let offload = parts.config.offload;
+        let overflows = vec![0; parts.listeners.len()];
+        let sockets = Sockets {
+            listeners: parts
+                .listeners
+                .into_iter()
+                .map(|listener| {
+                    let state = SendState::new(listener.addr.is_ipv6(), offload, started);
+                    (listener, state)
+                })
+                .collect(),
+            relays: RelayTable::default(),
+            siblings: parts
+                .siblings
+                .into_iter()
+                .map(|inbox| (inbox, SendState::new(false, false, started)))
+                .collect(),
+        };
+        Ok(Self {
+            index: parts.index,
+            config: parts.config,
+            server: parts.server,
+            poller,
+            arena: Arena::new(),
+            outbox: Outbox::new(sockets, Arc::clone(&parts.owners), parts.index),
+            inbox: parts.inbox,
+            owners: parts.owners,
+            parked: parts.parked,
+            control: parts.control,
+            metrics: parts.metrics,
+            overflows,
+        })
+    }
+
+    /// Relays until told to stop.
+    ///
+    /// # Errors
+    /// Those of waiting, which a sound process never meets.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let mut at = now();
+        let mut publish_at = at.instant;
+        loop {
+            if at.instant >= publish_at {
+                self.outbox.stats.relay_sockets = self.outbox.sockets.relays.open();
+                self.metrics.publish(self.server.stats(), &self.outbox.stats);
+                publish_at = at.instant + self.config.stats_interval;
+            }
+            let deadline = self.server.poll_timeout().map_or(publish_at, |due| due.min(publish_at));
+            let ready = self.poller.wait(at.instant, deadline)?;
+            at = now();
+            if self.server.poll_timeout().is_some_and(|due| due <= at.instant) {
+                self.server.handle_timeout(at);
+                self.drain(at);
+            }
+            for index in 0..ready {
+                match self.poller.token(index) {
+                    Some(Token::Wake) => {
+                        self.control.acknowledge();
+                        if self.control.stop.load(Ordering::Acquire) {
+                            self.flush(at);
+                            return Ok(());
+                        }
+                        if let Some(config) = self.control.take_config() {
+                            self.server.reconfigure(config);
+                        }
+                    }
+                    Some(Token::Inbox) => self.serve_inbox(at),
+                    Some(Token::Listener(listener)) => self.serve_listener(at, listener),
+                    Some(Token::Relay(relay)) => self.serve_relay(at, RelayId(relay)),
+                    None => {}
+                }
+            }
+            self.flush(at);
+        }
+    }
+
+    /// Sends what waits and frees the receive buffers.
+    fn flush(&mut self, at: Now) {
+        self.outbox.flush(at.instant, &self.arena);
+        self.arena.reset();
+    }
+
+    /// Makes room for a batch, at the price of sending what waits.
+    fn make_room(&mut self, at: Now, slots: usize) {
+        if self.arena.free() < slots {
+            self.flush(at);
+        }
+    }
+
+    fn serve_listener(&mut self, at: Now, index: u16) {
+        self.make_room(at, LISTENER_BATCH);
+        let Some((listener, _)) = self.outbox.sockets.listeners.get(usize::from(index)) else {
+            return;
+        };
+        let addr = listener.addr;
+        let slots = self.arena.receive(listener.socket.as_fd(), LISTENER_BATCH);
+        for slot in self.received(slots) {
+            let Ok(message) = self.arena.received(slot) else {
+                self.outbox.stats.recv_unusable += 1;
+                continue;
+            };
+            if let Some(total) = message.overflows
+                && let Some(seen) = self.overflows.get_mut(usize::from(index))
+            {
+                self.outbox.stats.recv_overflows += u64::from(total.wrapping_sub(*seen));
+                *seen = total;
+            }
+            let from = FiveTuple {
+                transport: Transport::Udp,
+                client: ClientAddr(message.from),
+                server: ListenAddr(match message.local {
+                    Some(ip) => (ip, addr.port()).into(),
+                    None => addr,
+                }),
+            };
+            count_received(&mut self.outbox, &message);
+            for segment in message.segments() {
+                let start = segment.start;
+                // The borrow of the arena ends with each datagram: what follows may bind and close sockets.
+                let datagram = &self.arena.bytes(slot)[segment];
+                let handled = self.server.handle_client(at, &from, datagram);
+                self.settle(at, slot, start, &handled);
+            }
+        }
+    }
+
+    fn serve_relay(&mut self, at: Now, relay: RelayId) {
+        self.make_room(at, RELAY_BATCH);
+        // The event may be of a socket that was closed earlier in this turn.
+        let Some(socket) = self.outbox.sockets.relays.socket(relay) else {
+            return;
+        };
+        let slots = self.arena.receive(socket.as_fd(), RELAY_BATCH);
+        for slot in self.received(slots) {
+            let Ok(message) = self.arena.received(slot) else {
+                self.outbox.stats.recv_unusable += 1;
+                continue;
+            };
+            let from = PeerAddr(message.from);
+            count_received(&mut self.outbox, &message);
+            for segment in message.segments() {
+                let start = segment.start;
+                let datagram = &self.arena.bytes(slot)[segment];
+                let handled = self.server.handle_peer(at, relay, from, datagram);
+                self.settle(at, slot, start, &handled);
+            }
+        }
+    }
+
+    fn serve_inbox(&mut self, at: Now) {
+        self.make_room(at, INBOX_BATCH);
+        let slots = self.arena.receive(self.inbox.as_fd(), INBOX_BATCH);
+        for slot in self.received(slots) {
+            let Some((from, to)) = self.arena.handed_over(slot).ok().and_then(handover::decode) else {
+                self.outbox.stats.recv_unusable += 1;
+                continue;
+            };
+            let Some(relay) = self.server.relay_at(to) else {
+                // It was closed while the packet was on its way.
+                self.outbox.stats.handover_unowned += 1;
+                continue;
+            };
+            let payload = self.arena.bytes(slot).get(handover::HEADER..).unwrap_or_default();
+            let handled = self.server.handle_peer(at, relay, from, payload);
+            self.settle(at, slot, handover::HEADER, &handled);
+        }
+    }
+
+    /// Counts a receive call; an error of one socket is no more than that.
+    fn received(&mut self, slots: io::Result<Range<usize>>) -> Range<usize> {
+        match slots {
+            Ok(slots) => {
+                self.outbox.stats.recv_calls += u64::from(!slots.is_empty());
+                slots
+            }
+            Err(_) => {
+                self.outbox.stats.recv_failures += 1;
+                0..0
+            }
+        }
+    }
+
+    /// Passes on what the core relays and does what else it asks for.
+    fn settle(&mut self, at: Now, slot: usize, start: usize, handled: &Handled) {
+        if let Handled::Forward(forward) = handled {
+            self.outbox
+                .forward(at.instant, &self.arena, slot as u16, start, forward);
+        }
+        self.drain(at);
+    }
+
+    /// Does what the core asks for.
+    fn drain(&mut self, at: Now) {
+        while let Some(output) = self.server.poll_output() {
+            match output {
+                Output::Transmit { to, bytes } => self.outbox.answer(at.instant, &self.arena, &to, bytes),
+                Output::BindRelay {
+                    relay,
+                    at: addr,
+                    socket,
+                } => {
+                    // Packets that wait may name a socket that had this id before.
+                    self.outbox.flush(at.instant, &self.arena);
+                    let result =
+                        relay_table::open(&self.config, &self.parked, addr, socket).and_then(|(socket, bound)| {
+                            self.poller
+                                .add(&socket, Token::Relay(relay.0))
+                                .map_err(|_| turn::BindError::Failed)?;
+                            self.outbox
+                                .sockets
+                                .relays
+                                .insert(relay, socket, bound, self.config.offload, at.instant);
+                            self.owners.set(bound, self.index);
+                            Ok(bound)
+                        });
+                    self.outbox.stats.bind_failures += u64::from(result.is_err());
+                    self.server.handle_relay_bound(at, relay, result);
+                }
+                Output::CloseRelay { relay } => {
+                    self.outbox.flush(at.instant, &self.arena);
+                    if let Some(bound) = self.outbox.sockets.relays.remove(relay) {
+                        self.owners.clear(bound, self.index);
+                    }
+                }
+                Output::ReleaseReserved { token } => self.parked.release(token),
+            }
+        }
+    }
+}
+
+fn count_received(outbox: &mut Outbox, message: &Received<'_>) {
+    let datagrams = message.segments().len() as u64;
+    outbox.stats.recv_datagrams += datagrams;
+    outbox.stats.recv_trains += u64::from(datagrams > 1);
+}
