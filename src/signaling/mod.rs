@@ -1,15 +1,52 @@
 //! The signaling hub as a state machine: rooms, presence, directed messages.
+//!
+//! What it is: [`Hub`] takes frames and `now`, and gives back frames to queue and connections to close. It is the only place
+//! that knows who is in which room. Its wire is specified in `docs/signaling-protocol.md`.
+//!
+//! What it is not: it opens no socket, reads no clock, checks no token and mints no credential. The driver (`ws`) does that
+//! and hands the results in as [`Grants`].
+//!
+//! The loop of a driver, after every call: drain [`Hub::poll_output`], then arm a timer for [`Hub::poll_timeout`].
+//!
+//! Invariants:
+//! - Outputs to one connection keep their order, and so do all messages from one sender to one receiver.
+//! - A member is told of a room (`joined`) before anything that happens in it, and of a newcomer before the newcomer's first
+//!   signal. The snapshot and the events after it together show every other member exactly once.
+//! - Every received message is counted once by kind and once as accepted or refused; a refused one is answered.
+//! - Payloads (`data`, presence values) leave as the bytes they came in.
+//! - Every table and every rate has a bound in [`Config`], and meeting it is an error with a code, not silence.
+//! - A connection is removed by its [`ConnectionId`], never by its peer id: a late end of an old socket cannot remove the
+//!   peer that came back on a new one.
 
 #![forbid(unsafe_code)]
 
 mod config;
+mod connection;
+mod dialect;
+mod error;
+mod event;
+mod hub;
 mod identity;
+mod json;
 mod labels;
+mod limits;
+mod meta;
+mod room;
+mod secrets;
+mod slab;
 mod stats;
 
 pub use config::Config;
+pub use connection::ConnectionId;
+pub use dialect::{
+    Dialect,
+    native::request::{Malformed, Needs, Request},
+};
+pub use hub::{Admitted, Connected, Frame, Full, Grants, Hub, Ice, Output, RoomView};
 pub use identity::{AuthError, Identity, Rights, Takeover};
 pub use labels::{CloseCode, ErrorCode, MessageKind};
+pub use room::Realm;
+pub use secrets::Sid;
 pub use stats::{CloseCounts, Counters, ErrorCounts, MessageCounts, Stats};
 
 use std::time::Instant;

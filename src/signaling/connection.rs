@@ -1,0 +1,135 @@
+//! What the hub knows of one connection.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{
+    config::Config,
+    dialect::Dialect,
+    identity::Identity,
+    limits::{Bucket, Rate},
+    meta::Meta,
+    room::Realm,
+    secrets::Sid,
+    slab::Key,
+};
+
+/// A connection of the hub, from `connect` until `disconnect` or `Output::Close`. Never valid again after that.
+pub type ConnectionId = Key;
+
+/// A connection's place in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Membership {
+    pub(crate) room: Key,
+    pub(crate) ordinal: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) realm: Realm,
+    pub(crate) dialect: Dialect,
+    pub(crate) sid: Sid,
+    pub(crate) budget: Budget,
+    /// The one deadline this connection has: its hello, or the end of its identity.
+    pub(crate) deadline: Option<Instant>,
+    /// `None` until welcomed.
+    pub(crate) peer: Option<Peer>,
+    pub(crate) rooms: Vec<Membership>,
+}
+
+/// A welcomed connection.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) id: Arc<str>,
+    /// `None` is [`Identity::ANONYMOUS`], which most peers of an open server are.
+    pub(crate) identity: Option<Box<Identity>>,
+    /// Presence data for rooms joined without any of their own.
+    pub(crate) meta: Option<Arc<Meta>>,
+}
+
+impl Peer {
+    pub(crate) fn identity(&self) -> &Identity {
+        static ANONYMOUS: Identity = Identity::ANONYMOUS;
+        self.identity.as_deref().unwrap_or(&ANONYMOUS)
+    }
+}
+
+/// What one connection may still spend.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    messages: Bucket,
+    bytes: Bucket,
+    patience: Bucket,
+    relay: Bucket,
+}
+
+const fn messages(config: &Config) -> Rate {
+    Rate {
+        per_second: config.messages_per_second,
+        burst: config.message_burst,
+    }
+}
+
+const fn bytes(config: &Config) -> Rate {
+    Rate {
+        per_second: config.bytes_per_second,
+        burst: config.byte_burst,
+    }
+}
+
+const fn patience(config: &Config) -> Rate {
+    Rate {
+        per_second: config.rate_patience / 10,
+        burst: config.rate_patience,
+    }
+}
+
+const fn relay(config: &Config) -> Rate {
+    Rate {
+        per_second: config.relay_bytes_per_second,
+        burst: config.relay_byte_burst,
+    }
+}
+
+/// What the rate limit says to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rated {
+    Passed,
+    /// Refused; come back after this long.
+    Refused(std::time::Duration),
+    /// Refused once too often.
+    Persistent,
+}
+
+impl Budget {
+    pub(crate) fn full(config: &Config, now: Instant) -> Self {
+        Self {
+            messages: Bucket::full(messages(config), now),
+            bytes: Bucket::full(bytes(config), now),
+            patience: Bucket::full(patience(config), now),
+            relay: Bucket::full(relay(config), now),
+        }
+    }
+
+    /// Charges a message of that cost and length.
+    pub(crate) fn charge(&mut self, config: &Config, now: Instant, cost: u64, length: usize) -> Rated {
+        let taken = self
+            .messages
+            .try_take(messages(config), now, cost)
+            .and_then(|()| self.bytes.try_take(bytes(config), now, length as u64));
+        match taken {
+            Ok(()) => Rated::Passed,
+            Err(retry) if self.patience.try_take(patience(config), now, 1).is_ok() => Rated::Refused(retry),
+            Err(_) => Rated::Persistent,
+        }
+    }
+
+    /// Charges payload bytes of a `send`.
+    pub(crate) fn charge_relay(
+        &mut self,
+        config: &Config,
+        now: Instant,
+        length: usize,
+    ) -> Result<(), std::time::Duration> {
+        self.relay.try_take(relay(config), now, length as u64)
+    }
+}

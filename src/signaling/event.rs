@@ -1,0 +1,49 @@
+//! What members of a room are told, before it is put into the words of their dialect.
+
+use std::sync::Arc;
+
+use super::meta::Meta;
+
+/// Something that happened in a room.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Event<'a> {
+    /// A peer joined.
+    Joined {
+        room: &'a str,
+        peer: &'a str,
+        meta: Option<&'a Arc<Meta>>,
+    },
+    /// A peer is gone from the room, and why.
+    Left {
+        room: &'a str,
+        peer: &'a str,
+        why: &'static str,
+    },
+    /// A peer's presence data is now this.
+    Presence {
+        room: &'a str,
+        peer: &'a str,
+        meta: Option<&'a Arc<Meta>>,
+    },
+    /// The room's metadata is now this.
+    Room {
+        room: &'a str,
+        by: &'a str,
+        meta: Option<&'a Arc<Meta>>,
+        version: u64,
+    },
+    /// Negotiation from one peer to another. `data` is one JSON value, byte for byte as it came.
+    Signal {
+        room: &'a str,
+        from: &'a str,
+        kind: &'a str,
+        data: Option<&'a str>,
+        correlation: Option<&'a str>,
+    },
+    /// Application data. `data` is one JSON value, byte for byte as it came.
+    Message {
+        room: &'a str,
+        from: &'a str,
+        data: &'a str,
+    },
+}

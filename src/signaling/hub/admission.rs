@@ -1,0 +1,171 @@
+//! The way in: what a frame costs, and what has to be known before it can be carried out.
+
+use super::Hub;
+use crate::signaling::{
+    Now,
+    connection::{ConnectionId, Rated},
+    dialect::{
+        Dialect,
+        native::{
+            self,
+            request::{Malformed, Needs, Request},
+        },
+    },
+    error::Reject,
+    identity::{AuthError, Identity},
+    labels::{CloseCode, ErrorCode, MessageKind},
+};
+
+/// One received frame: read, and how long it was.
+#[derive(Debug)]
+pub struct Frame<'a> {
+    parsed: Result<Request<'a>, Malformed>,
+    bytes: usize,
+}
+
+impl<'a> Frame<'a> {
+    /// Reads a text frame in the words of its connection's dialect. Touches no hub, so it happens outside every lock.
+    pub fn text(dialect: Dialect, text: &'a str) -> Self {
+        match dialect {
+            Dialect::Native => Self {
+                parsed: Request::parse(text),
+                bytes: text.len(),
+            },
+        }
+    }
+
+    /// A binary frame of that length.
+    pub const fn binary(bytes: usize) -> Self {
+        Self {
+            parsed: Err(Malformed::BINARY),
+            bytes,
+        }
+    }
+
+    /// A frame that was longer than [`Config::frame_bytes`](crate::signaling::Config::frame_bytes); the connection ends with it.
+    pub const fn oversize() -> Self {
+        Self {
+            parsed: Err(Malformed::OVERSIZE),
+            bytes: 0,
+        }
+    }
+
+    /// What the driver has to find out before the hub can carry this out.
+    pub fn needs(&self) -> Needs<'_> {
+        self.parsed.as_ref().map_or(Needs::Nothing, Request::needs)
+    }
+}
+
+/// A well-formed request that the rate limit let through. Only [`Hub::try_admit`] makes one.
+#[derive(Debug)]
+pub struct Admitted<'a> {
+    request: Request<'a>,
+}
+
+impl Admitted<'_> {
+    /// What the driver has to find out before the hub can carry this out.
+    pub fn needs(&self) -> Needs<'_> {
+        self.request.needs()
+    }
+}
+
+/// An ICE server list in the words of the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ice<'a> {
+    /// JSON array of `RTCIceServer` dictionaries.
+    pub servers: &'a str,
+    /// When the credentials in it end, milliseconds since the Unix epoch.
+    pub expires_at_ms: u64,
+    /// `iceTransportPolicy`, `None` for the browser's default.
+    pub policy: Option<&'a str>,
+}
+
+/// What the driver found out for a request that [needs](Admitted::needs) something.
+#[derive(Debug, Default)]
+pub struct Grants<'a> {
+    /// The verdict on the token of a `hello` or `auth`.
+    pub identity: Option<Result<Identity, AuthError>>,
+    /// The ICE servers for a `hello` or `ice`; `None` offers none.
+    pub ice: Option<Ice<'a>>,
+}
+
+/// What a message costs of the budget of `messages_per_second`: those that every member of a room hears of, or that make the
+/// server compute, cost more; so do those that are only noise.
+const fn cost(kind: MessageKind) -> u64 {
+    match kind {
+        MessageKind::Sig | MessageKind::Send | MessageKind::Ping | MessageKind::Ack | MessageKind::Bye => 1,
+        MessageKind::Hello
+        | MessageKind::Join
+        | MessageKind::Leave
+        | MessageKind::Meta
+        | MessageKind::Room
+        | MessageKind::Who
+        | MessageKind::Ice
+        | MessageKind::Auth => 5,
+        MessageKind::Unknown | MessageKind::Malformed | MessageKind::Binary | MessageKind::Oversize => 10,
+    }
+}
+
+impl Hub {
+    /// Counts and charges a frame. `None` means that it has been refused and answered; of a connection that is gone nothing
+    /// is counted or answered.
+    pub fn try_admit<'a>(&mut self, now: Now, connection: ConnectionId, frame: Frame<'a>) -> Option<Admitted<'a>> {
+        let entry = self.connections.get_mut(connection)?;
+        let (kind, id) = match &frame.parsed {
+            Ok(request) => (request.kind(), request.id),
+            Err(malformed) => (malformed.kind, malformed.id),
+        };
+        self.stats.messages[kind] += 1;
+        let rated = entry.budget.charge(&self.config, now.instant, cost(kind), frame.bytes);
+        let reject = match (frame.parsed, rated) {
+            (Ok(request), Rated::Passed) => return Some(Admitted { request }),
+            (Err(malformed), _) if malformed.kind == MessageKind::Oversize => {
+                Reject::new(malformed.code, malformed.message).fatal(CloseCode::TooLarge)
+            }
+            (Err(malformed), Rated::Passed) => Reject::new(malformed.code, malformed.message),
+            (_, Rated::Refused(retry)) => Reject::new(ErrorCode::RateLimited, "more than limits.rate").retry(retry),
+            (_, Rated::Persistent) => {
+                Reject::new(ErrorCode::RateLimited, "kept sending past limits.rate").fatal(CloseCode::Rate)
+            }
+        };
+        self.refuse_message(connection, id, reject);
+        None
+    }
+
+    /// Carries out a request.
+    pub fn handle_request(&mut self, now: Now, connection: ConnectionId, admitted: Admitted<'_>, grants: Grants<'_>) {
+        if self.connections.get(connection).is_none() {
+            // It was admitted, then replaced or closed while the driver asked about it: counted, with nobody to answer.
+            self.stats.refused[ErrorCode::Unavailable] += 1;
+            return;
+        }
+        let id = admitted.request.id;
+        match native::dispatch::carry_out(self, now, connection, admitted.request, grants) {
+            Ok(()) => self.stats.accepted += 1,
+            Err(reject) => self.refuse_message(connection, id, reject),
+        }
+    }
+
+    /// [`Self::try_admit`] and [`Self::handle_request`] in one, for frames that need nothing.
+    pub fn handle_frame(&mut self, now: Now, connection: ConnectionId, frame: Frame<'_>) {
+        if let Some(admitted) = self.try_admit(now, connection, frame) {
+            self.handle_request(now, connection, admitted, Grants::default());
+        }
+    }
+
+    fn refuse_message(&mut self, connection: ConnectionId, id: Option<u64>, reject: Reject) {
+        self.stats.refused[reject.code] += 1;
+        self.refuse(connection, id, reject);
+    }
+
+    /// Tells a connection what is wrong, and ends it if that is fatal.
+    pub(super) fn refuse(&mut self, connection: ConnectionId, id: Option<u64>, reject: Reject) {
+        let Some(dialect) = self.connections.get(connection).map(|entry| entry.dialect) else {
+            return;
+        };
+        self.deliver(connection, dialect.refusal(id, &reject));
+        if let Some(code) = reject.close {
+            self.close(connection, code);
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The state machine itself: connections, rooms, outputs, deadlines.
+//!
+//! Everything here happens inside one call that takes `now`; whatever should go out waits in [`Hub::poll_output`]. A frame
+//! for a room is written once and its bytes are shared by all receivers.
+
+mod admission;
+mod deliver;
+mod presence;
+mod relay;
+mod rooms;
+mod sessions;
+mod views;
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
+
+use bytes::Bytes;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+pub use admission::{Admitted, Frame, Grants, Ice};
+pub(crate) use presence::{Page, Snapshot};
+pub(crate) use rooms::Entry;
+pub(crate) use sessions::Greeting;
+pub use views::RoomView;
+
+use super::{
+    Now,
+    config::Config,
+    connection::{Budget, Connection, ConnectionId},
+    dialect::{Dialect, native},
+    error::Reject,
+    labels::{CloseCode, ErrorCode},
+    limits::{Bucket, Rate},
+    room::{Realm, Room, RoomName},
+    secrets::{Secrets, Sid},
+    slab::{Key, Slab},
+    stats::Stats,
+};
+
+/// What the driver has to do. Outputs for one connection keep their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Queue this text frame for that connection. If its queue is full, call [`Hub::disconnect`] with [`CloseCode::Slow`].
+    Deliver {
+        /// Whose queue.
+        connection: ConnectionId,
+        /// The frame's payload, UTF-8, shared with the other receivers of the same event.
+        payload: Bytes,
+    },
+    /// Send what is queued, then close. The hub has already forgotten this connection.
+    Close {
+        /// Which one.
+        connection: ConnectionId,
+        /// Why.
+        code: CloseCode,
+    },
+}
+
+/// A fresh connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connected {
+    /// Its handle in every later call.
+    pub connection: ConnectionId,
+    /// Its session id.
+    pub sid: Sid,
+}
+
+/// The table of connections is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the hub holds as many connections as it may")]
+pub struct Full;
+
+/// The hub.
+#[derive(Debug)]
+pub struct Hub {
+    config: Config,
+    secrets: Secrets,
+    hasher: FixedState,
+    connections: Slab<Connection>,
+    by_sid: HashMap<Sid, ConnectionId, FixedState>,
+    rooms: Slab<Room>,
+    by_name: HashMap<RoomName, Key, FixedState>,
+    /// One entry per connection that has a deadline.
+    deadlines: BTreeSet<(Instant, ConnectionId)>,
+    outputs: VecDeque<Output>,
+    /// Numbers every event of this hub. Each receiver sees it grow; gaps are other people's events.
+    seq: u64,
+    relay_total: Option<Bucket>,
+    stats: Stats,
+}
+
+impl Hub {
+    /// An empty hub. `seed` must be fresh randomness for every process: session keys and assigned ids follow from it.
+    pub fn new(config: Config, seed: [u8; 32]) -> Self {
+        let secrets = Secrets::new(seed);
+        let hasher = FixedState::with_seed(secrets.hash_seed());
+        Self {
+            config,
+            secrets,
+            connections: Slab::new(),
+            by_sid: HashMap::with_hasher(hasher.clone()),
+            rooms: Slab::new(),
+            by_name: HashMap::with_hasher(hasher.clone()),
+            hasher,
+            deadlines: BTreeSet::new(),
+            outputs: VecDeque::new(),
+            seq: 0,
+            relay_total: None,
+            stats: Stats::default(),
+        }
+    }
+
+    /// The limits this hub runs with.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The counters, with the gauges as of now.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.stats;
+        stats.connections = self.connections.len() as u64;
+        stats.rooms = self.rooms.len() as u64;
+        stats
+    }
+
+    /// A socket has opened. It has [`Config::hello_timeout`] to say hello.
+    ///
+    /// # Errors
+    /// [`Full`] when the process holds [`Config::connections`] already.
+    pub fn connect(&mut self, now: Now, realm: Realm, dialect: Dialect) -> Result<Connected, Full> {
+        if self.connections.len() >= self.config.connections {
+            self.stats.connects_refused += 1;
+            return Err(Full);
+        }
+        let sid = self.secrets.sid();
+        let deadline = now.instant + self.config.hello_timeout;
+        let connection = self.connections.insert(Connection {
+            realm,
+            dialect,
+            sid,
+            budget: Budget::full(&self.config, now.instant),
+            deadline: Some(deadline),
+            peer: None,
+            rooms: Vec::new(),
+        });
+        self.by_sid.insert(sid, connection);
+        self.deadlines.insert((deadline, connection));
+        self.stats.connects += 1;
+        Ok(Connected { connection, sid })
+    }
+
+    /// A socket has ended, or the driver is ending it. Says nothing to the connection itself; the rooms it was in are told.
+    /// A connection that is not there any more is left alone.
+    pub fn disconnect(&mut self, connection: ConnectionId, code: CloseCode) {
+        let Some(gone) = self.connections.remove(connection) else {
+            return;
+        };
+        self.by_sid.remove(&gone.sid);
+        if let Some(deadline) = gone.deadline {
+            self.deadlines.remove(&(deadline, connection));
+        }
+        self.stats.closes[code] += 1;
+        if code == CloseCode::Slow {
+            self.stats.queue_overflows += 1;
+        }
+        if gone.peer.is_some() {
+            self.stats.peers -= 1;
+        }
+        for membership in &gone.rooms {
+            self.remove_member(*membership, departure(code));
+        }
+    }
+
+    /// Ends a connection from this side: what is queued for it still goes out, then the close frame.
+    pub fn close(&mut self, connection: ConnectionId, code: CloseCode) {
+        if self.connections.get(connection).is_none() {
+            return;
+        }
+        self.outputs.push_back(Output::Close { connection, code });
+        self.disconnect(connection, code);
+    }
+
+    /// Announces that the server goes away: clients should reconnect after a random time within `after_ms`, to `url` if given.
+    pub fn drain(&mut self, after_ms: (u64, u64), url: Option<&str>) {
+        let payload = native::frame::drain(after_ms, url);
+        let welcomed = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.peer.is_some());
+        let receivers: Vec<ConnectionId> = welcomed.map(|(key, _)| key).collect();
+        for connection in receivers {
+            self.deliver(connection, payload.clone());
+        }
+    }
+
+    /// Closes every connection with 4003.
+    pub fn close_all(&mut self) {
+        let all: Vec<ConnectionId> = self.connections.iter().map(|(key, _)| key).collect();
+        for connection in all {
+            self.close(connection, CloseCode::Drain);
+        }
+    }
+
+    /// The next thing to do; drain it after every call that may produce something.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        let output = self.outputs.pop_front();
+        if output.is_none() && self.outputs.capacity() > 1_024 {
+            // A burst in a large room must not hold its peak of memory for ever.
+            self.outputs.shrink_to(64);
+        }
+        output
+    }
+
+    /// When [`Self::handle_timeout`] has something to do next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Ends what has reached its deadline.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some((deadline, connection)) = self.deadlines.first().copied() {
+            if deadline > now.instant {
+                break;
+            }
+            let welcomed = self
+                .connections
+                .get(connection)
+                .is_some_and(|connection| connection.peer.is_some());
+            let reject = if welcomed {
+                Reject::new(ErrorCode::Expired, "the token has expired").fatal(CloseCode::Expired)
+            } else {
+                Reject::bad_request("no hello in time").fatal(CloseCode::BadRequest)
+            };
+            self.refuse(connection, None, reject);
+            // Already gone with the connection; were it not, this loop would never end.
+            self.deadlines.remove(&(deadline, connection));
+        }
+    }
+
+    /// Moves the one deadline of a connection.
+    fn set_deadline(&mut self, connection: ConnectionId, deadline: Option<Instant>) {
+        let Some(entry) = self.connections.get_mut(connection) else {
+            return;
+        };
+        if let Some(old) = std::mem::replace(&mut entry.deadline, deadline) {
+            self.deadlines.remove(&(old, connection));
+        }
+        if let Some(new) = deadline {
+            self.deadlines.insert((new, connection));
+        }
+    }
+
+    /// Charges bytes that a relay is about to put on the wire against the budget of the whole hub.
+    fn charge_relay_total(&mut self, now: Now, bytes: u64) -> Result<(), std::time::Duration> {
+        let per_second = self.config.relay_total_bytes_per_second;
+        let rate = Rate {
+            per_second,
+            burst: per_second,
+        };
+        self.relay_total
+            .get_or_insert_with(|| Bucket::full(rate, now.instant))
+            .try_take(rate, now.instant, bytes)
+    }
+
+    /// The hash of a room key, as the room keeps it.
+    fn hash_key(key: &str) -> [u8; 32] {
+        use sha2::{Digest, Sha256};
+        Sha256::digest(key.as_bytes()).into()
+    }
+
+    fn room_name(realm: Realm, name: &str) -> RoomName {
+        RoomName {
+            realm,
+            name: Arc::from(name),
+        }
+    }
+}
+
+/// What the members of a room are told about why a peer is gone.
+const fn departure(code: CloseCode) -> &'static str {
+    match code {
+        CloseCode::Normal => "bye",
+        CloseCode::Abnormal => "lost",
+        other => other.as_label(),
+    }
+}

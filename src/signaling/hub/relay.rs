@@ -1,0 +1,139 @@
+//! Payloads from one member to others. Nothing in here looks into them.
+
+use std::{borrow::Cow, sync::Arc};
+
+use super::Hub;
+use crate::signaling::{
+    Now,
+    connection::{ConnectionId, Membership},
+    error::Reject,
+    event::Event,
+    labels::ErrorCode,
+};
+
+/// What became of a message to several peers.
+#[derive(Debug)]
+pub(crate) struct Sent<'a> {
+    pub(crate) receivers: usize,
+    /// Peers that were named and are not in the room.
+    pub(crate) missing: Vec<&'a str>,
+}
+
+/// What a frame costs on the wire beside its payload; keeps tiny messages to large rooms from being free.
+const FRAME_OVERHEAD: usize = 64;
+
+const NO_PEER: Reject = Reject::new(ErrorCode::NoPeer, "nobody of that id is in the room");
+const NOT_IN_ROOM: Reject = Reject::new(ErrorCode::NoRoom, "you are not in that room");
+
+impl Hub {
+    /// Hands negotiation data to one member.
+    pub(crate) fn signal(
+        &mut self,
+        connection: ConnectionId,
+        membership: Membership,
+        to: &str,
+        kind: &str,
+        data: Option<&str>,
+        correlation: Option<&str>,
+    ) -> Result<(), Reject> {
+        let room = self.rooms.get(membership.room).ok_or(NOT_IN_ROOM)?;
+        let receiver = room.find(to).ok_or(NO_PEER)?.connection;
+        if receiver == connection {
+            return Err(Reject::bad_request("a peer does not signal itself"));
+        }
+        let from = room.member(membership.ordinal).ok_or(NOT_IN_ROOM)?;
+        let (name, from) = (Arc::clone(&room.name.name), Arc::clone(&from.peer));
+        self.unicast(
+            receiver,
+            &Event::Signal {
+                room: &name,
+                from: &from,
+                kind,
+                data,
+                correlation,
+            },
+        );
+        Ok(())
+    }
+
+    /// Hands application data to the named members, or to all others when none is named.
+    pub(crate) fn relay<'a>(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        membership: Membership,
+        to: Option<&'a [Cow<'a, str>]>,
+        data: &str,
+    ) -> Result<Sent<'a>, Reject> {
+        self.check_publish(connection)?;
+        self.check_relay(connection)?;
+        let room = self.rooms.get(membership.room).ok_or(NOT_IN_ROOM)?;
+        let from = room.member(membership.ordinal).ok_or(NOT_IN_ROOM)?;
+        let (name, from) = (Arc::clone(&room.name.name), Arc::clone(&from.peer));
+        let mut missing = Vec::new();
+        let named = match to {
+            None => None,
+            Some(to) if to.len() > self.config.receivers_per_send => {
+                return Err(Reject::bad_request("too many receivers in to"));
+            }
+            Some(to) => {
+                let mut receivers: Vec<ConnectionId> = Vec::with_capacity(to.len());
+                for peer in to {
+                    match room.find(peer) {
+                        Some(member) if receivers.contains(&member.connection) => {}
+                        Some(member) => receivers.push(member.connection),
+                        None => missing.push(&**peer),
+                    }
+                }
+                if receivers.is_empty() {
+                    return Err(NO_PEER);
+                }
+                Some(receivers)
+            }
+        };
+        let receivers = named.as_ref().map_or(room.len() - 1, Vec::len);
+        self.charge_relay(now, connection, data.len(), receivers)?;
+        let event = Event::Message {
+            room: &name,
+            from: &from,
+            data,
+        };
+        match named {
+            None => {
+                self.broadcast(membership.room, Some(connection), &event);
+            }
+            Some(named) => self.multicast(&named, &event),
+        }
+        self.stats.relayed_bytes += (data.len() * receivers) as u64;
+        Ok(Sent { receivers, missing })
+    }
+
+    fn charge_relay(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        length: usize,
+        receivers: usize,
+    ) -> Result<(), Reject> {
+        let busy = Reject::new(ErrorCode::RelayBusy, "more than limits.relay_bps");
+        let entry = self.connections.get_mut(connection).ok_or(NOT_IN_ROOM)?;
+        entry
+            .budget
+            .charge_relay(&self.config, now.instant, length)
+            .map_err(|retry| busy.retry(retry))?;
+        let total = ((length + FRAME_OVERHEAD) * receivers) as u64;
+        let busy = Reject::new(ErrorCode::RelayBusy, "the server relays as much as it may");
+        self.charge_relay_total(now, total).map_err(|retry| busy.retry(retry))
+    }
+
+    fn check_relay(&self, connection: ConnectionId) -> Result<(), Reject> {
+        let peer = self.connections.get(connection).and_then(|entry| entry.peer.as_ref());
+        match peer {
+            Some(peer) if peer.identity().rights.relay => Ok(()),
+            _ => Err(Reject::new(
+                ErrorCode::Forbidden,
+                "your token does not let you relay data",
+            )),
+        }
+    }
+}

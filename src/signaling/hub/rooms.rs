@@ -1,0 +1,232 @@
+//! Coming into rooms and going out of them.
+
+use std::sync::Arc;
+
+use super::{Hub, departure};
+use crate::signaling::{
+    Now,
+    connection::{ConnectionId, Membership},
+    error::Reject,
+    event::Event,
+    identity::{Identity, Takeover},
+    labels::{CloseCode, ErrorCode},
+    meta::Meta,
+    room::{Room, RoomRef},
+    slab::Key,
+};
+
+/// What a peer asks for when it joins.
+#[derive(Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) room: &'a str,
+    pub(crate) key: Option<&'a str>,
+    /// Presence data for this room; `None` is what the peer gave in its hello.
+    pub(crate) meta: Option<Option<Arc<Meta>>>,
+    pub(crate) max: Option<u64>,
+    pub(crate) create: bool,
+}
+
+const NOT_WELCOMED: Reject = Reject::bad_request("say hello first").fatal(CloseCode::BadRequest);
+
+impl Hub {
+    /// The membership of `connection` in the room of that name.
+    pub(crate) fn membership(&self, connection: ConnectionId, room: &str) -> Result<Membership, Reject> {
+        let entry = self.connections.get(connection).ok_or(NOT_WELCOMED)?;
+        let found = self.by_name.get(&RoomRef {
+            realm: entry.realm,
+            name: room,
+        });
+        found
+            .and_then(|room| entry.rooms.iter().find(|membership| membership.room == *room))
+            .copied()
+            .ok_or(Reject::new(ErrorCode::NoRoom, "you are not in that room"))
+    }
+
+    /// Puts a connection into a room and tells the others. Being there already is fine and changes nothing.
+    pub(crate) fn join(&mut self, now: Now, connection: ConnectionId, entry: &Entry<'_>) -> Result<Membership, Reject> {
+        let joining = self.connections.get(connection).ok_or(NOT_WELCOMED)?;
+        let peer = joining.peer.as_ref().ok_or(NOT_WELCOMED)?;
+        self.check_room_name(entry.room)?;
+        if !peer.identity().allows_room(entry.room) {
+            return Err(Reject::new(ErrorCode::Forbidden, "your token does not allow that room"));
+        }
+        let name = RoomRef {
+            realm: joining.realm,
+            name: entry.room,
+        };
+        let known = self.by_name.get(&name).copied();
+        if let Some(room) = known
+            && let Some(membership) = joining.rooms.iter().find(|membership| membership.room == room)
+        {
+            return Ok(*membership);
+        }
+        if joining.rooms.len() >= self.config.rooms_per_connection {
+            return Err(Reject::new(ErrorCode::RoomFull, "you are in as many rooms as you may"));
+        }
+        let key_hash = entry.key.map(Self::hash_key);
+        let replaced = match known.and_then(|room| self.rooms.get(room)) {
+            None if !entry.create => return Err(Reject::new(ErrorCode::NoRoom, "that room does not exist")),
+            None if self.rooms.len() >= self.config.rooms => {
+                return Err(Reject::new(
+                    ErrorCode::RoomFull,
+                    "this server holds as many rooms as it may",
+                ));
+            }
+            None => None,
+            Some(room) => {
+                if !room.admits(key_hash.as_ref()) {
+                    return Err(Reject::new(ErrorCode::Forbidden, "the room key is not right"));
+                }
+                let holder = room.find(&peer.id).map(|member| member.connection);
+                if let Some(holder) = holder
+                    && !self.may_take_over(peer.identity(), holder)
+                {
+                    return Err(Reject::new(ErrorCode::IdTaken, "another peer of the room has that id"));
+                }
+                if holder.is_none() && room.len() >= room.max as usize {
+                    return Err(Reject::new(ErrorCode::RoomFull, "the room has as many peers as it may"));
+                }
+                holder
+            }
+        };
+
+        // Nothing can refuse any more; from here on things change.
+        let (realm, id) = (joining.realm, Arc::clone(&peer.id));
+        let meta = entry.meta.clone().unwrap_or_else(|| peer.meta.clone());
+        let hasher = self.hasher.clone();
+        let room = known.unwrap_or_else(|| {
+            let ceiling = u32::try_from(self.config.peers_per_room).unwrap_or(u32::MAX);
+            let max = entry
+                .max
+                .map_or(ceiling, |max| u32::try_from(max).unwrap_or(u32::MAX).min(ceiling));
+            let name = Self::room_name(realm, entry.room);
+            let room = self.rooms.insert(Room::new(name.clone(), max, key_hash, hasher));
+            self.by_name.insert(name, room);
+            room
+        });
+        if let Some(holder) = replaced {
+            // The room stays, even if its only member is the one replaced: its key and metadata belong to the owner who is
+            // coming back.
+            self.evict(room, holder);
+        }
+        let Some(table) = self.rooms.get_mut(room) else {
+            return Err(NOT_WELCOMED);
+        };
+        let ordinal = table.push(connection, Arc::clone(&id), meta.clone(), now.unix_ms);
+        let membership = Membership { room, ordinal };
+        if let Some(joining) = self.connections.get_mut(connection) {
+            joining.rooms.push(membership);
+        }
+        self.stats.joins += 1;
+        self.stats.memberships += 1;
+        let event = Event::Joined {
+            room: entry.room,
+            peer: &id,
+            meta: meta.as_ref(),
+        };
+        self.broadcast(room, Some(connection), &event);
+        if let Some(holder) = replaced {
+            // Its other rooms follow: a client that came back has left that whole connection behind.
+            self.stats.takeovers += 1;
+            self.close(holder, CloseCode::Replaced);
+        }
+        Ok(membership)
+    }
+
+    fn may_take_over(&self, newcomer: &Identity, holder: ConnectionId) -> bool {
+        match self.config.takeover {
+            Takeover::Reject => false,
+            Takeover::Replace => true,
+            Takeover::SameOwner => self
+                .connections
+                .get(holder)
+                .and_then(|holder| holder.peer.as_ref())
+                .is_none_or(|holder| newcomer.same_owner(holder.identity())),
+        }
+    }
+
+    /// Takes `holder` out of the room without ending an empty room.
+    fn evict(&mut self, room: Key, holder: ConnectionId) {
+        let Some(entry) = self.connections.get_mut(holder) else {
+            return;
+        };
+        let Some(at) = entry.rooms.iter().position(|membership| membership.room == room) else {
+            return;
+        };
+        let membership = entry.rooms.swap_remove(at);
+        self.take_out(membership, departure(CloseCode::Replaced));
+    }
+
+    /// Takes a connection out of a room it is in and tells the others.
+    pub(crate) fn leave(&mut self, connection: ConnectionId, membership: Membership, why: &'static str) {
+        if let Some(entry) = self.connections.get_mut(connection) {
+            entry.rooms.retain(|other| *other != membership);
+        }
+        self.remove_member(membership, why);
+    }
+
+    /// Takes a member out of its room, tells the others, and ends the room if that was the last one. The connection's own
+    /// list is the caller's to keep.
+    pub(super) fn remove_member(&mut self, membership: Membership, why: &'static str) {
+        self.take_out(membership, why);
+        if self.rooms.get(membership.room).is_some_and(|room| room.len() == 0)
+            && let Some(room) = self.rooms.remove(membership.room)
+        {
+            self.by_name.remove(&room.name);
+        }
+    }
+
+    fn take_out(&mut self, membership: Membership, why: &'static str) {
+        let Some(room) = self.rooms.get_mut(membership.room) else {
+            return;
+        };
+        let Some(member) = room.remove(membership.ordinal) else {
+            return;
+        };
+        let name = Arc::clone(&room.name.name);
+        self.stats.leaves += 1;
+        self.stats.memberships -= 1;
+        self.broadcast(
+            membership.room,
+            None,
+            &Event::Left {
+                room: &name,
+                peer: &member.peer,
+                why,
+            },
+        );
+    }
+
+    /// 1 to [`Config::room_name_bytes`](crate::signaling::Config::room_name_bytes) bytes, no control characters: a name ends
+    /// up in logs and on dashboards.
+    fn check_room_name(&self, name: &str) -> Result<(), Reject> {
+        if name.len() > self.config.room_name_bytes {
+            return Err(Reject::new(ErrorCode::TooLarge, "the room name is too long"));
+        }
+        if name.is_empty() || name.chars().any(char::is_control) {
+            return Err(Reject::bad_request(
+                "a room name is not empty and has no control characters",
+            ));
+        }
+        Ok(())
+    }
+
+    /// 1 to [`Config::peer_id_bytes`](crate::signaling::Config::peer_id_bytes) visible ASCII characters but `"` and `\`: two
+    /// ids that look alike are alike.
+    pub(crate) fn check_peer_id(&self, id: &str) -> Result<(), Reject> {
+        if id.len() > self.config.peer_id_bytes {
+            return Err(Reject::new(ErrorCode::TooLarge, "the peer id is too long").fatal(CloseCode::BadRequest));
+        }
+        if id.is_empty()
+            || !id
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
+        {
+            return Err(
+                Reject::bad_request("a peer id is visible ASCII without quotes and backslashes")
+                    .fatal(CloseCode::BadRequest),
+            );
+        }
+        Ok(())
+    }
+}

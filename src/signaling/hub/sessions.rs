@@ -1,0 +1,165 @@
+//! Greeting a connection, and renewing who it speaks for.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::Hub;
+use crate::signaling::{
+    Now,
+    connection::{ConnectionId, Membership, Peer},
+    error::Reject,
+    identity::{AuthError, Identity},
+    labels::{CloseCode, ErrorCode},
+    meta::Meta,
+    secrets::Sid,
+};
+
+/// What a connection says about itself when it starts.
+#[derive(Debug)]
+pub(crate) struct Greeting<'a> {
+    /// The peer id it wants; `None` leaves the choice to the hub.
+    pub(crate) peer: Option<&'a str>,
+    /// `sid` and `key` of the session it comes back from.
+    pub(crate) older: Option<(&'a str, &'a str)>,
+    /// Presence data for rooms joined without any of their own.
+    pub(crate) meta: Option<Arc<Meta>>,
+}
+
+/// A connection that has just been welcomed.
+#[derive(Debug)]
+pub(crate) struct Greeted {
+    pub(crate) sid: Sid,
+    pub(crate) key: String,
+    pub(crate) peer: Arc<str>,
+}
+
+impl Hub {
+    /// Whether the connection has been welcomed.
+    pub(crate) fn is_welcomed(&self, connection: ConnectionId) -> bool {
+        self.connections
+            .get(connection)
+            .is_some_and(|entry| entry.peer.is_some())
+    }
+
+    /// Makes a connection a peer.
+    pub(crate) fn greet(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        greeting: Greeting<'_>,
+        identity: Result<Identity, AuthError>,
+    ) -> Result<Greeted, Reject> {
+        if self.is_welcomed(connection) {
+            return Err(Reject::bad_request("hello was said already"));
+        }
+
+        let identity = identity?;
+        let deadline = deadline(now, &identity)?;
+        if let Some(peer) = greeting.peer {
+            self.check_peer_id(peer)?;
+        }
+        if let (Some(bound), Some(asked)) = (&identity.peer, greeting.peer)
+            && **bound != *asked
+        {
+            return Err(
+                Reject::new(ErrorCode::Forbidden, "your token names another peer id").fatal(CloseCode::Forbidden)
+            );
+        }
+
+        // Whoever proves an older session replaces it, so that a half-open socket never stands in the way of its owner.
+        let older = greeting.older.and_then(|(sid, key)| {
+            let sid = Sid::parse(sid)?;
+            let older = *self.by_sid.get(&sid)?;
+            (older != connection && self.secrets.proves(sid, key)).then_some(older)
+        });
+        let inherited = older
+            .and_then(|older| self.connections.get(older)?.peer.as_ref())
+            .map(|peer| Arc::clone(&peer.id));
+        if let Some(older) = older {
+            self.stats.takeovers += 1;
+            self.close(older, CloseCode::Replaced);
+        }
+        let chosen = identity.peer.as_deref().or(greeting.peer).map(Arc::from).or(inherited);
+        let id: Arc<str> = chosen.unwrap_or_else(|| Arc::from(self.secrets.peer_id()));
+        let identity = (identity != Identity::ANONYMOUS).then(|| Box::new(identity));
+        self.set_deadline(connection, deadline);
+        let Some(entry) = self.connections.get_mut(connection) else {
+            return Err(Reject::new(ErrorCode::Unavailable, "the connection is gone"));
+        };
+        entry.peer = Some(Peer {
+            id: Arc::clone(&id),
+            identity,
+            meta: greeting.meta,
+        });
+        let sid = entry.sid;
+        self.stats.peers += 1;
+        Ok(Greeted {
+            sid,
+            key: self.secrets.key(sid),
+            peer: id,
+        })
+    }
+
+    /// Puts a newer identity of the same user in the place of the present one. Rooms it does not allow any more are left.
+    pub(crate) fn refresh(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        identity: Result<Identity, AuthError>,
+    ) -> Result<(), Reject> {
+        // A token that is turned away here leaves the present one in force until its own end.
+        let identity = identity.map_err(|error| Reject {
+            close: None,
+            ..Reject::from(error)
+        })?;
+        let deadline = deadline(now, &identity).map_err(|reject| Reject { close: None, ..reject })?;
+        let gone = Reject::new(ErrorCode::Unavailable, "the connection is gone");
+        let entry = self.connections.get_mut(connection).ok_or(gone)?;
+        let peer = entry.peer.as_mut().ok_or(gone)?;
+        let present = peer.identity();
+        if present.user != identity.user || present.public_key != identity.public_key {
+            return Err(Reject::new(ErrorCode::Forbidden, "the token is for another user"));
+        }
+        if identity.peer.as_deref().is_some_and(|bound| *bound != *peer.id) {
+            return Err(Reject::new(ErrorCode::Forbidden, "the token names another peer id"));
+        }
+        let rooms = entry.rooms.clone();
+        peer.identity = (identity != Identity::ANONYMOUS).then(|| Box::new(identity.clone()));
+        self.set_deadline(connection, deadline);
+        for membership in rooms {
+            if !self.room_allowed(membership, &identity) {
+                self.leave(connection, membership, "forbidden");
+            }
+        }
+        Ok(())
+    }
+
+    fn room_allowed(&self, membership: Membership, identity: &Identity) -> bool {
+        self.rooms
+            .get(membership.room)
+            .is_some_and(|room| identity.allows_room(&room.name.name))
+    }
+
+    /// The identity's right to make itself heard.
+    pub(crate) fn check_publish(&self, connection: ConnectionId) -> Result<(), Reject> {
+        let peer = self.connections.get(connection).and_then(|entry| entry.peer.as_ref());
+        match peer {
+            Some(peer) if peer.identity().rights.publish => Ok(()),
+            _ => Err(Reject::new(ErrorCode::Forbidden, "your token only lets you watch")),
+        }
+    }
+}
+
+/// When the identity ends, on the clock of deadlines.
+fn deadline(now: Now, identity: &Identity) -> Result<Option<Instant>, Reject> {
+    let Some(expires_at_ms) = identity.expires_at_ms else {
+        return Ok(None);
+    };
+    match expires_at_ms.checked_sub(now.unix_ms) {
+        None | Some(0) => Err(AuthError::Expired.into()),
+        // Above what the clock can hold is never.
+        Some(left) => Ok(now.instant.checked_add(Duration::from_millis(left))),
+    }
+}

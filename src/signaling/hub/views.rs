@@ -1,0 +1,48 @@
+//! What the HTTP side may see of the hub.
+
+use std::sync::Arc;
+
+use super::Hub;
+use crate::signaling::{connection::ConnectionId, room::Realm};
+
+/// A room as the statistics show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomView {
+    /// Which name space.
+    pub realm: Realm,
+    /// Its name there.
+    pub name: Arc<str>,
+    /// How many members it has.
+    pub members: usize,
+    /// The ids of the first of them, in the order they came.
+    pub peers: Vec<Arc<str>>,
+}
+
+impl Hub {
+    /// At most `rooms` rooms with at most `peers` ids each, in no order.
+    pub fn rooms(&self, rooms: usize, peers: usize) -> Vec<RoomView> {
+        let shown = self.rooms.iter().take(rooms);
+        shown
+            .map(|(_, room)| RoomView {
+                realm: room.name.realm,
+                name: Arc::clone(&room.name.name),
+                members: room.len(),
+                peers: room
+                    .members()
+                    .iter()
+                    .take(peers)
+                    .map(|member| Arc::clone(&member.peer))
+                    .collect(),
+            })
+            .collect()
+    }
+
+    /// The user whom ICE servers for this connection are made out to: the identity's user, else the session id. `None` when
+    /// the connection is gone, not welcomed, or has no right to TURN.
+    pub fn ice_user(&self, connection: ConnectionId) -> Option<Box<str>> {
+        let connection = self.connections.get(connection)?;
+        let identity = connection.peer.as_ref()?.identity();
+        let user = || identity.user.clone().unwrap_or_else(|| connection.sid.as_str().into());
+        identity.rights.turn.then(user)
+    }
+}

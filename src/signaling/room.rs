@@ -1,0 +1,147 @@
+//! One room: its members in the order they came, and what was agreed when it was made.
+
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::{Equivalent, HashMap};
+use subtle::ConstantTimeEq;
+
+use super::{meta::Meta, slab::Key};
+
+/// A name space of rooms. Rooms of two realms never meet, whatever their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Realm(pub u16);
+
+/// A room's name inside its realm, as the owner of a table entry.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct RoomName {
+    pub(crate) realm: Realm,
+    pub(crate) name: Arc<str>,
+}
+
+/// The same, borrowed for a look-up.
+#[derive(Debug, Clone, Copy, Hash)]
+pub(crate) struct RoomRef<'a> {
+    pub(crate) realm: Realm,
+    pub(crate) name: &'a str,
+}
+
+impl Equivalent<RoomName> for RoomRef<'_> {
+    fn equivalent(&self, key: &RoomName) -> bool {
+        self.realm == key.realm && *self.name == *key.name
+    }
+}
+
+/// A connection's presence in a room.
+#[derive(Debug)]
+pub(crate) struct Member {
+    /// Grows with every join of this room: the order of the snapshot and the place a page ended.
+    pub(crate) ordinal: u64,
+    pub(crate) connection: Key,
+    pub(crate) peer: Arc<str>,
+    pub(crate) meta: Option<Arc<Meta>>,
+    pub(crate) since_ms: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) name: RoomName,
+    /// Ascending by `ordinal`.
+    members: Vec<Member>,
+    by_peer: HashMap<Arc<str>, u64, FixedState>,
+    next_ordinal: u64,
+    pub(crate) max: u32,
+    /// SHA-256 of the key that the first member bound.
+    key_hash: Option<Box<[u8; 32]>>,
+    pub(crate) meta: Option<Arc<Meta>>,
+    /// Grows with every change of `meta`.
+    pub(crate) version: u64,
+}
+
+impl Room {
+    pub(crate) fn new(name: RoomName, max: u32, key_hash: Option<[u8; 32]>, hasher: FixedState) -> Self {
+        Self {
+            name,
+            members: Vec::new(),
+            by_peer: HashMap::with_hasher(hasher),
+            next_ordinal: 1,
+            max,
+            key_hash: key_hash.map(Box::new),
+            meta: None,
+            version: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether `key_hash` opens this room. A room without a key opens to no key: someone who gives one believes to be in a
+    /// room that strangers cannot enter.
+    pub(crate) fn admits(&self, key_hash: Option<&[u8; 32]>) -> bool {
+        match (&self.key_hash, key_hash) {
+            (None, None) => true,
+            (Some(bound), Some(given)) => bool::from(bound.as_slice().ct_eq(given.as_slice())),
+            _ => false,
+        }
+    }
+
+    /// Adds a member; the caller has made sure that nobody of that id is here.
+    pub(crate) fn push(&mut self, connection: Key, peer: Arc<str>, meta: Option<Arc<Meta>>, since_ms: u64) -> u64 {
+        let ordinal = self.next_ordinal;
+        self.next_ordinal += 1;
+        self.by_peer.insert(Arc::clone(&peer), ordinal);
+        self.members.push(Member {
+            ordinal,
+            connection,
+            peer,
+            meta,
+            since_ms,
+        });
+        ordinal
+    }
+
+    fn position(&self, ordinal: u64) -> Option<usize> {
+        self.members
+            .binary_search_by_key(&ordinal, |member| member.ordinal)
+            .ok()
+    }
+
+    pub(crate) fn remove(&mut self, ordinal: u64) -> Option<Member> {
+        let member = self.members.remove(self.position(ordinal)?);
+        self.by_peer.remove(&member.peer);
+        if self.members.len() * 4 < self.members.capacity() {
+            self.members.shrink_to(self.members.len() * 2);
+        }
+        Some(member)
+    }
+
+    pub(crate) fn member(&self, ordinal: u64) -> Option<&Member> {
+        self.members.get(self.position(ordinal)?)
+    }
+
+    pub(crate) fn member_mut(&mut self, ordinal: u64) -> Option<&mut Member> {
+        let position = self.position(ordinal)?;
+        self.members.get_mut(position)
+    }
+
+    pub(crate) fn find(&self, peer: &str) -> Option<&Member> {
+        self.member(*self.by_peer.get(peer)?)
+    }
+
+    /// Members in the order they came.
+    pub(crate) fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Members that came after `ordinal`, in the order they came.
+    pub(crate) fn members_after(&self, ordinal: u64) -> &[Member] {
+        let from = self.members.partition_point(|member| member.ordinal <= ordinal);
+        self.members.get(from..).unwrap_or_default()
+    }
+
+    /// The ordinal of the newest join, present or not.
+    pub(crate) const fn last_ordinal(&self) -> u64 {
+        self.next_ordinal - 1
+    }
+}
