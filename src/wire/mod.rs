@@ -5,7 +5,7 @@
 //! stream framing and the demultiplexing rule of RFC 7983.
 //!
 //! What it is not: it decides nothing. Whether an attribute is allowed, a nonce fresh or a channel bound is asked in
-//! [`turn`](crate::turn). It reads no clock and no randomness: transaction ids come in as values.
+//! the module `turn`. It reads no clock and no randomness: transaction ids come in as values.
 //!
 //! Invariants:
 //! - No input makes it panic, and nothing here allocates: not parsing, not building, not verifying. (The one buffer of
