@@ -53,6 +53,22 @@ impl Rules<'_> {
 }
 
 fn lifetimes(config: &Config, rules: &mut Rules<'_>) {
+    let keys = ["credentials.ttl", "credentials.max_ttl"];
+    if rules.valid(&keys) && config.credentials.ttl > config.credentials.max_ttl {
+        rules.broken(
+            &keys,
+            "`credentials.ttl` is above `credentials.max_ttl`".into(),
+            "raise `credentials.max_ttl` or lower `credentials.ttl`".into(),
+        );
+    }
+    let keys = ["signaling.ping_interval", "signaling.dead_after"];
+    if rules.valid(&keys) && config.signaling.ping_interval >= config.signaling.dead_after {
+        rules.broken(
+            &keys,
+            "a connection would be dead before it is pinged".into(),
+            "keep `signaling.ping_interval` below `signaling.dead_after`".into(),
+        );
+    }
     let keys = ["relay.default_lifetime", "relay.max_lifetime"];
     if rules.valid(&keys) && config.relay.default_lifetime > config.relay.max_lifetime {
         rules.broken(
@@ -87,23 +103,26 @@ fn ports(config: &Config, rules: &mut Rules<'_>) {
             ),
         );
     }
-    if rules.valid(&["limits.allocations"]) && rules.origins.contains_key("limits.allocations") {
-        let ports = range.count() * u32::try_from(config.relay.external_ip.len().max(1)).unwrap_or(u32::MAX);
-        if config.limits.allocations > ports {
-            rules.broken(
-                &["limits.allocations", "relay.port_range"],
-                format!("{} allocations do not fit in {ports} ports", config.limits.allocations),
-                "widen `relay.port_range` or lower `limits.allocations`".into(),
-            );
-        }
-    }
 }
 
 fn listeners(config: &Config, rules: &mut Rules<'_>) {
-    for (key, listen) in [
+    let keys = ["metrics.listen", "http.listen"];
+    if rules.valid(&keys) {
+        let shared = |address: &&SocketAddr| address.port() != 0 && config.http.listen.contains(address);
+        for address in config.metrics.listen.iter().filter(shared) {
+            rules.broken(
+                &keys,
+                format!("{address} is also in `http.listen`"),
+                "remove it: without an address of their own the metrics are served there".into(),
+            );
+        }
+    }
+    let lists = [
         ("http.listen", &config.http.listen),
         ("relay.listen", &config.relay.listen),
-    ] {
+        ("metrics.listen", &config.metrics.listen),
+    ];
+    for (key, listen) in lists {
         if !rules.valid(&[key]) {
             continue;
         }
@@ -120,28 +139,34 @@ fn listeners(config: &Config, rules: &mut Rules<'_>) {
     }
 }
 
-fn external(config: &Config, rules: &mut Rules<'_>) {
-    let key = "relay.external_ip";
-    if !rules.valid(&[key]) {
-        return;
-    }
-    for (name, family) in [
-        ("IPv4", IpAddr::is_ipv4 as fn(&IpAddr) -> bool),
-        ("IPv6", IpAddr::is_ipv6),
-    ] {
-        if config
-            .relay
-            .external_ip
-            .iter()
-            .filter(|external| family(&external.public))
-            .count()
-            > 1
-        {
+/// Families of which only one address can be had.
+fn one_of_each_family(key: &str, addresses: &[IpAddr], rules: &mut Rules<'_>) {
+    for (name, v4) in [("IPv4", true), ("IPv6", false)] {
+        if addresses.iter().filter(|address| address.is_ipv4() == v4).count() > 1 {
             rules.broken(
                 &[key],
                 format!("more than one {name} address"),
-                format!("keep the {name} address that peers can reach"),
+                format!("keep one {name} address"),
             );
+        }
+    }
+}
+
+fn external(config: &Config, rules: &mut Rules<'_>) {
+    let relay = &config.relay;
+    let lists: [(&str, Vec<IpAddr>); 2] = [
+        (
+            "relay.external_ip",
+            relay.external_ip.iter().map(|external| external.public).collect(),
+        ),
+        (
+            "relay.alternate_server",
+            relay.alternate_server.iter().map(SocketAddr::ip).collect(),
+        ),
+    ];
+    for (key, addresses) in lists {
+        if rules.valid(&[key]) {
+            one_of_each_family(key, &addresses, rules);
         }
     }
 }

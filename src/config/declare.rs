@@ -27,17 +27,17 @@ macro_rules! section {
         }
 
         impl $struct {
-            fn read(reader: &mut $crate::config::load::Reader<'_>) -> Self {
+            pub(crate) fn read(reader: &mut $crate::config::load::Reader<'_>) -> Self {
                 Self {
                     $($key: reader.read($section, stringify!($key), $default, &section!(@check $($check)?)),)*
                 }
             }
 
-            fn shown(&self) -> Vec<(&'static str, &'static str, String)> {
+            pub(crate) fn shown(&self) -> Vec<(&'static str, &'static str, String)> {
                 vec![$(($section, stringify!($key), $crate::config::value::Value::to_toml(&self.$key)),)*]
             }
 
-            fn section() -> $crate::config::Section {
+            pub(crate) fn section() -> $crate::config::Section {
                 $crate::config::Section {
                     name: $section,
                     doc: &[$($section_doc),*],

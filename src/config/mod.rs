@@ -9,6 +9,7 @@
 //! Invariants: a [`Config`] that exists has passed every check; a secret is never printed, in no error and by no
 //! command; an unknown key is an error in every source, because a typo in a limit is a limit that does not hold.
 
+mod apply;
 mod check;
 #[macro_use]
 mod declare;
@@ -26,6 +27,7 @@ pub mod value;
 #[cfg(test)]
 mod tests;
 
+pub use apply::{Settings, advertised};
 pub use docs::{README_KEYS, reference, summary};
 pub use load::{Loaded, load};
 pub use problem::{Origin, Problem, Problems};

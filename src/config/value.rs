@@ -388,12 +388,12 @@ impl<F> Debug for Must<F> {
     }
 }
 
-impl<T, F: Fn(&T) -> bool> Check<T> for Must<F> {
+impl<T: Value, F: Fn(&T) -> bool> Check<T> for Must<F> {
     fn check(&self, value: &T) -> Result<(), String> {
         if (self.1)(value) {
             Ok(())
         } else {
-            Err(format!("must be {}", self.0))
+            Err(format!("{} is not accepted", value.to_toml()))
         }
     }
 

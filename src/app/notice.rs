@@ -1,0 +1,244 @@
+//! What an operator should know at the start: what listens where, and what is open.
+
+use crate::config::detect::Machine;
+use crate::config::{Config, Settings};
+use crate::credentials::key_ring::RECOMMENDED_SECRET_BYTES;
+use crate::http;
+use crate::telemetry::build_info;
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+/// The addresses that were taken.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Listening {
+    pub(super) web: Vec<SocketAddr>,
+    pub(super) metrics: Vec<SocketAddr>,
+    pub(super) relay: Vec<SocketAddr>,
+}
+
+/// What is open, or will surprise, with the key that changes it.
+pub(super) fn warnings(config: &Config, settings: &Settings) -> Vec<String> {
+    let mut all = Vec::new();
+    let secrets = &config.credentials.secrets;
+    if secrets.is_empty() {
+        all.push(
+            "no shared secret is configured, so one was made at random for this process: a restart ends every credential, \
+             and replicas refuse each other's (credentials.secrets)"
+                .to_owned(),
+        );
+    } else if secrets
+        .iter()
+        .any(|secret| secret.expose().len() < RECOMMENDED_SECRET_BYTES)
+    {
+        all.push(format!(
+            "a shared secret has fewer than {RECOMMENDED_SECRET_BYTES} characters and can be guessed from one credential \
+             (credentials.secrets)"
+        ));
+    }
+    let open = settings.http.auth == http::Auth::Open;
+    if open {
+        all.push("everyone who reaches this server may fetch credentials and join rooms (auth.jwt_secrets)".to_owned());
+    }
+    if open && settings.http.cors == http::Cors::Any {
+        all.push("so may the visitors of every other web page (http.cors_origins)".to_owned());
+    }
+    if !config.peers.allow.is_empty() {
+        let networks: Vec<_> = config.peers.allow.iter().map(ToString::to_string).collect();
+        all.push(format!(
+            "holders of a credential reach every UDP service in {} (peers.allow)",
+            networks.join(", ")
+        ));
+    }
+    for address in settings.turn.relay_addrs.iter().map(|address| address.advertised) {
+        if address.is_loopback() {
+            all.push(format!(
+                "relaying from {address}: only this machine can be a peer (relay.external_ip)"
+            ));
+        } else if is_private(address) {
+            all.push(format!(
+                "relaying from {address}: peers outside this network cannot send to it (relay.external_ip)"
+            ));
+        }
+    }
+    all
+}
+
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        // Shared address space (RFC 6598) is as far from the internet as RFC 1918.
+        IpAddr::V4(v4) => {
+            v4.is_private() || v4.is_link_local() || (v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64)
+        }
+        IpAddr::V6(v6) => v6.segments()[0] & 0xfe00 == 0xfc00,
+    }
+}
+
+/// Where to go with a browser: on this machine, and on others of the network.
+pub(super) fn urls(config: &Config, listening: &Listening, machine: &Machine) -> Vec<String> {
+    if let Some(url) = &config.http.public_url {
+        return vec![format!("{}/", url.trim_end_matches('/'))];
+    }
+    let url = |host: IpAddr, port: u16| format!("http://{}/", SocketAddr::new(host, port));
+    let mut urls = Vec::new();
+    for address in &listening.web {
+        let (ip, port) = (address.ip(), address.port());
+        if ip.is_unspecified() || ip.is_loopback() {
+            urls.push(format!("http://localhost:{port}/"));
+        }
+        if ip.is_unspecified() {
+            urls.extend(machine.default_route_like(ip).map(|host| url(host, port)));
+        } else if !ip.is_loopback() {
+            urls.push(url(ip, port));
+        }
+    }
+    let mut seen = Vec::new();
+    urls.retain(|url| {
+        let new = !seen.contains(url);
+        seen.push(url.clone());
+        new
+    });
+    urls
+}
+
+/// The greeting on a terminal.
+pub(super) fn banner(config: &Config, settings: &Settings, listening: &Listening, machine: &Machine) -> String {
+    let list = |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let relays: Vec<_> = settings
+        .turn
+        .relay_addrs
+        .iter()
+        .map(|address| address.advertised.to_string())
+        .collect();
+    let range = config.relay.port_range;
+    let mut out = format!("\nmeetpoint {} is running\n\n", build_info::VERSION);
+    let urls = urls(config, listening, machine);
+    for (at, url) in urls.iter().enumerate() {
+        let _ = writeln!(out, "  {:<11}{url}", if at == 0 { "open" } else { "" });
+    }
+    if !listening.metrics.is_empty() {
+        let _ = writeln!(out, "  {:<11}{}", "metrics", list(&listening.metrics));
+    }
+    let _ = writeln!(out, "  {:<11}{} (UDP)", "STUN/TURN", list(&listening.relay));
+    let _ = writeln!(
+        out,
+        "  {:<11}from {}, ports {}-{}",
+        "relaying",
+        relays.join(", "),
+        range.first,
+        range.last
+    );
+    let _ = writeln!(
+        out,
+        "  {:<11}`meetpoint check {}` tests it from outside",
+        "test",
+        first_host(&urls)
+    );
+    let warnings = warnings(config, settings);
+    if !warnings.is_empty() {
+        let _ = writeln!(out);
+    }
+    for warning in warnings {
+        let _ = writeln!(out, "  note: {warning}");
+    }
+    out.push('\n');
+    out
+}
+
+fn first_host(urls: &[String]) -> &str {
+    urls.first()
+        .map_or("http://localhost:8000", |url| url.trim_end_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{File, Sources, load};
+
+    fn machine() -> Machine {
+        Machine {
+            ipv4: Some("192.168.1.5".parse().unwrap()),
+            ipv6: None,
+            addresses: Vec::new(),
+        }
+    }
+
+    fn loaded(text: &str) -> (Config, Settings) {
+        let file = File {
+            path: "m.toml".into(),
+            text: text.into(),
+        };
+        let config = load(&Sources {
+            file: Some(file),
+            ..Sources::none()
+        })
+        .unwrap()
+        .config;
+        let settings = config.settings(&machine());
+        (config, settings)
+    }
+
+    fn warned(text: &str) -> String {
+        let (config, settings) = loaded(text);
+        warnings(&config, &settings).join("\n")
+    }
+
+    #[test]
+    fn a_server_without_configuration_says_everything_that_is_open() {
+        let all = warned("");
+        for key in [
+            "credentials.secrets",
+            "auth.jwt_secrets",
+            "http.cors_origins",
+            "relay.external_ip",
+        ] {
+            assert!(all.contains(key), "{key} is missing in\n{all}");
+        }
+        assert!(!all.contains("peers.allow"));
+    }
+
+    #[test]
+    fn a_server_that_is_closed_says_nothing() {
+        let all = warned(
+            "[credentials]\nsecrets = \"0123456789abcdef\"\n[auth]\njwt_secrets = \"0123456789abcdef0123456789abcdef\"\n\
+             [relay]\nexternal_ip = \"203.0.113.5/192.168.1.5\"\n",
+        );
+        assert_eq!(all, "");
+    }
+
+    #[test]
+    fn short_secrets_and_open_networks_are_named() {
+        let all = warned("[credentials]\nsecrets = \"short\"\n[peers]\nallow = \"10.0.0.0/8\"\n");
+        assert!(
+            all.contains("fewer than 16 characters") && all.contains("in 10.0.0.0/8 (peers.allow)"),
+            "{all}"
+        );
+        assert!(!all.contains("short\""));
+    }
+
+    #[test]
+    fn the_greeting_says_what_to_open_on_this_machine_and_on_another() {
+        let (config, settings) = loaded("");
+        let listening = Listening {
+            web: vec!["0.0.0.0:8000".parse().unwrap(), "[::]:8000".parse().unwrap()],
+            metrics: Vec::new(),
+            relay: vec!["0.0.0.0:3478".parse().unwrap()],
+        };
+        let text = banner(&config, &settings, &listening, &machine());
+        assert!(text.contains("open       http://localhost:8000/\n"), "{text}");
+        assert!(text.contains("           http://192.168.1.5:8000/\n"), "{text}");
+        assert_eq!(text.matches("localhost:8000/\n").count(), 1, "{text}");
+        assert!(text.contains("from 192.168.1.5, ports 49152-65535"), "{text}");
+        let (config, _) = loaded("[http]\npublic_url = \"https://meet.example.org\"\n");
+        assert_eq!(urls(&config, &listening, &machine()), ["https://meet.example.org/"]);
+    }
+
+    #[test]
+    fn addresses_that_only_their_network_reaches_are_private() {
+        for address in ["10.0.0.1", "192.168.1.5", "100.64.0.1", "169.254.1.1", "fd00::1"] {
+            assert!(is_private(address.parse().unwrap()), "{address}");
+        }
+        for address in ["100.128.0.1", "203.0.113.5", "2001:db8::1"] {
+            assert!(!is_private(address.parse().unwrap()), "{address}");
+        }
+    }
+}

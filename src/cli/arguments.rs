@@ -1,0 +1,38 @@
+//! What can be typed.
+
+use super::check::CheckArguments;
+use super::config::ConfigCommand;
+use super::credentials::CredentialsArguments;
+use super::flags::ConfigArguments;
+use clap::{Parser, Subcommand};
+
+/// STUN/TURN relay, WebSocket signaling hub and ICE credential API in one process.
+///
+/// Without a command it serves. Without a configuration it is safe to try: open http://localhost:8000/ afterwards.
+#[derive(Debug, Parser)]
+#[command(name = "meetpoint", version = env!("CARGO_PKG_VERSION"), max_term_width = 100)]
+#[command(subcommand_help_heading = "Commands", after_help = AFTER_HELP)]
+pub struct Arguments {
+    /// The command; serving if there is none.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Configuration for serving.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+}
+
+const AFTER_HELP: &str = "`--help` lists a flag for every configuration key; `meetpoint config docs` explains them.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the relay, the hub and the API (what happens without a command)
+    Serve(ConfigArguments),
+    /// Mint one TURN credential with the configured secret and print it
+    Credentials(CredentialsArguments),
+    /// Test a server from outside: API, STUN, a relay round trip, signaling
+    Check(CheckArguments),
+    /// Check, show or explain the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}

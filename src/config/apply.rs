@@ -1,0 +1,466 @@
+//! From what an operator wrote to each module's plain configuration.
+
+use super::detect::Machine;
+use super::schema::{Config, Signaling};
+use super::types::{ByteSize, ExternalIp, RoomListing, TakeoverPolicy};
+use crate::credentials::{Advertised, Host, KeyRing, UriTransport};
+use crate::turn::{AlternateServer, NonceKey, PeerFilter, RelayAddr, StaticUser};
+use crate::{http, signaling, transport, turn, ws};
+use sha2::{Digest, Sha256};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+/// Each module's plain configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The relay core, all but `keys`: those may be made at start.
+    pub turn: turn::Config,
+    /// The relay's sockets and threads.
+    pub transport: transport::Config,
+    /// The hub.
+    pub signaling: signaling::Config,
+    /// The hub's sockets.
+    pub ws: ws::Config,
+    /// The web server.
+    pub http: http::Config,
+}
+
+impl Config {
+    /// Fills in what this machine knows about itself.
+    #[must_use]
+    pub fn settings(&self, machine: &Machine) -> Settings {
+        let relay_addrs = self.relay_addrs(machine);
+        Settings {
+            http: self.http_settings(&relay_addrs),
+            turn: self.turn_settings(relay_addrs, machine),
+            transport: self.transport_settings(),
+            signaling: self.signaling.settings(),
+            ws: self.ws_settings(),
+        }
+    }
+
+    /// The shared secrets, if any is configured.
+    #[must_use]
+    pub fn key_ring(&self) -> Option<KeyRing> {
+        // The schema has already bounded their number and refused empty ones.
+        KeyRing::from_bytes(self.credentials.secrets.iter().map(|secret| secret.expose())).ok()
+    }
+
+    fn relay_addrs(&self, machine: &Machine) -> Vec<RelayAddr> {
+        let configured = &self.relay.external_ip;
+        if !configured.is_empty() {
+            return configured
+                .iter()
+                .map(|external| RelayAddr {
+                    bind: bind_for(external, machine),
+                    advertised: external.public,
+                })
+                .collect();
+        }
+        let found: Vec<_> = machine.default_routes().into_iter().map(RelayAddr::same).collect();
+        if found.is_empty() {
+            vec![RelayAddr::same(Ipv4Addr::LOCALHOST.into())]
+        } else {
+            found
+        }
+    }
+
+    fn turn_settings(&self, relay_addrs: Vec<RelayAddr>, machine: &Machine) -> turn::Config {
+        let (relay, limits) = (&self.relay, &self.limits);
+        let listeners = relay.listen.iter().chain(&self.http.listen).map(SocketAddr::ip);
+        let mut own_addrs: Vec<IpAddr> = machine.addresses.iter().copied().chain(listeners).collect();
+        own_addrs.extend(
+            relay_addrs
+                .iter()
+                .flat_map(|address| [address.bind, address.advertised]),
+        );
+        own_addrs.retain(|address| !address.is_unspecified());
+        own_addrs.sort_unstable();
+        own_addrs.dedup();
+        turn::Config {
+            realm: relay.realm.clone(),
+            software: relay.software.clone(),
+            keys: self.key_ring(),
+            static_users: self
+                .credentials
+                .users
+                .iter()
+                .map(|user| StaticUser::new(user.name.as_str(), user.password.expose()))
+                .collect(),
+            offer_sha256: relay.offer_sha256,
+            username_anonymity: relay.username_anonymity,
+            nonce_key: relay
+                .nonce_secret
+                .as_ref()
+                .map(|secret| NonceKey::new(Sha256::digest(secret.expose().as_bytes()).into())),
+            nonce_lifetime: relay.nonce_lifetime,
+            relay_addrs,
+            own_addrs,
+            relay_ports: relay.port_range.first..=relay.port_range.last,
+            default_lifetime: relay.default_lifetime,
+            max_lifetime: relay.max_lifetime,
+            limits: turn::Limits {
+                allocations_per_user: limits.allocations_per_user,
+                allocations_per_client: limits.allocations_per_client,
+                allocations: limits.allocations,
+                permissions_per_allocation: limits.permissions,
+                channels_per_allocation: limits.channels,
+                reservations: limits.reservations,
+                unauthenticated_per_second: limits.unauthenticated_per_second,
+                ..turn::Limits::default()
+            },
+            peers: PeerFilter::new(self.peers.allow.iter().copied(), self.peers.deny.iter().copied()),
+            alternate_server: (!relay.alternate_server.is_empty()).then(|| AlternateServer {
+                v4: relay.alternate_server.iter().copied().find(SocketAddr::is_ipv4),
+                v6: relay.alternate_server.iter().copied().find(SocketAddr::is_ipv6),
+                domain: None,
+            }),
+            ..turn::Config::default()
+        }
+    }
+
+    fn transport_settings(&self) -> transport::Config {
+        let relay = &self.relay;
+        let size = |size: ByteSize| (size.0 != 0).then(|| size.as_usize());
+        transport::Config {
+            listen: relay.listen.clone(),
+            workers: NonZeroUsize::new(relay.workers),
+            listener_recv_buffer: size(relay.recv_buffer),
+            listener_send_buffer: size(relay.send_buffer),
+            relay_recv_buffer: size(relay.relay_recv_buffer),
+            relay_send_buffer: size(relay.relay_send_buffer),
+            offload: relay.offload,
+            stats_interval: relay.stats_interval,
+        }
+    }
+
+    /// Origins as browsers spell them; `None` is every origin.
+    fn origins(&self) -> Option<Vec<String>> {
+        let origins = &self.http.cors_origins;
+        (!origins.iter().any(|origin| origin == "*")).then(|| origins.iter().map(|each| each.to_lowercase()).collect())
+    }
+
+    fn ws_settings(&self) -> ws::Config {
+        let hub = &self.signaling;
+        ws::Config {
+            origins: self.origins(),
+            connections_per_ip: hub.connections_per_ip,
+            queue_messages: hub.queue_messages,
+            queue_bytes: hub.queue_size.as_usize(),
+            read_buffer: hub.read_buffer.as_usize(),
+            write_timeout: hub.write_timeout,
+            close_timeout: hub.close_timeout,
+        }
+    }
+
+    fn http_settings(&self, relay_addrs: &[RelayAddr]) -> http::Config {
+        let web = &self.http;
+        http::Config {
+            cors: self.origins().map_or(http::Cors::Any, http::Cors::Origins),
+            trusted_proxies: web.trusted_proxies.clone(),
+            ice: self.ice_settings(relay_addrs),
+            auth: self.auth_settings(),
+            rate: http::RateLimit {
+                interval: interval(web.rate.count, web.rate.per),
+                burst: web.burst,
+                ..http::RateLimit::default()
+            },
+            limits: http::Limits {
+                connections: web.max_connections,
+                header_timeout: web.header_timeout,
+                request_timeout: web.request_timeout,
+                drain_timeout: web.drain_timeout,
+                ..http::Limits::default()
+            },
+            room_listing: match self.auth.room_listing {
+                RoomListing::Trusted => http::RoomListing::Trusted,
+                RoomListing::Everyone => http::RoomListing::Everyone,
+                RoomListing::Nobody => http::RoomListing::Nobody,
+            },
+            metrics: match (self.metrics.enabled, self.metrics.listen.is_empty()) {
+                (false, _) => http::MetricsAccess::Off,
+                (true, true) => http::MetricsAccess::Public,
+                (true, false) => http::MetricsAccess::Separate,
+            },
+        }
+    }
+
+    fn ice_settings(&self, relay_addrs: &[RelayAddr]) -> http::Ice {
+        let ice = &self.ice;
+        let mut hosts: Vec<Host> = ice.host.iter().map(|host| host.0.clone()).collect();
+        if hosts.is_empty() {
+            hosts.extend(self.http.public_url.as_deref().and_then(url_host));
+        }
+        http::Ice {
+            hosts,
+            fallback_hosts: relay_addrs.iter().map(|address| host_of(address.advertised)).collect(),
+            listeners: advertised(ice.port, &self.relay.listen),
+            extra: ice.extra.iter().map(|server| server.0.clone()).collect(),
+            ttl: self.credentials.ttl,
+            max_ttl: self.credentials.max_ttl,
+            relay_only: ice.relay_only,
+        }
+    }
+
+    fn auth_settings(&self) -> http::Auth {
+        let auth = &self.auth;
+        if auth.jwt_secrets.is_empty() {
+            return http::Auth::Open;
+        }
+        let secrets = auth
+            .jwt_secrets
+            .iter()
+            .map(|secret| http::JwtSecret::new(secret.expose()))
+            .collect();
+        http::Auth::Jwt(http::Jwt {
+            audience: auth.jwt_audience.clone(),
+            issuer: auth.jwt_issuer.clone(),
+            leeway: auth.jwt_leeway,
+            ..http::Jwt::new(secrets)
+        })
+    }
+}
+
+impl Signaling {
+    fn settings(&self) -> signaling::Config {
+        let small = |size: ByteSize| u32::try_from(size.0).unwrap_or(u32::MAX);
+        signaling::Config {
+            node: self.node.clone(),
+            hello_timeout: self.hello_timeout,
+            connections: self.connections,
+            rooms: self.rooms,
+            peers_per_room: self.peers_per_room,
+            rooms_per_connection: self.rooms_per_connection,
+            frame_bytes: self.max_message.as_usize(),
+            room_name_bytes: self.room_name_bytes,
+            peer_id_bytes: self.peer_id_bytes,
+            meta_bytes: self.meta_size.as_usize(),
+            meta_keys: self.meta_keys,
+            messages_per_second: self.messages_per_second,
+            message_burst: self.message_burst,
+            bytes_per_second: small(self.bytes_per_second),
+            byte_burst: small(self.byte_burst),
+            rate_patience: self.rate_patience,
+            relay_bytes_per_second: small(self.relay_bytes_per_second),
+            relay_byte_burst: small(self.relay_byte_burst),
+            relay_total_bytes_per_second: small(self.relay_total_bytes_per_second),
+            receivers_per_send: self.receivers_per_send,
+            page_peers: self.page_peers,
+            page_bytes: self.page_size.as_usize(),
+            takeover: match self.takeover {
+                TakeoverPolicy::Reject => signaling::Takeover::Reject,
+                TakeoverPolicy::SameOwner => signaling::Takeover::SameOwner,
+                TakeoverPolicy::Replace => signaling::Takeover::Replace,
+            },
+            ping_interval: self.ping_interval,
+            dead_after: self.dead_after,
+        }
+    }
+}
+
+/// What is advertised for UDP listeners: each port once, or the one port that the operator names.
+#[must_use]
+pub fn advertised(port: Option<u16>, listeners: &[SocketAddr]) -> Vec<Advertised> {
+    let mut ports: Vec<u16> = Vec::new();
+    for port in port.map_or_else(|| listeners.iter().map(SocketAddr::port).collect(), |port| vec![port]) {
+        if !ports.contains(&port) {
+            ports.push(port);
+        }
+    }
+    ports
+        .into_iter()
+        .map(|port| Advertised {
+            transport: UriTransport::Udp,
+            secure: false,
+            port,
+        })
+        .collect()
+}
+
+/// A bucket's interval from a rate; nothing in any time is no limit.
+fn interval(count: u32, per: Duration) -> Duration {
+    per.checked_div(count).unwrap_or(Duration::ZERO)
+}
+
+/// Behind NAT the address to bind is the private one; without NAT this machine has the public one itself.
+fn bind_for(external: &ExternalIp, machine: &Machine) -> IpAddr {
+    external.private.unwrap_or_else(|| {
+        if machine.addresses.contains(&external.public) {
+            external.public
+        } else {
+            machine.default_route_like(external.public).unwrap_or(external.public)
+        }
+    })
+}
+
+fn host_of(address: IpAddr) -> Host {
+    match address {
+        IpAddr::V4(address) => Host::V4(address),
+        IpAddr::V6(address) => Host::V6(address),
+    }
+}
+
+fn url_host(url: &str) -> Option<Host> {
+    let uri: hyper::Uri = url.parse().ok()?;
+    Host::parse_authority(uri.host()?).ok().map(|(host, _)| host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{File, Sources, load};
+
+    fn machine() -> Machine {
+        Machine {
+            ipv4: Some("10.0.0.5".parse().unwrap()),
+            ipv6: Some("2001:db8::5".parse().unwrap()),
+            addresses: ["10.0.0.5", "2001:db8::5", "127.0.0.1", "198.51.100.7"]
+                .map(|each| each.parse().unwrap())
+                .into(),
+        }
+    }
+
+    fn settings(text: &str, machine: &Machine) -> Settings {
+        let file = File {
+            path: "m.toml".into(),
+            text: text.into(),
+        };
+        load(&Sources {
+            file: Some(file),
+            ..Sources::none()
+        })
+        .unwrap()
+        .config
+        .settings(machine)
+    }
+
+    fn pair(bind: &str, advertised: &str) -> RelayAddr {
+        RelayAddr {
+            bind: bind.parse().unwrap(),
+            advertised: advertised.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn the_defaults_here_are_the_defaults_of_the_modules() {
+        let machine = Machine::default();
+        let settings = Config::default().settings(&machine);
+        assert_eq!(settings.transport, transport::Config::default());
+        assert_eq!(settings.signaling, signaling::Config::default());
+        assert_eq!(settings.ws, ws::Config::default());
+        let fallback = vec![Host::V4(Ipv4Addr::LOCALHOST)];
+        let ice = http::Ice {
+            fallback_hosts: fallback,
+            ..http::Ice::default()
+        };
+        assert_eq!(
+            settings.http,
+            http::Config {
+                ice,
+                ..http::Config::default()
+            }
+        );
+        let core = turn::Config::default();
+        assert_eq!(settings.turn.limits, core.limits);
+        assert_eq!(settings.turn.relay_addrs, core.relay_addrs);
+        assert_eq!(settings.turn.relay_ports, core.relay_ports);
+        assert_eq!(settings.turn.realm, core.realm);
+        assert_eq!(
+            [
+                settings.turn.nonce_lifetime,
+                settings.turn.default_lifetime,
+                settings.turn.max_lifetime
+            ],
+            [core.nonce_lifetime, core.default_lifetime, core.max_lifetime]
+        );
+        assert_eq!(settings.turn.offer_sha256, core.offer_sha256);
+        assert_eq!(settings.turn.username_anonymity, core.username_anonymity);
+    }
+
+    #[test]
+    fn without_an_external_address_the_default_routes_are_relayed_from() {
+        let found = settings("", &machine()).turn.relay_addrs;
+        assert_eq!(
+            found,
+            [pair("10.0.0.5", "10.0.0.5"), pair("2001:db8::5", "2001:db8::5")]
+        );
+    }
+
+    #[test]
+    fn behind_nat_the_private_address_is_bound_and_the_public_one_told() {
+        let relay_addrs = |text: &str| settings(text, &machine()).turn.relay_addrs;
+        let text = "[relay]\nexternal_ip = [\"203.0.113.5/10.0.0.9\", \"2001:db8:1::1/2001:db8::5\"]";
+        assert_eq!(
+            relay_addrs(text),
+            [pair("10.0.0.9", "203.0.113.5"), pair("2001:db8::5", "2001:db8:1::1")]
+        );
+        assert_eq!(
+            relay_addrs("[relay]\nexternal_ip = \"203.0.113.5\""),
+            [pair("10.0.0.5", "203.0.113.5")]
+        );
+        assert_eq!(
+            relay_addrs("[relay]\nexternal_ip = \"198.51.100.7\""),
+            [pair("198.51.100.7", "198.51.100.7")]
+        );
+    }
+
+    #[test]
+    fn every_address_of_the_machine_is_closed_to_the_kernel_path() {
+        let own = settings("[relay]\nexternal_ip = \"203.0.113.5\"", &machine())
+            .turn
+            .own_addrs;
+        for address in ["10.0.0.5", "198.51.100.7", "203.0.113.5", "2001:db8::5"] {
+            assert!(
+                own.contains(&address.parse().unwrap()),
+                "{address} is missing in {own:?}"
+            );
+        }
+        assert!(!own.iter().any(IpAddr::is_unspecified));
+    }
+
+    #[test]
+    fn what_is_advertised_can_differ_from_what_is_bound() {
+        let ice = |text: &str| settings(text, &machine()).http.ice;
+        let ports = |ice: &http::Ice| ice.listeners.iter().map(|each| each.port).collect::<Vec<_>>();
+        assert_eq!(ports(&ice("")), [3478]);
+        assert_eq!(
+            ports(&ice("[relay]\nlisten = [\"0.0.0.0:1\", \"0.0.0.0:2\", \"[::]:1\"]")),
+            [1, 2]
+        );
+        let far = ice("[ice]\nhost = [\"turn.example.org\", \"2001:db8::7\"]\nport = 443");
+        assert_eq!(ports(&far), [443]);
+        assert_eq!(
+            far.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["turn.example.org", "[2001:db8::7]"]
+        );
+        let url = ice("[http]\npublic_url = \"https://meet.example.org:8443/x\"");
+        assert_eq!(url.hosts[0].to_string(), "meet.example.org");
+    }
+
+    #[test]
+    fn a_rate_becomes_the_interval_of_one() {
+        let rate = |text: &str| {
+            settings(&format!("[http]\nrate = \"{text}\""), &machine())
+                .http
+                .rate
+                .interval
+        };
+        assert_eq!(rate("60/m"), Duration::from_secs(1));
+        assert_eq!(rate("10/s"), Duration::from_millis(100));
+        assert_eq!(rate("0/s"), Duration::ZERO);
+    }
+
+    #[test]
+    fn origins_tokens_and_metrics_are_carried_over() {
+        let text = "[http]\ncors_origins = [\"https://App.example.org\"]\n[auth]\n\
+                    jwt_secrets = [\"0123456789abcdef0123456789abcdef\"]\njwt_audience = \"meet\"\n\
+                    [metrics]\nlisten = \"127.0.0.1:9100\"";
+        let settings = settings(text, &machine());
+        let origins = vec!["https://app.example.org".to_owned()];
+        assert_eq!(settings.http.cors, http::Cors::Origins(origins.clone()));
+        assert_eq!(settings.ws.origins, Some(origins));
+        assert!(matches!(settings.http.auth, http::Auth::Jwt(jwt) if jwt.audience.as_deref() == Some("meet")));
+        assert_eq!(settings.http.metrics, http::MetricsAccess::Separate);
+    }
+}

@@ -1,0 +1,81 @@
+//! The signaling hub and its sockets.
+
+use super::{minutes, seconds};
+use crate::config::types::{ByteSize, TakeoverPolicy};
+use crate::config::value::{Between, Must};
+use std::time::Duration;
+
+section! {
+    /// The signaling hub: rooms, presence and messages over WebSocket (docs/signaling-protocol.md).
+    Signaling as "signaling" {
+        /// The name of this replica, told to clients in `welcome`.
+        node: String = "meetpoint".to_owned(), Must("1 to 64 characters", |name: &String| (1..=64).contains(&name.chars().count()));
+        /// Connections of this process, greeted or not. Each idle one costs about 4 KiB and a file descriptor.
+        connections: usize = 20_000, Between(1, 10_000_000);
+        /// Connections of one client address (IPv4 address, IPv6 /64); 0 is no limit. Loopback is not limited.
+        ///
+        /// Schools and carriers put many people behind one address.
+        connections_per_ip: u32 = 1024;
+        /// Rooms of this process. Each costs about 300 bytes and its name.
+        rooms: usize = 20_000, Between(1, 10_000_000);
+        /// Members of one room. A broadcast costs one delivery for each member, so the load of a full room grows with the
+        /// square of this.
+        peers_per_room: usize = 256, Between(2, 100_000);
+        /// Rooms that one connection may be in.
+        rooms_per_connection: usize = 32, Between(1, 10_000);
+        /// The longest message. The reader of each connection can grow to this.
+        max_message: ByteSize = ByteSize::kib(64), Between(ByteSize::kib(1), ByteSize::mib(4));
+        /// The longest room name, in bytes.
+        room_name_bytes: usize = 128, Between(1, 1024);
+        /// The longest peer id, in bytes.
+        peer_id_bytes: usize = 128, Between(1, 1024);
+        /// Presence data of one peer in one room. Every member of the room receives it.
+        meta_size: ByteSize = ByteSize::kib(4), Between(ByteSize(0), ByteSize::kib(256));
+        /// Keys of one presence object.
+        meta_keys: usize = 32, Between(0, 1024);
+        /// Sustained messages per second of one connection. Raising it lets one client take more of the hub.
+        messages_per_second: u32 = 100, Between(1, 1_000_000);
+        /// Messages that one connection may send at once: a newcomer to a full room sends an offer and a handful of
+        /// candidates to each member.
+        message_burst: u32 = 1000, Between(1, 1_000_000);
+        /// Sustained bytes per second of one connection.
+        bytes_per_second: ByteSize = ByteSize::kib(256), Between(ByteSize::kib(1), ByteSize::mib(1024));
+        /// Bytes that one connection may send at once.
+        byte_burst: ByteSize = ByteSize::mib(4), Between(ByteSize::kib(1), ByteSize::mib(1024));
+        /// Messages refused by the rate limit before the connection is closed.
+        rate_patience: u32 = 200, Between(1, 1_000_000);
+        /// Sustained bytes per second that one peer may relay through the hub with `send`.
+        ///
+        /// The hub is a fallback for data and no path for media; raising this spends your bandwidth.
+        relay_bytes_per_second: ByteSize = ByteSize::kib(64), Between(ByteSize(0), ByteSize::mib(1024));
+        /// Bytes that one peer may relay through the hub at once.
+        relay_byte_burst: ByteSize = ByteSize::kib(256), Between(ByteSize(0), ByteSize::mib(1024));
+        /// Bytes per second that all relaying through the hub may put on the wire, counted for each receiver.
+        relay_total_bytes_per_second: ByteSize = ByteSize::mib(64), Between(ByteSize(0), ByteSize::mib(4095));
+        /// Receivers that one `send` may name. A room is addressed by naming nobody.
+        receivers_per_send: usize = 64, Between(1, 10_000);
+        /// Members in one page of a member list.
+        page_peers: usize = 100, Between(1, 10_000);
+        /// Bytes after which a page of a member list ends early.
+        page_size: ByteSize = ByteSize::kib(32), Between(ByteSize::kib(1), ByteSize::mib(1));
+        /// Messages that may wait for one slow reader. Beyond it that reader is closed; a room is never delayed.
+        queue_messages: usize = 1024, Between(16, 1_000_000);
+        /// Bytes that may wait for one slow reader. This times the connections is the worst case of memory.
+        queue_size: ByteSize = ByteSize::kib(512), Between(ByteSize::kib(64), ByteSize::mib(64));
+        /// The read buffer of each connection, there at once. Raising it costs that much for every idle connection and
+        /// saves reads on busy ones.
+        read_buffer: ByteSize = ByteSize(512), Between(ByteSize(128), ByteSize::mib(1));
+        /// Who may take a peer id that is in use.
+        takeover: TakeoverPolicy = TakeoverPolicy::SameOwner;
+        /// How long a connection may stay without a `hello`. Raising it lets idle strangers hold sockets longer.
+        hello_timeout: Duration = seconds(10), Between(seconds(1), minutes(5));
+        /// How often the server pings. Keep it below the 30 s at which the most impatient proxies cut an idle connection.
+        ping_interval: Duration = seconds(25), Between(seconds(1), minutes(10));
+        /// After how long without a byte a connection is dead.
+        dead_after: Duration = seconds(60), Between(seconds(2), minutes(30));
+        /// How long one message may take to be written before its reader counts as slow.
+        write_timeout: Duration = seconds(20), Between(seconds(1), minutes(10));
+        /// How long a closed connection may take to answer the close.
+        close_timeout: Duration = seconds(2), Between(Duration::from_millis(100), minutes(1));
+    }
+}

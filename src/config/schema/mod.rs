@@ -1,0 +1,75 @@
+//! Every key there is: its words, type, default and bounds, once.
+//!
+//! Where a module has a default for the same thing it is the same one; a test in `apply` ties the two.
+
+mod hub;
+mod relay;
+mod web;
+
+pub use hub::Signaling;
+pub use relay::{Credentials, Limits, Peers, Relay};
+pub use web::{Auth, Http, Ice, Metrics};
+
+use super::types::LogFormat;
+use super::value::Must;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+const fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+const fn minutes(n: u64) -> Duration {
+    seconds(n * 60)
+}
+
+const fn hours(n: u64) -> Duration {
+    minutes(n * 60)
+}
+
+fn everywhere(port: u16) -> Vec<SocketAddr> {
+    vec![
+        SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
+        SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+    ]
+}
+
+section! {
+    /// What is written to standard error.
+    Log as "log" {
+        /// `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `"info,meetpoint::turn=debug"`.
+        ///
+        /// Addresses of clients appear at `debug` and below only.
+        level: String = "info".to_owned(), Must("a level or a filter of levels", is_filter);
+        /// How lines look.
+        format: LogFormat = LogFormat::Auto;
+    }
+}
+
+/// Stricter than the filter itself, which takes any word for the name of a module and then logs nothing.
+fn is_filter(filter: &String) -> bool {
+    let is_level = |word: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&word);
+    filter
+        .split(',')
+        .map(str::trim)
+        .all(|directive| match directive.split_once('=') {
+            Some((target, level)) => !target.is_empty() && is_level(level),
+            None => is_level(directive),
+        })
+}
+
+sections! {
+    /// The whole configuration.
+    Config {
+        http: Http,
+        relay: Relay,
+        limits: Limits,
+        peers: Peers,
+        credentials: Credentials,
+        ice: Ice,
+        auth: Auth,
+        signaling: Signaling,
+        metrics: Metrics,
+        log: Log,
+    }
+}

@@ -1,0 +1,132 @@
+//! The relay, its bounds, its peers and its users.
+
+use super::{everywhere, hours, minutes};
+use crate::config::types::{ByteSize, ExternalIp, PortRange, SecretText, StaticUser};
+use crate::config::value::{Between, Must, NonEmpty};
+use crate::credentials::key_ring::MAX_SECRETS;
+use ipnet::IpNet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+section! {
+    /// The STUN/TURN relay over UDP (RFC 8489, RFC 8656).
+    Relay as "relay" {
+        /// UDP addresses to listen on.
+        ///
+        /// A wildcard works with any number of addresses and costs two control messages per packet; naming the
+        /// address saves them. The IPv6 default is skipped where there is no IPv6.
+        listen: Vec<SocketAddr> = everywhere(3478), NonEmpty;
+        /// Addresses that relayed traffic comes from as peers see them, at most one of each family.
+        ///
+        /// Without it the addresses of the default routes are found by asking the kernel (no packet is sent). Behind
+        /// 1:1 NAT, as in most clouds, write `"public/private"`; `"public"` alone binds that address where this machine
+        /// has it, else the address of the default route.
+        external_ip: Vec<ExternalIp> = Vec::new();
+        /// Ports that relayed traffic comes from.
+        ///
+        /// One allocation holds one port of each family it has, so this bounds the number of allocations.
+        port_range: PortRange = PortRange { first: 49_152, last: 65_535 };
+        /// Threads that relay; 0 is one for each core. More threads than cores cost context switches.
+        workers: usize = 0, Between(0, 1024);
+        /// The REALM of RFC 8489 §14.9. Every 401 carries it, so a long one makes a better amplifier.
+        realm: String = "meetpoint".to_owned(), Must("1 to 127 characters without quotes", is_realm);
+        /// The SOFTWARE attribute of authenticated answers. Without it none is sent: fewer bytes, fewer hints.
+        software: Option<String> = None, Must("at most 127 characters", |text: &Option<String>| text.as_ref().is_none_or(|text| text.chars().count() <= 127));
+        /// The lifetime of an allocation whose client asked for none or for less.
+        default_lifetime: Duration = minutes(10), Between(minutes(1), hours(24));
+        /// The longest lifetime a client can ask for. A client that vanishes holds its port for this long.
+        max_lifetime: Duration = hours(1), Between(minutes(1), hours(24));
+        /// Offers SHA-256 with PASSWORD-ALGORITHMS (RFC 8489 §14.11). Clients that do not know it use MD5 as ever.
+        offer_sha256: bool = true;
+        /// Asks clients of RFC 8489 for USERHASH in place of USERNAME (§9.2.3). Only `credentials.users` can be found
+        /// by their hash, time-limited credentials cannot: leave it off when those are used.
+        username_anonymity: bool = false;
+        /// How long a nonce is good for. Longer means fewer 438 answers, and a longer time to replay a captured request.
+        nonce_lifetime: Duration = minutes(10), Between(minutes(1), hours(24));
+        /// Secret of the nonces, at least 32 characters. Replicas that one client may meet need the same one.
+        ///
+        /// Without it each process makes its own at random.
+        nonce_secret: Option<SecretText> = None,
+            Must("at least 32 characters long", |secret: &Option<SecretText>| secret.as_ref().is_none_or(|secret| secret.expose().len() >= 32));
+        /// Where new allocations are sent with 300 (Try Alternate, RFC 8489 §10), at most one address of each family.
+        ///
+        /// Living allocations go on.
+        alternate_server: Vec<SocketAddr> = Vec::new();
+        /// Bytes the kernel may queue for each listening socket before it drops; 0 leaves it to the kernel.
+        ///
+        /// Raising it rides out longer stalls and costs kernel memory. Capped by `net.core.rmem_max`.
+        recv_buffer: ByteSize = ByteSize::mib(2), Between(ByteSize(0), ByteSize::mib(1024));
+        /// Bytes of unsent datagrams for each listening socket; 0 leaves it to the kernel. Capped by
+        /// `net.core.wmem_max`.
+        send_buffer: ByteSize = ByteSize::mib(2), Between(ByteSize(0), ByteSize::mib(1024));
+        /// As `recv_buffer`, for the socket of each allocation: the worst case is this times the allocations.
+        relay_recv_buffer: ByteSize = ByteSize(0), Between(ByteSize(0), ByteSize::mib(64));
+        /// As `send_buffer`, for the socket of each allocation.
+        relay_send_buffer: ByteSize = ByteSize(0), Between(ByteSize(0), ByteSize::mib(64));
+        /// Takes and sends trains of equal datagrams as one (UDP GRO and GSO). Off only helps to find out whether a
+        /// network driver mishandles them.
+        offload: bool = true;
+        /// How often the counters of the relay are published. Shorter wakes an idle worker more often.
+        stats_interval: Duration = Duration::from_millis(250), Between(Duration::from_millis(10), minutes(1));
+    }
+}
+
+fn is_realm(realm: &String) -> bool {
+    (1..=127).contains(&realm.chars().count()) && !realm.contains(['"', '\\']) && !realm.contains(char::is_control)
+}
+
+section! {
+    /// What one user, one client, and all together, may hold of the relay.
+    Limits as "limits" {
+        /// Allocations of one user (the part of the username after the expiry) in this process. Beyond it: 486.
+        ///
+        /// A browser opens one for each interface and TURN URL of each connection.
+        allocations_per_user: u32 = 50, Between(1, 1_000_000);
+        /// Allocations of one client address (IPv4 address, IPv6 /64). Beyond it: 486. Whole companies share an address.
+        allocations_per_client: u32 = 500, Between(1, 1_000_000);
+        /// Allocations of all. Beyond it: 508. Each costs a socket, a port and some 4 KiB, half of it in the kernel.
+        allocations: u32 = 20_000, Between(1, 1_000_000);
+        /// Permissions of one allocation. Beyond it: 508. 64 bytes each.
+        permissions: u16 = 256, Between(1, 65_535);
+        /// Channels of one allocation. Beyond it: 508. 128 bytes each.
+        channels: u16 = 256, Between(1, 16_384);
+        /// Ports reserved by EVEN-PORT. Beyond it: 508. A socket each, for 30 s.
+        reservations: u32 = 500, Between(0, 65_535);
+        /// Answers in one second to requests without valid credentials, for each client address and worker; 0 is no limit.
+        ///
+        /// Beyond it they are dropped and counted: this is what a spoofed source can be hit with.
+        unauthenticated_per_second: u16 = 200;
+    }
+}
+
+section! {
+    /// Who may be relayed to. Private, loopback, link-local, multicast and metadata addresses are closed by default, in
+    /// every disguise (mapped, compatible, NAT64, 6to4, Teredo), and so are the addresses of this machine.
+    Peers as "peers" {
+        /// Networks to open that are closed by default.
+        ///
+        /// Whoever holds a credential then reaches every UDP service in them.
+        allow: Vec<IpNet> = Vec::new();
+        /// Networks to close. Wins over `allow`.
+        deny: Vec<IpNet> = Vec::new();
+    }
+}
+
+section! {
+    /// Time-limited credentials: username `<expiry>:<user>`, password base64(HMAC-SHA1(secret, username)), the scheme
+    /// of coturn's `use-auth-secret`.
+    Credentials as "credentials" {
+        /// Shared secrets, at most 8. The first one mints, every one verifies: put a new one in front to rotate.
+        ///
+        /// Without any, one is made at random at each start: credentials then end with the process, and another replica
+        /// refuses them. Each further secret costs one more HMAC on the first request of a session.
+        secrets: Vec<SecretText> = Vec::new(), Must("at most 8 secrets", |secrets: &Vec<SecretText>| secrets.len() <= MAX_SECRETS);
+        /// How long a credential opens allocations, when the client asks for no time. A relay that lives is never cut
+        /// by it. A leaked one is good for this long.
+        ttl: Duration = hours(1), Between(minutes(1), hours(48));
+        /// The longest time a client can ask for with `?ttl=`.
+        max_ttl: Duration = hours(12), Between(minutes(1), hours(48));
+        /// Users with fixed passwords, for clients that cannot fetch credentials.
+        users: Vec<StaticUser> = Vec::new();
+    }
+}

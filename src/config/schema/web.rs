@@ -1,0 +1,124 @@
+//! The web server, who may use it, and what it hands out.
+
+use super::{everywhere, hours, minutes, seconds};
+use crate::config::types::{ExtraServer, HostName, Rate, RoomListing, SecretText};
+use crate::config::value::{Between, Must, NonEmpty};
+use ipnet::IpNet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+section! {
+    /// The web server: the API, the signaling WebSocket, the console page, health and metrics.
+    Http as "http" {
+        /// TCP addresses to listen on.
+        ///
+        /// The defaults are every address of this machine; the IPv6 default is skipped where there is no IPv6.
+        listen: Vec<SocketAddr> = everywhere(8000), NonEmpty;
+        /// The address of this server as browsers see it, for example `https://meet.example.org`.
+        ///
+        /// Its host is advertised in the ICE list when `ice.host` is not set.
+        public_url: Option<String> = None, Must("a URL that begins with http:// or https://", is_http_url);
+        /// Origins whose pages may use the API and the hub: `"https://app.example.org"`, or `"*"` for all.
+        ///
+        /// Every origin that is allowed can let its visitors spend this server's bandwidth, unless `auth.jwt_secrets`
+        /// asks for a token. Pages that this server serves itself need no entry.
+        cors_origins: Vec<String> = vec!["*".to_owned()],
+            Must("\"*\" alone, or origins without a path such as \"https://app.example.org\"", are_origins);
+        /// Proxies whose `Forwarded`, `X-Forwarded-For`, `X-Real-IP` and `X-Forwarded-Host` are believed.
+        ///
+        /// An address that is no proxy of yours can pass for any client, and so escapes every limit per client.
+        trusted_proxies: Vec<IpNet> = Vec::new();
+        /// Credentials that one client address (IPv4 address, IPv6 /64) may fetch in the long run; `"0/s"` is no limit.
+        ///
+        /// Above it the answer is 429 with `Retry-After`. Loopback is not limited.
+        rate: Rate = Rate::per_second(1);
+        /// Credentials that one client may fetch at once before `rate` counts.
+        ///
+        /// Many people behind one address load a page together.
+        burst: u32 = 30, Between(1, 100_000);
+        /// Connections open at once, WebSockets included. Beyond it new ones wait in the kernel's backlog.
+        ///
+        /// Each costs a file descriptor and about 10 KiB while it speaks HTTP.
+        max_connections: usize = 20_000, Between(16, 1_000_000);
+        /// How long a client may take to send a request's header, and how long a connection may stay idle between two.
+        header_timeout: Duration = seconds(15), Between(seconds(1), minutes(10));
+        /// How long a request may take from its header to the answer. WebSockets are exempt.
+        request_timeout: Duration = seconds(10), Between(seconds(1), minutes(10));
+        /// How long open requests may go on after a stop was asked for.
+        drain_timeout: Duration = seconds(10), Between(Duration::ZERO, minutes(10));
+    }
+}
+
+fn is_http_url(url: &Option<String>) -> bool {
+    url.as_deref().is_none_or(|url| {
+        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        rest.is_some_and(|rest| {
+            !rest.starts_with(['/', ':']) && url.parse::<hyper::Uri>().is_ok_and(|uri| uri.host().is_some())
+        })
+    })
+}
+
+fn are_origins(origins: &Vec<String>) -> bool {
+    if origins.iter().any(|origin| origin == "*") {
+        return origins.len() == 1;
+    }
+    origins
+        .iter()
+        .all(|origin| is_http_url(&Some(origin.clone())) && origin.matches('/').count() == 2)
+}
+
+section! {
+    /// The list of ICE servers that clients get.
+    Ice as "ice" {
+        /// Host names or addresses to advertise.
+        ///
+        /// Without it: the host of `http.public_url`, else the host at which the client asked for the list, else the
+        /// addresses of the relay.
+        host: Vec<HostName> = Vec::new();
+        /// The port to advertise, where it is not the port of `relay.listen` (behind a load balancer or a mapping).
+        port: Option<u16> = None, Must("a port from 1 to 65535", |port: &Option<u16>| *port != Some(0));
+        /// Servers to add to the list: a URI such as `"stun:stun.example.org:3478"`, or a table
+        /// `{ urls = ["turn:…"], username = "…", credential = "…" }`.
+        ///
+        /// Each makes every client send more probes.
+        extra: Vec<ExtraServer> = Vec::new();
+        /// Recommends `iceTransportPolicy: "relay"`: hides clients' addresses from each other, and sends all traffic
+        /// through this server.
+        relay_only: bool = false;
+    }
+}
+
+section! {
+    /// Who may use the API and the hub.
+    Auth as "auth" {
+        /// HS256 secrets of the bearer tokens that the API and the hub then ask for, at least 32 characters each. Every
+        /// one verifies, so that they can be rotated.
+        ///
+        /// Without any, everyone who reaches the server may fetch credentials and join rooms.
+        jwt_secrets: Vec<SecretText> = Vec::new(), Must("secrets of at least 32 characters", are_long);
+        /// The `aud` that a token must have. Without it, `aud` is not looked at.
+        jwt_audience: Option<String> = None;
+        /// The `iss` that a token must have. Without it, `iss` is not looked at.
+        jwt_issuer: Option<String> = None;
+        /// How far the clocks of the issuer and of this server may differ. A token lives this much longer.
+        jwt_leeway: Duration = seconds(30), Between(Duration::ZERO, hours(1));
+        /// Who sees room names and peer ids in `/api/signaling/stats`. Totals are for everybody.
+        ///
+        /// A room's name is often all that keeps strangers out of it.
+        room_listing: RoomListing = RoomListing::Trusted;
+    }
+}
+
+fn are_long(secrets: &Vec<SecretText>) -> bool {
+    secrets.iter().all(|secret| secret.expose().len() >= 32)
+}
+
+section! {
+    /// Prometheus metrics at `/metrics`. No label holds an address, a room or a user.
+    Metrics as "metrics" {
+        /// Whether they are served at all.
+        enabled: bool = true;
+        /// TCP addresses of their own. Without any they are served on `http.listen`, to everyone who can reach it.
+        listen: Vec<SocketAddr> = Vec::new();
+    }
+}

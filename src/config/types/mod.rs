@@ -1,0 +1,11 @@
+//! The types of keys that are more than a number or a string.
+
+mod amount;
+mod choice;
+mod net;
+mod secret;
+
+pub use amount::{ByteSize, Rate};
+pub use choice::{LogFormat, RoomListing, TakeoverPolicy};
+pub use net::{ExternalIp, HostName, PortRange};
+pub use secret::{ExtraServer, SecretText, StaticUser};
