@@ -1,0 +1,115 @@
+//! Junk, truncation and floods beside a call that must not notice.
+
+use std::{
+    net::UdpSocket,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use crate::support::{Meetpoint, SECRET, output_of};
+
+/// Numbers that look random and are the same in each run.
+struct Sequence(u64);
+
+impl Sequence {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn bytes(&mut self, len: usize) -> Vec<u8> {
+        (0..len).map(|_| self.next() as u8).collect()
+    }
+}
+
+/// Packets of every kind of wrongness: noise of all lengths, STUN headers that lie about what follows, ChannelData of
+/// nobody, valid headers with unknown methods.
+fn junk(sequence: &mut Sequence) -> Vec<u8> {
+    let len = (sequence.next() % 1400) as usize;
+    let mut packet = sequence.bytes(len);
+    let set = |packet: &mut Vec<u8>, bytes: &[u8]| {
+        let n = bytes.len().min(packet.len());
+        packet[..n].copy_from_slice(&bytes[..n]);
+    };
+    match sequence.next() % 5 {
+        0 => {}
+        1 => set(&mut packet, &[0x00, 0x03, 0xFF, 0xFC, 0x21, 0x12, 0xA4, 0x42]),
+        2 => set(&mut packet, &[0x00, 0x01, 0x00, 0x00, 0x21, 0x12, 0xA4, 0x42]),
+        3 => set(&mut packet, &[0x40, 0x00, 0xFF, 0xFF]),
+        _ => {
+            let body = (packet.len().saturating_sub(20) & !3) as u16;
+            let [high, low] = body.to_be_bytes();
+            set(&mut packet, &[0x00, 0x3E, high, low, 0x21, 0x12, 0xA4, 0x42]);
+        }
+    }
+    packet
+}
+
+#[test]
+fn a_flood_of_junk_disturbs_no_call() {
+    let server = Meetpoint::start(&[]);
+    let port = server.udp;
+    let call = std::thread::spawn(move || {
+        let mut command = Command::new("turnutils_uclient");
+        let port = port.to_string();
+        command.args([
+            "-p",
+            &port,
+            "-y",
+            "-c",
+            "-n",
+            "100",
+            "-u",
+            "ann",
+            "-W",
+            SECRET,
+            "127.0.0.1",
+        ]);
+        output_of(&mut command, Duration::from_secs(60))
+    });
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut sequence = Sequence(0x9E37_79B9_7F4A_7C15);
+    let until = Instant::now() + Duration::from_secs(3);
+    let mut sent = 0_u64;
+    while Instant::now() < until && sent < 200_000 {
+        sent += u64::from(socket.send_to(&junk(&mut sequence), ("127.0.0.1", port)).is_ok());
+        if sent.is_multiple_of(64) {
+            std::thread::yield_now();
+        }
+    }
+    assert!(sent > 1000, "the flood was a trickle: {sent}");
+    let (success, output) = call.join().unwrap();
+    assert!(success && output.contains("Total lost packets 0 "), "{output}");
+    assert!(server.answers());
+}
+
+#[test]
+fn clients_that_connect_and_leave_at_once_disturb_no_call() {
+    let server = Meetpoint::start(&[("PEERS__ALLOW", "127.0.0.0/8")]);
+    let port = server.udp.to_string();
+    for _ in 0..3 {
+        let mut command = Command::new("turnutils_uclient");
+        command.args([
+            "-p",
+            &port,
+            "-O",
+            "-c",
+            "-m",
+            "20",
+            "-e",
+            "127.0.0.1",
+            "-u",
+            "ann",
+            "-W",
+            SECRET,
+            "127.0.0.1",
+        ]);
+        output_of(&mut command, Duration::from_secs(60));
+    }
+    let mut command = Command::new("turnutils_uclient");
+    command.args(["-p", &port, "-y", "-c", "-u", "bob", "-W", SECRET, "127.0.0.1"]);
+    let (success, output) = output_of(&mut command, Duration::from_secs(60));
+    assert!(success && output.contains("Total lost packets 0 "), "{output}");
+}

@@ -1,0 +1,9 @@
+//! What the tests share: running programs that never outlive their test, our server on free ports, coturn's, small probes.
+
+mod meetpoint;
+mod program;
+mod wire;
+
+pub(crate) use meetpoint::{Meetpoint, SECRET};
+pub(crate) use program::{Program, output_of};
+pub(crate) use wire::{Credential, binding_mapped_address, free_udp_port, ipv6_works};

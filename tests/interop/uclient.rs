@@ -1,0 +1,286 @@
+//! coturn's `turnutils_uclient` through our relay, one kind of use a test.
+
+use std::{process::Command, time::Duration};
+
+use crate::support::{
+    Credential, Meetpoint, Program, SECRET, binding_mapped_address, free_udp_port, ipv6_works, output_of,
+};
+
+/// A run sends few messages and then waits for stragglers; the slowest takes about ten seconds.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// coturn's echo peer on loopback.
+struct EchoPeer {
+    program: Program,
+    port: u16,
+}
+
+impl EchoPeer {
+    fn start(address: &str) -> Self {
+        let port = free_udp_port();
+        let program = Program::start(Command::new("turnutils_peer").args(["-L", address, "-p", &port.to_string()]));
+        Self { program, port }
+    }
+}
+
+/// What a run says it sent and received.
+#[derive(Debug, PartialEq, Eq)]
+struct Tally {
+    sent: u64,
+    received: u64,
+    lost: u64,
+}
+
+fn number_after(text: &str, mark: &str) -> Option<u64> {
+    let rest = &text[text.rfind(mark)? + mark.len()..];
+    rest.chars()
+        .take_while(char::is_ascii_digit)
+        .collect::<String>()
+        .parse()
+        .ok()
+}
+
+fn tally(output: &str) -> Option<Tally> {
+    Some(Tally {
+        sent: number_after(output, "tot_send_msgs=")?,
+        received: number_after(output, "tot_recv_msgs=")?,
+        lost: number_after(output, "Total lost packets ")?,
+    })
+}
+
+/// Runs the client; its last report must show that everything sent came back.
+fn run(server: &Meetpoint, at: &str, arguments: &[&str]) -> Tally {
+    let secret = ["-u", "interop", "-W", SECRET];
+    let login: &[&str] = if arguments.contains(&"-w") { &[] } else { &secret };
+    let port = server.udp.to_string();
+    let mut command = Command::new("turnutils_uclient");
+    command.args(["-p", &port]).args(login).args(arguments).arg(at);
+    let (success, output) = output_of(&mut command, LIMIT);
+    let Some(found) = tally(&output) else {
+        panic!("{command:?} gave no totals:\n{output}")
+    };
+    assert!(success, "{command:?} failed:\n{output}");
+    assert!(found.sent > 0, "{command:?} sent nothing:\n{output}");
+    assert_eq!(
+        (found.received, found.lost),
+        (found.sent, 0),
+        "{command:?} lost messages:\n{output}"
+    );
+    found
+}
+
+/// Runs through a fresh server with an IPv4 echo peer behind it.
+fn run_with_echo(arguments: &[&str]) -> Tally {
+    let server = Meetpoint::with_loopback_peers();
+    let peer = EchoPeer::start("127.0.0.1");
+    let port = peer.port.to_string();
+    let found = run(
+        &server,
+        "127.0.0.1",
+        &[&["-e", "127.0.0.1", "-r", &port], arguments].concat(),
+    );
+    assert!(server.answers());
+    drop(peer.program);
+    found
+}
+
+#[test]
+fn totals_are_read_from_the_last_report() {
+    let output =
+        "1: tot_send_msgs=3, tot_recv_msgs=1\n2: tot_send_msgs=10, tot_recv_msgs=9\nTotal lost packets 1 (10.0%)";
+    assert_eq!(
+        tally(output),
+        Some(Tally {
+            sent: 10,
+            received: 9,
+            lost: 1
+        })
+    );
+    assert_eq!(tally("ERROR: Cannot complete Allocation"), None);
+}
+
+#[test]
+fn channels_carry_everything_to_the_peer_and_back() {
+    run_with_echo(&["-n", "50", "-m", "4"]);
+}
+
+#[test]
+fn channels_carry_everything_without_a_port_pair() {
+    run_with_echo(&["-c", "-n", "50", "-m", "4"]);
+}
+
+#[test]
+fn send_and_data_indications_carry_everything() {
+    run_with_echo(&["-s", "-n", "50", "-m", "4"]);
+}
+
+#[test]
+fn long_payloads_are_carried_whole() {
+    run_with_echo(&["-l", "1200", "-n", "50", "-c"]);
+    run_with_echo(&["-l", "1201", "-n", "50", "-c", "-s"]);
+}
+
+#[test]
+fn padded_channel_data_is_accepted() {
+    run_with_echo(&["-D", "-l", "101"]);
+}
+
+#[test]
+fn dont_fragment_is_granted() {
+    run_with_echo(&["-g"]);
+    run_with_echo(&["-g", "-s", "-c"]);
+}
+
+#[test]
+fn an_ipv4_relay_that_is_asked_for_is_granted() {
+    run_with_echo(&["-X"]);
+}
+
+#[test]
+fn repeated_permissions_and_channel_binds_disturb_nothing() {
+    run_with_echo(&["-G", "-n", "20"]);
+}
+
+#[test]
+fn clients_that_vanish_and_return_disturb_nothing() {
+    run_with_echo(&["-B", "-c", "-m", "3"]);
+}
+
+#[test]
+fn both_families_in_one_allocation_carry_everything() {
+    if !ipv6_works() {
+        return eprintln!("left out: no IPv6 on loopback");
+    }
+    run_with_echo(&["-Z"]);
+}
+
+#[test]
+fn broken_requests_in_between_disturb_nothing() {
+    run_with_echo(&["-R", "-n", "20"]);
+}
+
+#[test]
+fn two_allocations_of_one_server_reach_each_other_without_an_open_peer_range() {
+    let server = Meetpoint::start(&[]);
+    run(&server, "127.0.0.1", &["-y", "-c", "-n", "50", "-m", "4"]);
+    run(&server, "127.0.0.1", &["-y", "-s", "-c", "-n", "50", "-m", "4"]);
+}
+
+#[test]
+fn allocations_of_different_workers_reach_each_other() {
+    let server = Meetpoint::start(&[("RELAY__WORKERS", "3")]);
+    run(&server, "127.0.0.1", &["-y", "-n", "50", "-m", "8"]);
+}
+
+#[test]
+fn clients_and_peers_of_ipv6_are_served() {
+    if !ipv6_works() {
+        return eprintln!("left out: no IPv6 on loopback");
+    }
+    let server = Meetpoint::with_loopback_peers();
+    let peer = EchoPeer::start("::1");
+    let port = peer.port.to_string();
+    run(&server, "::1", &["-x", "-e", "::1", "-r", &port]);
+    run(&server, "::1", &["-x", "-s", "-c", "-e", "::1", "-r", &port]);
+    let seen = binding_mapped_address(format!("[::1]:{}", server.udp).parse().unwrap()).unwrap();
+    assert!(seen.is_ipv6());
+    drop(peer.program);
+}
+
+#[test]
+fn a_relay_of_the_other_family_is_granted() {
+    if !ipv6_works() {
+        return eprintln!("left out: no IPv6 on loopback");
+    }
+    let server = Meetpoint::with_loopback_peers();
+    let (v4, v6) = (EchoPeer::start("127.0.0.1"), EchoPeer::start("::1"));
+    run(&server, "127.0.0.1", &["-x", "-e", "::1", "-r", &v6.port.to_string()]);
+    run(&server, "::1", &["-X", "-e", "127.0.0.1", "-r", &v4.port.to_string()]);
+    drop((v4.program, v6.program));
+}
+
+#[test]
+fn credentials_of_the_api_open_the_relay() {
+    let server = Meetpoint::with_loopback_peers();
+    let peer = EchoPeer::start("127.0.0.1");
+    let Credential { username, password } = Credential::from_api(server.http);
+    let arguments = [
+        "-u",
+        &username,
+        "-w",
+        &password,
+        "-e",
+        "127.0.0.1",
+        "-r",
+        &peer.port.to_string(),
+    ];
+    run(&server, "127.0.0.1", &arguments);
+    drop(peer.program);
+}
+
+#[test]
+fn a_user_with_a_fixed_password_is_served() {
+    let server = Meetpoint::start(&[
+        ("PEERS__ALLOW", "127.0.0.0/8"),
+        ("CREDENTIALS__USERS", "ann:a-password-of-ann"),
+    ]);
+    let peer = EchoPeer::start("127.0.0.1");
+    let port = peer.port.to_string();
+    run(
+        &server,
+        "127.0.0.1",
+        &["-u", "ann", "-w", "a-password-of-ann", "-e", "127.0.0.1", "-r", &port],
+    );
+    drop(peer.program);
+}
+
+#[test]
+fn a_wrong_secret_opens_nothing_and_is_counted() {
+    let server = Meetpoint::with_loopback_peers();
+    let mut command = Command::new("turnutils_uclient");
+    let port = server.udp.to_string();
+    command.args([
+        "-p",
+        &port,
+        "-u",
+        "interop",
+        "-W",
+        "another-secret",
+        "-c",
+        "-e",
+        "127.0.0.1",
+        "127.0.0.1",
+    ]);
+    let (_, output) = output_of(&mut command, LIMIT);
+    assert!(output.contains("Cannot complete Allocation"), "{output}");
+    assert_eq!(tally(&output), None);
+    server.assert_counted("meetpoint_relay_auth_failures_total", &[], 1.0);
+    assert!(server.answers());
+}
+
+#[test]
+fn loopback_peers_are_refused_by_default() {
+    let server = Meetpoint::start(&[]);
+    let peer = EchoPeer::start("127.0.0.1");
+    let mut command = Command::new("turnutils_uclient");
+    let (port, peer_port) = (server.udp.to_string(), peer.port.to_string());
+    command.args([
+        "-p",
+        &port,
+        "-u",
+        "interop",
+        "-W",
+        SECRET,
+        "-c",
+        "-e",
+        "127.0.0.1",
+        "-r",
+        &peer_port,
+        "127.0.0.1",
+    ]);
+    let (_, output) = output_of(&mut command, LIMIT);
+    assert!(output.contains("403"), "{output}");
+    assert_eq!(tally(&output), None);
+    server.assert_counted("meetpoint_relay_denied_peers_total", &["loopback"], 1.0);
+    drop(peer.program);
+}
