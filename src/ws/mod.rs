@@ -1,9 +1,33 @@
-//! One WebSocket, one peer of the hub.
+//! The sockets of the signaling hub: WebSocket upgrade, one session per socket, and the one [`HubHandle`] they share.
+//!
+//! What it is: the driver of [`signaling::Hub`](crate::signaling::Hub). It owns sockets, clocks, queues and timers.
+//!
+//! What it is not: it knows no message but by asking the hub, checks no token (an [`Authenticator`] does) and mints no
+//! credential (an [`IceSource`] does).
+//!
+//! Invariants:
+//! - A room never waits for a reader: each socket has a queue bounded in frames and bytes, and overflowing it ends that one
+//!   connection with 4002.
+//! - Liveness is the server's: a ping every `ping_interval`, and any byte counts. No client timer is needed.
+//! - No lock is held across an `await`, and no socket is woken under the hub's lock.
+//! - An idle connection costs a few KiB: a small read buffer, one timer, one task (`examples/idle_connections.rs` measures it).
+//!
+//! RFC 6455. No extensions: permessage-deflate would cost two windows per connection, and compression beside secrets leaks
+//! them.
 
 mod config;
+mod hub_handle;
+mod outbox;
+mod per_ip;
+mod session;
 mod sources;
+mod stats_view;
+mod upgrade;
 
 pub use config::Config;
+pub use hub_handle::HubHandle;
 pub use sources::{Anonymous, Authenticator, IceList, IceSource};
+pub use stats_view::{RoomStats, StatsView};
+pub use upgrade::{ClientIp, NATIVE, UpgradeError, upgrade};
 
 pub use crate::signaling::{AuthError, Identity, Rights};

@@ -48,19 +48,13 @@ impl IceList {
 
     /// The list that offers nothing: the client gathers host candidates only.
     pub fn empty(expires_at_ms: u64) -> Self {
+        // An empty array is JSON, so the other value is never used.
+        let servers = RawValue::from_string("[]".into()).unwrap_or_else(|_| RawValue::NULL.to_owned());
         Self {
-            servers: RawValue::NULL.to_owned(),
+            servers,
             expires_at_ms,
             policy: None,
         }
-        .with_empty_array()
-    }
-
-    fn with_empty_array(mut self) -> Self {
-        if let Ok(servers) = RawValue::from_string("[]".into()) {
-            self.servers = servers;
-        }
-        self
     }
 }
 

@@ -1,0 +1,352 @@
+//! The one hub of this process, shared by all sockets: a mutex around the state machine, a queue per connection, a timer.
+//!
+//! A call locks, runs the hub, moves its outputs into the queues, unlocks, and only then wakes the sockets. Frames are parsed
+//! and tokens judged outside the lock; nothing inside it waits.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::Waker,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::{
+    Authenticator, Config, IceSource,
+    outbox::{Bound, Outbox},
+    per_ip::PerIp,
+    stats_view::{RoomStats, StatsView},
+};
+use crate::signaling::{
+    self, Admitted, CloseCode, Connected, ConnectionId, Dialect, Frame, Full, Grants, Hub, Ice, Needs, Now, Output,
+    Realm, Sid, Stats,
+};
+
+/// The hub of this process with its clock and its sockets. Cheap to clone.
+#[derive(Clone)]
+pub struct HubHandle {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    config: Config,
+    authenticator: Arc<dyn Authenticator>,
+    ice: Arc<dyn IceSource>,
+    per_ip: Arc<PerIp>,
+    started: Instant,
+    limits: SessionLimits,
+    /// Told when a deadline is sooner than the one the timer sleeps for.
+    timer: Arc<Notify>,
+}
+
+struct State {
+    hub: Hub,
+    /// By [`ConnectionId::index`]; the id tells an entry from a later one in the same place.
+    outboxes: Vec<Option<(ConnectionId, Arc<Outbox>)>>,
+    /// What the timer sleeps for.
+    armed: Option<std::time::Instant>,
+}
+
+/// Reads both clocks. The runtime's clock, so that a test can stop it.
+pub(crate) fn now() -> Now {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now {
+        instant: Instant::now().into_std(),
+        unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// A connection that the hub has accepted; forgetting it ends it there.
+pub(crate) struct Admission {
+    pub(crate) hub: HubHandle,
+    pub(crate) connection: ConnectionId,
+    pub(crate) sid: Sid,
+    pub(crate) outbox: Arc<Outbox>,
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        // Does nothing when the connection has ended in an orderly way before.
+        self.hub.disconnect(self.connection, CloseCode::Abnormal);
+    }
+}
+
+/// What a session needs of the hub's limits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SessionLimits {
+    pub(crate) frame_bytes: usize,
+    pub(crate) ping_interval: Duration,
+    pub(crate) dead_after: Duration,
+}
+
+/// Who asks, for a request that needs to know.
+#[derive(Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    pub(crate) connection: ConnectionId,
+    pub(crate) sid: Sid,
+    /// A token given with the upgrade, for a hello without one.
+    pub(crate) token: Option<&'a str>,
+    pub(crate) host: Option<&'a str>,
+}
+
+impl HubHandle {
+    /// Starts a hub and its timer. `seed` must be fresh randomness. Must be called inside a tokio runtime; the timer ends
+    /// with the last handle.
+    pub fn start(
+        hub: signaling::Config,
+        ws: Config,
+        authenticator: Arc<dyn Authenticator>,
+        ice: Arc<dyn IceSource>,
+        seed: [u8; 32],
+    ) -> Self {
+        let per_ip = Arc::new(PerIp::new(ws.connections_per_ip));
+        let timer = Arc::new(Notify::new());
+        let limits = SessionLimits {
+            frame_bytes: hub.frame_bytes,
+            ping_interval: hub.ping_interval,
+            dead_after: hub.dead_after,
+        };
+        let state = State {
+            hub: Hub::new(hub, seed),
+            outboxes: Vec::new(),
+            armed: None,
+        };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            config: ws,
+            authenticator,
+            ice,
+            per_ip,
+            started: Instant::now(),
+            limits,
+            timer: Arc::clone(&timer),
+        });
+        tokio::spawn(run_timer(Arc::downgrade(&shared), timer));
+        Self { shared }
+    }
+
+    /// The limits of the sockets.
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    pub(crate) fn per_ip(&self) -> &Arc<PerIp> {
+        &self.shared.per_ip
+    }
+
+    pub(crate) fn session_limits(&self) -> SessionLimits {
+        self.shared.limits
+    }
+
+    /// The counters and gauges as of now.
+    pub fn stats(&self) -> Stats {
+        self.shared.lock().hub.stats()
+    }
+
+    /// What `/api/signaling/stats` shows: at most `rooms` rooms with at most `peers` ids each.
+    pub fn stats_view(&self, rooms: usize, peers: usize) -> StatsView {
+        let (stats, listed) = {
+            let state = self.shared.lock();
+            (state.hub.stats(), state.hub.rooms(rooms, peers))
+        };
+        StatsView {
+            total_rooms: stats.rooms,
+            total_peers: stats.peers,
+            rooms: listed.into_iter().map(RoomStats::from).collect(),
+            connections: stats.connections,
+            messages: stats.messages.total(),
+            deliveries: stats.deliveries,
+            rejected: stats.refused.total(),
+            uptime: self.shared.started.elapsed().as_secs(),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+
+    /// Tells every client to come back after a random time within `after`, at `url` if given. Closes nothing.
+    pub fn drain(&self, after: (Duration, Duration), url: Option<&str>) {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        self.with_hub(|hub, _| hub.drain((millis(after.0), millis(after.1)), url));
+    }
+
+    /// Closes every connection with 4003.
+    pub fn close_all(&self) {
+        self.with_hub(|hub, _| hub.close_all());
+    }
+
+    pub(crate) fn connect(&self, dialect: Dialect) -> Result<Admission, Full> {
+        let outbox = Arc::new(Outbox::default());
+        let mut guard = self.shared.lock();
+        let state = &mut *guard;
+        let Connected { connection, sid } = state.hub.connect(now(), Realm::default(), dialect)?;
+        if state.outboxes.len() <= connection.index() {
+            state.outboxes.resize_with(connection.index() + 1, || None);
+        }
+        if let Some(slot) = state.outboxes.get_mut(connection.index()) {
+            *slot = Some((connection, Arc::clone(&outbox)));
+        }
+        self.shared.rearm(state);
+        drop(guard);
+        Ok(Admission {
+            hub: self.clone(),
+            connection,
+            sid,
+            outbox,
+        })
+    }
+
+    pub(crate) fn disconnect(&self, connection: ConnectionId, code: CloseCode) {
+        self.with_hub(|hub, _| hub.disconnect(connection, code));
+        self.shared.lock().forget(connection);
+    }
+
+    /// One frame from a socket.
+    pub(crate) fn handle_frame(&self, asker: Asker<'_>, frame: Frame<'_>) {
+        if frame.needs() == Needs::Nothing {
+            self.with_hub(|hub, now| hub.handle_frame(now, asker.connection, frame));
+            return;
+        }
+        // Charged first: judging tokens and minting credentials is not free.
+        let Some(admitted) = self.with_hub(|hub, now| hub.try_admit(now, asker.connection, frame)) else {
+            return;
+        };
+        self.answer_with_grants(asker, admitted);
+    }
+
+    fn answer_with_grants(&self, asker: Asker<'_>, admitted: Admitted<'_>) {
+        let authenticator = &*self.shared.authenticator;
+        let (identity, user) = match admitted.needs() {
+            Needs::Nothing => (None, None),
+            Needs::Identity { token } => (Some(authenticator.authenticate(Some(token))), None),
+            Needs::Ice => (None, self.shared.lock().hub.ice_user(asker.connection)),
+            Needs::Welcome { token } => {
+                let identity = authenticator.authenticate(token.or(asker.token));
+                let user = identity
+                    .as_ref()
+                    .ok()
+                    .filter(|identity| identity.rights.turn)
+                    .map(|identity| identity.user.clone().unwrap_or_else(|| Box::from(asker.sid.as_str())));
+                (Some(identity), user)
+            }
+        };
+        let list = user.map(|user| self.shared.ice.ice_servers(&user, asker.host));
+        let ice = list.as_ref().map(|list| Ice {
+            servers: list.servers.get(),
+            expires_at_ms: list.expires_at_ms,
+            policy: list.policy.as_deref(),
+        });
+        self.with_hub(|hub, now| hub.handle_request(now, asker.connection, admitted, Grants { identity, ice }));
+    }
+
+    fn with_hub<T>(&self, call: impl FnOnce(&mut Hub, Now) -> T) -> T {
+        self.shared.with_hub(call)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The hub does not panic on any input; were it to, serving on with consistent queues beats refusing everybody.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with_hub<T>(&self, call: impl FnOnce(&mut Hub, Now) -> T) -> T {
+        let mut guard = self.lock();
+        let result = call(&mut guard.hub, now());
+        let bound = Bound {
+            frames: self.config.queue_messages,
+            bytes: self.config.queue_bytes,
+        };
+        let wakers = guard.move_outputs(bound);
+        self.rearm(&mut guard);
+        drop(guard);
+        for waker in wakers {
+            waker.wake();
+        }
+        result
+    }
+
+    /// Wakes the timer when something is due before what it sleeps for.
+    fn rearm(&self, state: &mut State) {
+        if let Some(deadline) = state.hub.poll_timeout()
+            && state.armed.is_none_or(|armed| deadline < armed)
+        {
+            state.armed = Some(deadline);
+            self.timer.notify_one();
+        }
+    }
+}
+
+impl State {
+    /// Moves what the hub put out into the queues; returns whom to wake.
+    fn move_outputs(&mut self, bound: Bound) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        while let Some(output) = self.hub.poll_output() {
+            match output {
+                Output::Deliver { connection, payload } => {
+                    let Some(outbox) = self.outbox(connection) else {
+                        continue;
+                    };
+                    match outbox.push(payload, bound) {
+                        Ok(waker) => wakers.extend(waker),
+                        // The room goes on without its slow reader; what that causes comes out of this same loop.
+                        Err(_overflow) => {
+                            wakers.extend(outbox.close(CloseCode::Slow));
+                            self.hub.disconnect(connection, CloseCode::Slow);
+                            self.forget(connection);
+                        }
+                    }
+                }
+                Output::Close { connection, code } => {
+                    wakers.extend(self.outbox(connection).and_then(|outbox| outbox.close(code)));
+                    self.forget(connection);
+                }
+            }
+        }
+        wakers
+    }
+
+    fn outbox(&self, connection: ConnectionId) -> Option<&Arc<Outbox>> {
+        let (owner, outbox) = self.outboxes.get(connection.index())?.as_ref()?;
+        (*owner == connection).then_some(outbox)
+    }
+
+    fn forget(&mut self, connection: ConnectionId) {
+        if let Some(slot) = self.outboxes.get_mut(connection.index())
+            && slot.as_ref().is_some_and(|(owner, _)| *owner == connection)
+        {
+            *slot = None;
+        }
+    }
+}
+
+/// Sleeps until the hub's next deadline, again and again, until the last handle is gone.
+async fn run_timer(shared: Weak<Shared>, sooner: Arc<Notify>) {
+    /// How often the timer looks whether anybody still needs it.
+    const LOOK: Duration = Duration::from_secs(5);
+    loop {
+        let Some(strong) = shared.upgrade() else { return };
+        strong.with_hub(|hub, now| hub.handle_timeout(now));
+        let next = {
+            let mut state = strong.lock();
+            state.armed = state.hub.poll_timeout();
+            state.armed
+        };
+        // Held while sleeping, this would never be the last handle.
+        drop(strong);
+        let latest = Instant::now() + LOOK;
+        let until = next.map_or(latest, |next| Instant::from_std(next).min(latest));
+        tokio::select! {
+            () = sooner.notified() => {}
+            () = tokio::time::sleep_until(until) => {}
+        }
+    }
+}
+
+impl fmt::Debug for HubHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HubHandle")
+            .field("config", &self.shared.config)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,178 @@
+//! The queue in front of one socket: bounded in frames and in bytes, filled by the hub, emptied by the session.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+
+use crate::signaling::CloseCode;
+
+/// What the session has to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    /// Write this text frame.
+    Frame(Bytes),
+    /// Everything is written; close.
+    Close(CloseCode),
+}
+
+/// The bound was met: the reader is too slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Overflow;
+
+/// How much one reader may leave unread.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bound {
+    pub(crate) frames: usize,
+    pub(crate) bytes: usize,
+}
+
+/// A plain deque behind a mutex: an idle connection's queue is one empty deque, where a channel would hold blocks of slots.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+    close: Option<CloseCode>,
+    waker: Option<Waker>,
+}
+
+impl State {
+    fn pop(&mut self) -> Option<Bytes> {
+        let frame = self.frames.pop_front()?;
+        self.bytes -= frame.len();
+        if self.frames.is_empty() && self.frames.capacity() > 4 {
+            // A burst must not stay in the memory of an idle connection.
+            self.frames = VecDeque::new();
+        }
+        Some(frame)
+    }
+    fn remember(&mut self, cx: &Context<'_>) {
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            waker => *waker = Some(cx.waker().clone()),
+        }
+    }
+}
+
+impl Outbox {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics between two changes that belong together.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a frame; the waker, if there is one, is to be woken outside the hub's lock. A closing queue takes nothing more.
+    pub(crate) fn push(&self, frame: Bytes, bound: Bound) -> Result<Option<Waker>, Overflow> {
+        let mut state = self.lock();
+        if state.close.is_some() {
+            return Ok(None);
+        }
+        if state.frames.len() >= bound.frames || state.bytes + frame.len() > bound.bytes {
+            return Err(Overflow);
+        }
+        state.bytes += frame.len();
+        state.frames.push_back(frame);
+        Ok(state.waker.take())
+    }
+
+    /// Ends the queue. A slow reader does not get what waits for it: it would take the longest to write.
+    pub(crate) fn close(&self, code: CloseCode) -> Option<Waker> {
+        let mut state = self.lock();
+        if code == CloseCode::Slow {
+            state.frames = VecDeque::new();
+            state.bytes = 0;
+        }
+        state.close.get_or_insert(code);
+        state.waker.take()
+    }
+
+    /// The next thing to do; remembers whom to wake when there is none.
+    pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Item> {
+        let mut state = self.lock();
+        if let Some(frame) = state.pop() {
+            return Poll::Ready(Item::Frame(frame));
+        }
+        if let Some(code) = state.close {
+            return Poll::Ready(Item::Close(code));
+        }
+        state.remember(cx);
+        Poll::Pending
+    }
+
+    /// The next frame, for a session on its way out.
+    pub(crate) fn pop(&self) -> Option<Bytes> {
+        self.lock().pop()
+    }
+
+    /// Whether the hub has ended this connection as too slow; for a session that cannot write.
+    pub(crate) fn poll_slow(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.close == Some(CloseCode::Slow) {
+            return Poll::Ready(());
+        }
+        state.remember(cx);
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUND: Bound = Bound { frames: 3, bytes: 10 };
+
+    fn poll(outbox: &Outbox) -> Poll<Item> {
+        outbox.poll_next(&Context::from_waker(Waker::noop()))
+    }
+
+    fn frame(text: &'static str) -> Bytes {
+        Bytes::from_static(text.as_bytes())
+    }
+
+    #[test]
+    fn a_queue_at_its_bound_in_frames_is_full_and_one_taken_makes_room() {
+        let outbox = Outbox::default();
+        for _ in 0..3 {
+            assert!(outbox.push(frame("a"), BOUND).is_ok());
+        }
+        assert!(outbox.push(frame("a"), BOUND).is_err());
+        assert_eq!(poll(&outbox), Poll::Ready(Item::Frame(frame("a"))));
+        assert!(outbox.push(frame("b"), BOUND).is_ok());
+    }
+
+    #[test]
+    fn a_queue_at_its_bound_in_bytes_is_full() {
+        let outbox = Outbox::default();
+        assert!(outbox.push(frame("0123456789"), BOUND).is_ok());
+        assert!(outbox.push(frame("a"), BOUND).is_err());
+        assert!(outbox.push(frame(""), BOUND).is_ok());
+        let outbox = Outbox::default();
+        assert!(outbox.push(frame("0123456789a"), BOUND).is_err());
+    }
+
+    #[test]
+    fn what_is_queued_goes_out_before_the_close_and_nothing_after_it() {
+        let outbox = Outbox::default();
+        assert!(outbox.push(frame("a"), BOUND).is_ok());
+        outbox.close(CloseCode::Replaced);
+        outbox.close(CloseCode::Dead);
+        assert!(outbox.push(frame("late"), BOUND).is_ok());
+        assert_eq!(poll(&outbox), Poll::Ready(Item::Frame(frame("a"))));
+        assert_eq!(poll(&outbox), Poll::Ready(Item::Close(CloseCode::Replaced)));
+    }
+
+    #[test]
+    fn a_slow_reader_gets_only_the_close() {
+        let outbox = Outbox::default();
+        assert!(outbox.push(frame("a"), BOUND).is_ok());
+        outbox.close(CloseCode::Slow);
+        assert_eq!(poll(&outbox), Poll::Ready(Item::Close(CloseCode::Slow)));
+    }
+}

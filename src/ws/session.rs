@@ -1,0 +1,331 @@
+//! One socket, one peer: frames in, frames out, and the judgement whether anybody is still there.
+//!
+//! One task per socket, one state machine in it. Reading goes on while writing is blocked, so that a peer that is busy
+//! sending to us cannot lock us both up. An idle session holds a small read buffer, one timer and nothing else.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_util::{Sink, SinkExt, Stream};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    time::{Instant, Sleep},
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Error, Message,
+        protocol::{
+            Role, WebSocketConfig,
+            frame::{
+                CloseFrame, Frame as WsFrame,
+                coding::{CloseCode as WsCloseCode, Data, OpCode},
+            },
+        },
+    },
+};
+
+use super::{
+    hub_handle::{Admission, Asker, SessionLimits},
+    outbox::{Item, Outbox},
+    per_ip::Slot,
+};
+use crate::signaling::{CloseCode, Dialect, Frame};
+
+/// Bytes that are collected before they are written: several waiting frames leave in one system call.
+const WRITE_BUFFER: usize = 4_096;
+
+/// Frames read before other tasks get their turn, when the client keeps our buffers full.
+const READS_PER_TURN: usize = 32;
+
+/// What came with the upgrade and is needed until, or beyond, the hello.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    /// `access_token` of the query or a bearer header, for a hello without a token.
+    pub(crate) token: Option<Box<str>>,
+    /// The host by which the client reached us.
+    pub(crate) host: Option<Box<str>>,
+    /// The counted socket of its address.
+    pub(crate) slot: Slot,
+}
+
+/// Notes when bytes arrive, whole messages or not.
+struct Heard<S> {
+    io: S,
+    at: Instant,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = ready!(Pin::new(&mut self.io).poll_read(cx, buffer));
+        if buffer.filled().len() > before {
+            self.at = Instant::now();
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+struct Session<S> {
+    socket: WebSocketStream<Heard<S>>,
+    admission: Admission,
+    opening: Opening,
+    dialect: Dialect,
+    ping_interval: Duration,
+    dead_after: Duration,
+    write_timeout: Duration,
+    next_ping: Instant,
+    /// When the socket stopped taking bytes; `None` while it takes them.
+    blocked_since: Option<Instant>,
+    /// Something was written and not yet flushed.
+    dirty: bool,
+    timer: Pin<Box<Sleep>>,
+}
+
+/// Serves one upgraded socket until it ends.
+pub(crate) async fn run<S>(io: S, admission: Admission, opening: Opening, dialect: Dialect)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let config = admission.hub.config();
+    let (write_timeout, close_timeout) = (config.write_timeout, config.close_timeout);
+    let SessionLimits {
+        frame_bytes,
+        ping_interval,
+        dead_after,
+    } = admission.hub.session_limits();
+    let now = Instant::now();
+    let websocket = WebSocketConfig::default()
+        .read_buffer_size(config.read_buffer)
+        .write_buffer_size(WRITE_BUFFER)
+        // A frame is handed over only when the buffer is below its target; the largest frame is as long as a whole queue.
+        .max_write_buffer_size(WRITE_BUFFER + config.queue_bytes + 1_024)
+        .max_message_size(Some(frame_bytes))
+        .max_frame_size(Some(frame_bytes));
+    let io = Heard { io, at: now };
+    let mut session = Session {
+        socket: WebSocketStream::from_raw_socket(io, Role::Server, Some(websocket)).await,
+        admission,
+        opening,
+        dialect,
+        ping_interval,
+        dead_after,
+        write_timeout,
+        next_ping: now + ping_interval,
+        blocked_since: None,
+        dirty: false,
+        timer: Box::pin(tokio::time::sleep(ping_interval.min(dead_after))),
+    };
+    let code = poll_fn(|cx| session.poll(cx)).await;
+    let Session {
+        socket,
+        admission,
+        opening,
+        ..
+    } = session;
+    // Tell the rooms now; the farewell below may take a while.
+    admission.hub.disconnect(admission.connection, code);
+    tracing::debug!(sid = admission.sid.as_str(), code = code.as_label(), "socket ends");
+    if code != CloseCode::Abnormal {
+        let farewell = Box::pin(farewell(socket, &admission.outbox, code));
+        let _ = tokio::time::timeout(close_timeout, farewell).await;
+    }
+    // The address may open another socket only once this one is really gone.
+    drop(opening.slot);
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Runs until the socket has to be closed, and says why.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseCode> {
+        if let Poll::Ready(code) = self.poll_read(cx) {
+            return Poll::Ready(code);
+        }
+        if let Poll::Ready(code) = self.poll_write(cx) {
+            return Poll::Ready(code);
+        }
+        self.poll_timer(cx)
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<CloseCode> {
+        for _ in 0..READS_PER_TURN {
+            let message = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
+                Some(Ok(message)) => message,
+                Some(Err(error)) => return Poll::Ready(self.read_failed(&error)),
+                None => return Poll::Ready(CloseCode::Abnormal),
+            };
+            let asker = Asker {
+                connection: self.admission.connection,
+                sid: self.admission.sid,
+                token: self.opening.token.as_deref(),
+                host: self.opening.host.as_deref(),
+            };
+            match message {
+                Message::Text(text) => {
+                    let frame = Frame::text(self.dialect, &text);
+                    self.admission.hub.handle_frame(asker, frame);
+                    // Only the first message can be a hello.
+                    self.opening.token = None;
+                }
+                Message::Binary(bytes) => self.admission.hub.handle_frame(asker, Frame::binary(bytes.len())),
+                Message::Close(_) => return Poll::Ready(CloseCode::Normal),
+                // Answered by the WebSocket itself; that bytes came has been noted.
+                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn read_failed(&self, error: &Error) -> CloseCode {
+        match error {
+            Error::Capacity(_) => {
+                let asker = Asker {
+                    connection: self.admission.connection,
+                    sid: self.admission.sid,
+                    token: None,
+                    host: None,
+                };
+                // Counts it, queues the answer and closes with 1009.
+                self.admission.hub.handle_frame(asker, Frame::oversize());
+                CloseCode::TooLarge
+            }
+            Error::Utf8(_) => CloseCode::BadUtf8,
+            Error::Protocol(tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
+                CloseCode::Abnormal
+            }
+            Error::Protocol(_) => CloseCode::Protocol,
+            _ => CloseCode::Abnormal,
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<CloseCode> {
+        loop {
+            match Pin::new(&mut self.socket).poll_ready(cx) {
+                Poll::Ready(Ok(())) => self.blocked_since = None,
+                Poll::Ready(Err(_)) => return Poll::Ready(CloseCode::Abnormal),
+                Poll::Pending => return self.poll_blocked(cx),
+            }
+            match self.admission.outbox.poll_next(cx) {
+                Poll::Ready(Item::Frame(payload)) => {
+                    // The hub writes UTF-8; a raw frame spares checking it once per receiver.
+                    let frame = WsFrame::message(payload, OpCode::Data(Data::Text), true);
+                    if Pin::new(&mut self.socket).start_send(Message::Frame(frame)).is_err() {
+                        return Poll::Ready(CloseCode::Abnormal);
+                    }
+                    self.dirty = true;
+                }
+                Poll::Ready(Item::Close(code)) => return Poll::Ready(code),
+                Poll::Pending if self.dirty => match Pin::new(&mut self.socket).poll_flush(cx) {
+                    Poll::Ready(Ok(())) => {
+                        self.dirty = false;
+                        self.blocked_since = None;
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Err(_)) => return Poll::Ready(CloseCode::Abnormal),
+                    Poll::Pending => return self.poll_blocked(cx),
+                },
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// The socket takes no more bytes for now.
+    fn poll_blocked(&mut self, cx: &Context<'_>) -> Poll<CloseCode> {
+        // An overflow elsewhere has ended this connection; what blocks here will not get better.
+        if self.admission.outbox.poll_slow(cx).is_ready() {
+            return Poll::Ready(CloseCode::Slow);
+        }
+        if self.blocked_since.is_none() {
+            let now = Instant::now();
+            self.blocked_since = Some(now);
+            let until = now + self.write_timeout;
+            if until < self.timer.deadline() {
+                self.timer.as_mut().reset(until);
+            }
+        }
+        Poll::Pending
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<CloseCode> {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            let dead_at = self.socket.get_ref().at + self.dead_after;
+            if now >= dead_at {
+                return Poll::Ready(CloseCode::Dead);
+            }
+            let late_at = self.blocked_since.map(|since| since + self.write_timeout);
+            if late_at.is_some_and(|late_at| now >= late_at) {
+                return Poll::Ready(CloseCode::Slow);
+            }
+            if now >= self.next_ping {
+                self.next_ping = now + self.ping_interval;
+                // A blocked socket is full of bytes already; one more ping would only queue up behind them.
+                if self.blocked_since.is_none() {
+                    if Pin::new(&mut self.socket)
+                        .start_send(Message::Ping(bytes::Bytes::new()))
+                        .is_err()
+                    {
+                        return Poll::Ready(CloseCode::Abnormal);
+                    }
+                    self.dirty = true;
+                    if let Poll::Ready(code) = self.poll_write(cx) {
+                        return Poll::Ready(code);
+                    }
+                }
+            }
+            let next = self.next_ping.min(dead_at);
+            let next = late_at.map_or(next, |late_at| late_at.min(next));
+            self.timer.as_mut().reset(next);
+        }
+        Poll::Pending
+    }
+}
+
+/// Writes what is still queued (after an error the answer to it), then the close frame, and waits for the other end.
+async fn farewell<S>(mut socket: WebSocketStream<Heard<S>>, outbox: &Outbox, code: CloseCode)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(payload) = outbox.pop() {
+        let frame = WsFrame::message(payload, OpCode::Data(Data::Text), true);
+        if socket.send(Message::Frame(frame)).await.is_err() {
+            break;
+        }
+    }
+    let frame = CloseFrame {
+        code: WsCloseCode::from(code.status()),
+        reason: code.as_label().into(),
+    };
+    // Fails when the client has closed first; then its own close frame has been answered by now.
+    let _ = socket.close(Some(frame)).await;
+    // Read on until the client ends: closing with unread bytes would reset the connection and could take the close frame,
+    // and the answer before it, away from the client.
+    let io = &mut socket.get_mut().io;
+    if io.shutdown().await.is_err() {
+        return;
+    }
+    let mut sink = [0; 512];
+    while matches!(io.read(&mut sink).await, Ok(read) if read > 0) {}
+}

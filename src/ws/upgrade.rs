@@ -1,0 +1,320 @@
+//! From an HTTP request to a WebSocket (RFC 6455 §4.2), by hand: axum's own support pins another version of the WebSocket
+//! library and hides its buffers.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::{
+    body::Body,
+    extract::{ConnectInfo, Query, Request},
+    response::{IntoResponse, Response},
+};
+use hyper::{
+    HeaderMap, Method, StatusCode, Uri,
+    header::{
+        AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER,
+        SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    },
+};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::{HubHandle, session};
+use crate::signaling::Dialect;
+
+/// The native subprotocol's name in `Sec-WebSocket-Protocol`.
+pub const NATIVE: &str = "meetpoint.v1.json";
+
+/// The address of the client as the HTTP side has judged it (after trusted proxies), as a request extension. Without it the
+/// address of the connection counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientIp(pub IpAddr);
+
+/// Why a request does not become a WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UpgradeError {
+    /// Not a WebSocket request at all: 426, with what to upgrade to.
+    #[error("this is a WebSocket endpoint")]
+    NotWebSocket,
+    /// A WebSocket of another version: 426, with the version we speak.
+    #[error("only WebSocket version 13 is supported")]
+    Version,
+    /// No valid `Sec-WebSocket-Key`: 400.
+    #[error("Sec-WebSocket-Key is missing or wrong")]
+    Key,
+    /// Subprotocols were offered and none of them is ours: 400.
+    #[error("none of the offered subprotocols is supported, offer meetpoint.v1.json or none")]
+    Subprotocol,
+    /// A browser from an origin that is not on the list: 403.
+    #[error("this origin is not allowed")]
+    Origin,
+    /// The address has as many sockets as it may: 429.
+    #[error("too many connections from this address")]
+    PerIp,
+    /// The process has as many connections as it may: 503.
+    #[error("this server holds as many connections as it may")]
+    Full,
+    /// The server in front of this handler cannot upgrade (HTTP/2): 400.
+    #[error("this connection cannot be upgraded, use HTTP/1.1")]
+    NotUpgradable,
+}
+
+impl UpgradeError {
+    /// The HTTP status of this refusal.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::NotWebSocket | Self::Version => StatusCode::UPGRADE_REQUIRED,
+            Self::Key | Self::Subprotocol | Self::NotUpgradable => StatusCode::BAD_REQUEST,
+            Self::Origin => StatusCode::FORBIDDEN,
+            Self::PerIp => StatusCode::TOO_MANY_REQUESTS,
+            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl IntoResponse for UpgradeError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), format!("{self}\n")).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        match self {
+            Self::NotWebSocket | Self::Version => {
+                headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+                headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            }
+            Self::PerIp | Self::Full => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// What the request asks for, once it is known to be a WebSocket.
+#[derive(Debug, PartialEq, Eq)]
+struct Handshake {
+    accept: HeaderValue,
+    subprotocol: Option<&'static str>,
+}
+
+#[derive(Deserialize)]
+struct Parameters {
+    access_token: Option<String>,
+}
+
+/// The axum handler behind `/signaling` and `/v1/ws`: answers 101 and serves the socket in a task of its own, or refuses.
+pub fn upgrade(hub: &HubHandle, mut request: Request) -> Response {
+    match try_upgrade(hub, &mut request) {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::debug!(%error, "upgrade refused");
+            error.into_response()
+        }
+    }
+}
+
+fn try_upgrade(hub: &HubHandle, request: &mut Request) -> Result<Response, UpgradeError> {
+    let handshake = judge(request.method(), request.headers())?;
+    if !origin_allowed(hub.config().origins.as_deref(), request.headers()) {
+        return Err(UpgradeError::Origin);
+    }
+    let address = request.extensions().get::<ClientIp>().map(|ClientIp(ip)| *ip);
+    let socket = || {
+        request
+            .extensions()
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|ConnectInfo(address)| address.ip())
+    };
+    let slot = hub
+        .per_ip()
+        .try_open(address.or_else(socket))
+        .ok_or(UpgradeError::PerIp)?;
+    let opening = session::Opening {
+        token: token(request.uri(), request.headers()),
+        host: host(request.uri(), request.headers()),
+        slot,
+    };
+    let upgrading = request
+        .extensions_mut()
+        .remove::<hyper::upgrade::OnUpgrade>()
+        .ok_or(UpgradeError::NotUpgradable)?;
+    let admission = hub.connect(Dialect::Native).map_err(|_full| UpgradeError::Full)?;
+    tokio::spawn(async move {
+        match upgrading.await {
+            Ok(upgraded) => session::run(TokioIo::new(upgraded), admission, opening, Dialect::Native).await,
+            Err(error) => tracing::debug!(%error, "upgrade failed"),
+        }
+    });
+
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, handshake.accept);
+    if let Some(subprotocol) = handshake.subprotocol {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+    }
+    Ok(response)
+}
+
+/// RFC 6455 §4.2.1, in its order.
+fn judge(method: &Method, headers: &HeaderMap) -> Result<Handshake, UpgradeError> {
+    if method != Method::GET
+        || !has_token(headers, &UPGRADE, "websocket")
+        || !has_token(headers, &CONNECTION, "upgrade")
+    {
+        return Err(UpgradeError::NotWebSocket);
+    }
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(UpgradeError::Version);
+    }
+    let key = headers.get(SEC_WEBSOCKET_KEY).ok_or(UpgradeError::Key)?.as_bytes();
+    // 16 bytes of base64 (RFC 6455 §4.1); what they are does not matter.
+    if key.len() != 24
+        || !key.ends_with(b"==")
+        || !key
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte))
+    {
+        return Err(UpgradeError::Key);
+    }
+    let accept = HeaderValue::try_from(derive_accept_key(key)).map_err(|_| UpgradeError::Key)?;
+    // Browsers fail a connection whose offers all go unanswered, so refusing says more than staying silent.
+    let offered = headers.contains_key(SEC_WEBSOCKET_PROTOCOL);
+    let subprotocol = has_token(headers, &SEC_WEBSOCKET_PROTOCOL, NATIVE).then_some(NATIVE);
+    if offered && subprotocol.is_none() {
+        return Err(UpgradeError::Subprotocol);
+    }
+    Ok(Handshake { accept, subprotocol })
+}
+
+/// Whether a comma-separated header lists `token`, in any case of letters.
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let values = headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .any(|entry| entry.trim().eq_ignore_ascii_case(token))
+}
+
+fn origin_allowed(allowed: Option<&[String]>, headers: &HeaderMap) -> bool {
+    let (Some(allowed), Some(origin)) = (allowed, headers.get(ORIGIN)) else {
+        return true;
+    };
+    allowed
+        .iter()
+        .any(|entry| entry == "*" || entry.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
+}
+
+/// A token given with the request. The one in `hello` is preferred: queries end up in the logs of proxies.
+fn token(uri: &Uri, headers: &HeaderMap) -> Option<Box<str>> {
+    let bearer = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().into())
+        });
+    bearer.or_else(|| Some(Query::<Parameters>::try_from_uri(uri).ok()?.0.access_token?.into()))
+}
+
+fn host(uri: &Uri, headers: &HeaderMap) -> Option<Box<str>> {
+    let header = headers.get(HOST).and_then(|value| value.to_str().ok());
+    header
+        .or_else(|| uri.authority().map(|authority| authority.as_str()))
+        .map(Box::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of RFC 6455 §1.3.
+    fn example() -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));
+        headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        headers
+    }
+
+    #[test]
+    fn the_example_of_the_rfc_is_accepted_with_its_accept_key() {
+        let handshake = judge(&Method::GET, &example()).unwrap();
+        assert_eq!(handshake.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(handshake.subprotocol, None);
+    }
+
+    #[test]
+    fn our_subprotocol_is_chosen_among_others_and_none_of_ours_is_refused() {
+        let mut headers = example();
+        headers.insert(
+            SEC_WEBSOCKET_PROTOCOL,
+            HeaderValue::from_static("other, meetpoint.v1.json"),
+        );
+        assert_eq!(judge(&Method::GET, &headers).unwrap().subprotocol, Some(NATIVE));
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("other"));
+        assert_eq!(judge(&Method::GET, &headers), Err(UpgradeError::Subprotocol));
+    }
+
+    #[test]
+    fn each_wrong_header_has_its_own_answer() {
+        let without = |name: HeaderName| {
+            let mut headers = example();
+            headers.remove(name);
+            judge(&Method::GET, &headers).unwrap_err()
+        };
+        assert_eq!(without(UPGRADE), UpgradeError::NotWebSocket);
+        assert_eq!(without(CONNECTION), UpgradeError::NotWebSocket);
+        assert_eq!(without(SEC_WEBSOCKET_VERSION), UpgradeError::Version);
+        assert_eq!(without(SEC_WEBSOCKET_KEY), UpgradeError::Key);
+        assert_eq!(judge(&Method::POST, &example()), Err(UpgradeError::NotWebSocket));
+        let mut headers = example();
+        headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("short"));
+        assert_eq!(judge(&Method::GET, &headers), Err(UpgradeError::Key));
+        headers = example();
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("8"));
+        assert_eq!(judge(&Method::GET, &headers), Err(UpgradeError::Version));
+    }
+
+    #[test]
+    fn refusals_say_what_to_do_instead() {
+        let response = UpgradeError::Version.into_response();
+        assert_eq!(response.status(), 426);
+        assert_eq!(response.headers()[SEC_WEBSOCKET_VERSION], "13");
+        assert_eq!(response.headers()[UPGRADE], "websocket");
+        let response = UpgradeError::Full.into_response();
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()[RETRY_AFTER], "5");
+    }
+
+    #[test]
+    fn a_browser_from_elsewhere_is_refused_and_a_program_is_not() {
+        let allowed = vec!["https://example.org".to_owned()];
+        let mut headers = example();
+        assert!(origin_allowed(Some(&allowed), &headers));
+        headers.insert(ORIGIN, HeaderValue::from_static("https://example.org"));
+        assert!(origin_allowed(Some(&allowed), &headers));
+        headers.insert(ORIGIN, HeaderValue::from_static("https://example.org.evil.test"));
+        assert!(!origin_allowed(Some(&allowed), &headers));
+        headers.insert(ORIGIN, HeaderValue::from_static("null"));
+        assert!(!origin_allowed(Some(&allowed), &headers));
+        assert!(origin_allowed(None, &headers));
+    }
+
+    #[test]
+    fn a_token_comes_from_the_header_or_the_query() {
+        let uri: Uri = "/v1/ws?x=1&access_token=abc.def".parse().unwrap();
+        assert_eq!(token(&uri, &HeaderMap::new()).as_deref(), Some("abc.def"));
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("bearer xyz"));
+        assert_eq!(token(&uri, &headers).as_deref(), Some("xyz"));
+        assert_eq!(token(&"/v1/ws".parse().unwrap(), &HeaderMap::new()), None);
+    }
+}
