@@ -90,7 +90,7 @@ fn coturn_serves_the_credentials_of_our_command_line() {
     let minted: serde_json::Value = serde_json::from_str(&output).unwrap();
     let username = minted["username"].as_str().unwrap();
     assert!(username.ends_with(":ann"), "{username}");
-    let password = minted["password"].as_str().or(minted["credential"].as_str()).unwrap();
+    let password = minted["credential"].as_str().unwrap();
     assert!(Coturn::start().serves(username, password));
 }
 
