@@ -168,8 +168,8 @@ impl Default for RateLimit {
 /// Bounds on what a stranger can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Open connections, WebSockets included. Default 20 000. Past it new ones wait in the kernel's backlog. Each costs a
-    /// file descriptor and about 10 KiB while it speaks HTTP.
+    /// Open connections that speak HTTP. Default 20 000. Past it new ones wait in the kernel's backlog. Each costs a file
+    /// descriptor and about 10 KiB. One that became a WebSocket no longer counts here: the hub has its own limit.
     pub connections: usize,
     /// How long a client may take to send a request's header, and how long a kept-alive connection may stay idle, since
     /// the wait for the next request's first byte counts. Default 15 s.
@@ -212,7 +212,7 @@ pub enum MetricsAccess {
     /// On the public listeners. Default.
     #[default]
     Public,
-    /// Only by `metrics_router`, which `app` puts on a listener of its own.
+    /// Only by [`super::metrics_router`], which `app` puts on a listener of its own.
     Separate,
     /// Nowhere.
     Off,

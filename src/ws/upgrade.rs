@@ -60,6 +60,20 @@ pub enum UpgradeError {
 }
 
 impl UpgradeError {
+    /// Stable name of this refusal, for clients to branch on.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NotWebSocket => "upgrade_required",
+            Self::Version => "unsupported_version",
+            Self::Key => "bad_key",
+            Self::Subprotocol => "unsupported_subprotocol",
+            Self::Origin => "origin_not_allowed",
+            Self::PerIp => "too_many_connections",
+            Self::Full => "server_full",
+            Self::NotUpgradable => "not_upgradable",
+        }
+    }
+
     /// The HTTP status of this refusal.
     pub const fn status(self) -> StatusCode {
         match self {
@@ -75,6 +89,8 @@ impl UpgradeError {
 impl IntoResponse for UpgradeError {
     fn into_response(self) -> Response {
         let mut response = (self.status(), format!("{self}\n")).into_response();
+        // For an outer layer that writes errors in its own form.
+        response.extensions_mut().insert(self);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         match self {

@@ -88,7 +88,7 @@ impl Family {
         debug_assert_eq!(N, self.labels.len(), "{}", self.name);
         let metrics = samples.into_iter().map(|(values, value)| {
             let pairs = self.labels.iter().zip(values).map(|(label, value)| {
-                let mut pair = LabelPair::new();
+                let mut pair = LabelPair::default();
                 pair.set_name(label.name.to_owned());
                 pair.set_value(value.to_owned());
                 pair
@@ -96,19 +96,19 @@ impl Family {
             let mut metric = Metric::from_label(pairs.collect());
             match self.kind {
                 Kind::Counter => {
-                    let mut counter = Counter::new();
+                    let mut counter = Counter::default();
                     counter.set_value(value);
                     metric.set_counter(counter);
                 }
                 Kind::Gauge | Kind::Histogram(_) => {
-                    let mut gauge = Gauge::new();
+                    let mut gauge = Gauge::default();
                     gauge.set_value(value);
                     metric.set_gauge(gauge);
                 }
             }
             metric
         });
-        let mut family = MetricFamily::new();
+        let mut family = MetricFamily::default();
         family.set_name(self.name.to_owned());
         family.set_help(self.help.to_owned());
         family.set_field_type(if self.kind == Kind::Counter {

@@ -199,7 +199,7 @@ table! {
         HTTP_RATE_EVICTIONS = Kind::Counter, "meetpoint_http_rate_evictions_total", [],
             "Clients forgotten by the rate limit because its table was full. Growing means it is too small, or under attack.";
         HTTP_CONNECTIONS = Kind::Gauge, "meetpoint_http_connections", [],
-            "Open TCP connections, those that became WebSockets included.";
+            "Open TCP connections that speak HTTP. One that became a WebSocket counts under signaling.";
         HTTP_ACCEPTED = Kind::Counter, "meetpoint_http_connections_total", [],
             "TCP connections accepted.";
         HTTP_AT_LIMIT = Kind::Counter, "meetpoint_http_connection_limit_total", [],

@@ -1,0 +1,145 @@
+//! Errors as clients see them: `application/problem+json` (RFC 9457), with a stable `code` to branch on.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// An answer that is an error. Its `code` is stable, `detail` is for a person and may change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: Cow<'static, str>,
+    retry_after: Option<Duration>,
+    challenge: Option<&'static str>,
+}
+
+impl Problem {
+    /// An error with this code and explanation.
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            retry_after: None,
+            challenge: None,
+        }
+    }
+
+    /// 400.
+    pub fn bad_request(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+
+    /// 429 with `Retry-After`, in whole seconds and never 0.
+    pub fn rate_limited(retry_after: Duration) -> Self {
+        let mut problem = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limited",
+            "too many requests from this client",
+        );
+        problem.retry_after = Some(retry_after);
+        problem
+    }
+
+    /// 401 with this `WWW-Authenticate` (RFC 6750 §3).
+    pub fn unauthorized(code: &'static str, detail: &'static str, challenge: &'static str) -> Self {
+        let mut problem = Self::new(StatusCode::UNAUTHORIZED, code, detail);
+        problem.challenge = Some(challenge);
+        problem
+    }
+
+    /// What a bare status of the framework means, for answers that no handler of ours made.
+    pub fn of_status(status: StatusCode) -> Self {
+        let (code, detail) = match status {
+            StatusCode::NOT_FOUND => ("not_found", "nothing is served at this path"),
+            StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "this path does not take this method"),
+            StatusCode::PAYLOAD_TOO_LARGE => ("body_too_large", "the request body is too long"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported_media_type", "the body must be application/json"),
+            StatusCode::REQUEST_TIMEOUT => ("request_timeout", "the request took too long"),
+            StatusCode::INTERNAL_SERVER_ERROR => ("internal", "this server made a mistake; it has been logged"),
+            StatusCode::SERVICE_UNAVAILABLE => ("unavailable", "this server cannot take the request now"),
+            StatusCode::UPGRADE_REQUIRED => ("upgrade_required", "this path speaks WebSocket"),
+            status if status.is_server_error() => ("internal", "this server cannot answer"),
+            _ => ("bad_request", "the request cannot be understood"),
+        };
+        Self::new(status, code, detail)
+    }
+
+    /// The answer, naming the request so that a report can be matched with the log.
+    pub(super) fn into_response_for(self, request_id: Option<&str>) -> Response {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Body<'a> {
+            r#type: &'static str,
+            title: &'static str,
+            status: u16,
+            code: &'static str,
+            detail: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            retry_after: Option<u64>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            request_id: Option<&'a str>,
+        }
+        let retry_after = self
+            .retry_after
+            .map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+            .map(|s| s.max(1));
+        let body = Body {
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: &self.detail,
+            retry_after,
+            request_id,
+        };
+        let mut response = (self.status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(challenge) = self.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        response
+    }
+}
+
+/// The body is written by the outer layer (`observe`), which knows the request's id.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_told_in_whole_seconds_and_never_as_none() {
+        for (wait, seconds) in [
+            (0, "1"),
+            (1, "1"),
+            (999, "1"),
+            (1_000, "1"),
+            (1_001, "2"),
+            (59_500, "60"),
+        ] {
+            let response = Problem::rate_limited(Duration::from_millis(wait)).into_response_for(None);
+            assert_eq!(response.headers()[header::RETRY_AFTER], seconds, "{wait} ms");
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! `GET /api/ice-servers`: the list for `new RTCPeerConnection`, with a fresh credential.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::Json;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Extension, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use super::client::Client;
+use super::error::Problem;
+use super::issuer::IssueError;
+use super::rate_limit::Decision;
+use super::state::AppState;
+use crate::credentials::{IceList, IceServer, UnixTime};
+use crate::telemetry::labels::IssueResult;
+use crate::ws::Identity;
+
+/// Longest `user` a client may ask for.
+pub const MAX_USER_LABEL_BYTES: usize = 64;
+
+/// What a client may ask for, in the query (GET) or as a JSON object (POST). Unknown names are ignored: other servers of this
+/// kind take `service`, `customIdentifier` and more.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+struct Wish {
+    /// Lifetime, seconds; capped by the configuration.
+    ttl: Option<u64>,
+    /// Label for the username; where tokens are asked for, the token's user counts instead.
+    user: Option<String>,
+}
+
+/// The answer. `servers` is the same list as `iceServers`, under the name that Reploid's documents give it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer<'a> {
+    #[serde(flatten)]
+    list: &'a IceList,
+    servers: &'a [IceServer],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ice_transport_policy: Option<&'static str>,
+}
+
+/// GET (and HEAD).
+pub(super) async fn get(
+    State(state): State<AppState>,
+    Extension(client): Extension<Client>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let wish = Wish::from_query(query.as_deref().unwrap_or_default());
+    answer(&state, &client, &headers, wish)
+}
+
+/// POST, with an optional JSON object.
+pub(super) async fn post(
+    State(state): State<AppState>,
+    Extension(client): Extension<Client>,
+    request: Request<Body>,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let wish = match to_bytes(body, state.config().limits.body_bytes).await {
+        Ok(body) if body.is_empty() => Wish::from_query(parts.uri.query().unwrap_or_default()),
+        Ok(body) => Wish::from_json(&parts.headers, &body),
+        Err(_) => Err(Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE)),
+    };
+    answer(&state, &client, &parts.headers, wish)
+}
+
+/// In this order: who is it, may it have more now, does the wish make sense.
+fn answer(state: &AppState, client: &Client, headers: &HeaderMap, wish: Result<Wish, Problem>) -> Response {
+    let outcome = state
+        .authenticator()
+        .authenticate_request(headers)
+        .map_err(|problem| (IssueResult::Unauthorized, problem))
+        .and_then(|identity| charge(state, client).map(|()| identity))
+        .and_then(|identity| Ok((identity, wish.map_err(|problem| (IssueResult::BadRequest, problem))?)))
+        .and_then(|(identity, wish)| list(state, client, &identity, &wish));
+    match outcome {
+        Ok((result, list)) => {
+            state.issuer().count(result);
+            let policy = state.issuer().ice().relay_only.then_some("relay");
+            let answer = Answer {
+                servers: &list.ice_servers,
+                list: &list,
+                ice_transport_policy: policy,
+            };
+            let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+            (no_store, Json(answer)).into_response()
+        }
+        Err((result, problem)) => {
+            state.issuer().count(result);
+            problem.into_response()
+        }
+    }
+}
+
+fn charge(state: &AppState, client: &Client) -> Result<(), (IssueResult, Problem)> {
+    match state.rate_limiter().check(client.ip, Instant::now()) {
+        Decision::Allowed { evicted } => {
+            if evicted {
+                state.metrics().api().rate_evictions.inc();
+            }
+            Ok(())
+        }
+        Decision::Limited { retry_after } => {
+            state.metrics().api().rate_limited.inc();
+            Err((IssueResult::RateLimited, Problem::rate_limited(retry_after)))
+        }
+    }
+}
+
+fn list(
+    state: &AppState,
+    client: &Client,
+    identity: &Identity,
+    wish: &Wish,
+) -> Result<(IssueResult, IceList), (IssueResult, Problem)> {
+    let user: Cow<'_, str> = match (&identity.user, &wish.user) {
+        (Some(user), _) => Cow::Borrowed(user),
+        (None, Some(label)) => Cow::Borrowed(label),
+        (None, None) => Cow::Owned(random_user().ok_or_else(|| {
+            (
+                IssueResult::BadRequest,
+                Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR),
+            )
+        })?),
+    };
+    let now = UnixTime::from_system_time(SystemTime::now());
+    let list = state
+        .issuer()
+        .list(now, &user, client.host.as_ref(), wish.ttl.map(Duration::from_secs));
+    let mut list = list.map_err(|error| {
+        let problem = match error {
+            IssueError::NoHost => Problem::bad_request(
+                "no_usable_host",
+                "no host is configured to be advertised, and the request's Host is not one that could be",
+            ),
+            IssueError::Mint(error) => Problem::bad_request("bad_user", error.to_string()),
+        };
+        (IssueResult::BadRequest, problem)
+    })?;
+    if identity.rights.turn {
+        return Ok((IssueResult::Issued, list));
+    }
+    list.ice_servers.retain(|server| server.credential.is_none());
+    Ok((IssueResult::Withheld, list))
+}
+
+/// 64 random bits: nobody shares a quota with a stranger by chance. `None` when the system has no randomness to give.
+fn random_user() -> Option<String> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).ok()?;
+    Some(format!("{:016x}", u64::from_be_bytes(bytes)))
+}
+
+impl Wish {
+    fn from_query(query: &str) -> Result<Self, Problem> {
+        let mut wish = Self::default();
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            match name {
+                "ttl" => wish.ttl = Some(parse_ttl(value)?),
+                "user" => wish.user = Some(percent_decode(value).ok_or_else(bad_user)?),
+                _ => {}
+            }
+        }
+        wish.checked()
+    }
+
+    fn from_json(headers: &HeaderMap, body: &[u8]) -> Result<Self, Problem> {
+        let content_type = headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/json") {
+            return Err(Problem::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+        }
+        let wish: Self = serde_json::from_slice(body)
+            .map_err(|error| Problem::bad_request("bad_json", format!("the body is not as expected: {error}")))?;
+        wish.checked()
+    }
+
+    fn checked(self) -> Result<Self, Problem> {
+        if self.ttl == Some(0) {
+            return Err(bad_ttl());
+        }
+        if self.user.as_deref().is_some_and(|user| !is_label(user)) {
+            return Err(bad_user());
+        }
+        Ok(self)
+    }
+}
+
+fn parse_ttl(text: &str) -> Result<u64, Problem> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(bad_ttl());
+    }
+    // Only the length can be wrong now, and whatever does not fit is capped anyway.
+    Ok(text.parse().unwrap_or(u64::MAX))
+}
+
+fn bad_ttl() -> Problem {
+    Problem::bad_request("bad_ttl", "ttl must be a whole number of seconds, at least 1")
+}
+
+fn bad_user() -> Problem {
+    Problem::bad_request(
+        "bad_user",
+        format!("user must be 1 to {MAX_USER_LABEL_BYTES} characters out of A-Z a-z 0-9 . _ ~ @ + -"),
+    )
+}
+
+/// Nothing that a log, a shell or coturn's separator would trip over.
+fn is_label(user: &str) -> bool {
+    (1..=MAX_USER_LABEL_BYTES).contains(&user.len())
+        && user
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._~@+-".contains(&byte))
+}
+
+/// Percent-encoding of a query's value. `+` stays `+`: a label may contain it, and blanks it may not.
+fn percent_decode(text: &str) -> Option<String> {
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let mut digit = || char::from(bytes.next()?).to_digit(16);
+        decoded.push((digit()? * 16 + digit()?) as u8);
+    }
+    String::from_utf8(decoded).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_is_read_from_the_query_and_what_is_unknown_is_ignored() {
+        let wish = Wish::from_query("service=turn&ttl=60&user=alice%40example.org&x").unwrap();
+        assert_eq!(
+            wish,
+            Wish {
+                ttl: Some(60),
+                user: Some("alice@example.org".into())
+            }
+        );
+        assert_eq!(Wish::from_query("").unwrap(), Wish::default());
+    }
+
+    #[test]
+    fn a_lifetime_that_is_no_number_of_seconds_is_refused_and_a_huge_one_is_capped_later() {
+        for bad in ["ttl=", "ttl=0", "ttl=-1", "ttl=+1", "ttl=1.5", "ttl=1h", "ttl=%31"] {
+            assert_eq!(Wish::from_query(bad).unwrap_err(), bad_ttl(), "{bad}");
+        }
+        assert_eq!(
+            Wish::from_query("ttl=99999999999999999999").unwrap().ttl,
+            Some(u64::MAX)
+        );
+    }
+
+    #[test]
+    fn a_user_label_is_short_and_plain() {
+        let longest = "u".repeat(MAX_USER_LABEL_BYTES);
+        assert!(Wish::from_query(&format!("user={longest}")).is_ok());
+        for bad in [
+            &format!("{longest}u"),
+            "",
+            "a%0Ab",
+            "a:b",
+            "a%20b",
+            "%",
+            "%4",
+            "%zz",
+            "%ff",
+            "ü",
+        ] {
+            assert_eq!(
+                Wish::from_query(&format!("user={bad}")).unwrap_err(),
+                bad_user(),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_json_wish_needs_its_content_type_and_an_object() {
+        let read = |content_type: &'static str, body: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+            Wish::from_json(&headers, body.as_bytes())
+        };
+        assert_eq!(
+            read("application/json; charset=utf-8", r#"{"ttl":86400,"x":1}"#)
+                .unwrap()
+                .ttl,
+            Some(86_400)
+        );
+        assert_eq!(
+            read("text/plain", "{}").unwrap_err(),
+            Problem::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+        );
+        for bad in [
+            "[",
+            "[]",
+            "7",
+            r#"{"ttl":"1"}"#,
+            r#"{"ttl":-1}"#,
+            r#"{"ttl":0}"#,
+            r#"{"user":"a:b"}"#,
+        ] {
+            assert!(read("application/json", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn random_users_differ() {
+        assert_ne!(random_user().unwrap(), random_user().unwrap());
+    }
+}

@@ -1,0 +1,207 @@
+//! What surrounds every request: its id, its client, its time limit, its place in metrics and log, and a net under panics.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, MatchedPath, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::FutureExt as _;
+
+use super::client::Client;
+use super::error::Problem;
+use super::state::AppState;
+use crate::telemetry::labels::{self, Route, StatusClass};
+use crate::telemetry::redact::{Network, Target};
+use crate::ws::{ClientIp, UpgradeError};
+
+/// Names a request in answers and in the log.
+pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest request id that is taken over from a proxy.
+const MAX_REQUEST_ID_BYTES: usize = 64;
+
+/// The outermost layer.
+pub(super) async fn observe(State(state): State<AppState>, mut request: Request<Body>, next: Next) -> Response {
+    let began = Instant::now();
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    // Without a socket (a router called directly) the client is unknown; it must not pass for loopback.
+    let peer = peer.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+    let client = Client::of(peer, request.uri(), request.headers(), &state.config().trusted_proxies);
+    let id = request_id(request.headers(), client.proxied);
+    let route = route(request.extensions().get::<MatchedPath>());
+    let method = request.method().clone();
+    let uri = request.uri().clone();
+    let ip: IpAddr = client.ip;
+    if let Some(host) = client
+        .forwarded_authority
+        .as_deref()
+        .and_then(|host| HeaderValue::from_str(host).ok())
+    {
+        // From here on the request's host is the one that the client used, whoever asks.
+        request.headers_mut().insert(header::HOST, host);
+    }
+    request.extensions_mut().insert(ClientIp(client.ip));
+    request.extensions_mut().insert(client);
+
+    let limit = state.config().limits.request_timeout;
+    let metrics = state.metrics().api();
+    let answer = tokio::time::timeout(limit, AssertUnwindSafe(next.run(request)).catch_unwind()).await;
+    let response = match answer {
+        Ok(Ok(response)) => response,
+        Ok(Err(_panic)) => {
+            // The panic hook has logged where; the payload may hold anything and is not shown.
+            metrics.panics.inc();
+            tracing::error!(request_id = id, route = route.as_label(), "a handler panicked");
+            Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR).into_response()
+        }
+        Err(_elapsed) => {
+            metrics.timeouts.inc();
+            Problem::of_status(StatusCode::REQUEST_TIMEOUT).into_response()
+        }
+    };
+    let response = finish(response, &id);
+
+    let status = response.status();
+    let elapsed = began.elapsed();
+    metrics.answered(route, method_label(&method), status_class(status), elapsed);
+    tracing::debug!(
+        request_id = id,
+        client = %Network(ip),
+        %method,
+        target = %Target::new(uri.path(), uri.query()),
+        status = status.as_u16(),
+        elapsed_us = elapsed.as_micros() as u64,
+        "request"
+    );
+    response
+}
+
+/// Gives every error the same form, and every answer its id and the headers that none may lack.
+fn finish(mut response: Response, id: &str) -> Response {
+    if let Some(problem) = problem_in(&mut response) {
+        let mut with_body = problem.into_response_for(Some(id));
+        // What the framework said beside the status stays: `Allow` of a 405, and the CORS headers.
+        for (name, value) in response.headers() {
+            if !with_body.headers().contains_key(name) && *name != header::CONTENT_LENGTH {
+                with_body.headers_mut().append(name.clone(), value.clone());
+            }
+        }
+        response = with_body;
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(REQUEST_ID.clone(), id);
+    }
+    headers
+        .entry(header::X_CONTENT_TYPE_OPTIONS)
+        .or_insert(HeaderValue::from_static("nosniff"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The error that a response stands for: one of ours, or a bare status of the framework (404, 405, 413).
+fn problem_in(response: &mut Response) -> Option<Problem> {
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        return Some(problem);
+    }
+    if let Some(error) = response.extensions_mut().remove::<UpgradeError>() {
+        return Some(Problem::new(error.status(), error.code(), error.to_string()));
+    }
+    let status = response.status();
+    let failed = status.is_client_error() || status.is_server_error();
+    let is_json = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| {
+        let essence = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
+        essence.ends_with(b"json")
+    });
+    (failed && !is_json).then(|| Problem::of_status(status))
+}
+
+/// A trusted proxy's id, so that its log and ours can be matched; otherwise one of our own. Strangers choose nothing that
+/// ends up in the log.
+fn request_id(headers: &HeaderMap, proxied: bool) -> String {
+    let theirs = headers
+        .get(&REQUEST_ID)
+        .filter(|_| proxied)
+        .and_then(|id| id.to_str().ok());
+    let plain = |id: &&str| {
+        (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
+            && id
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    if let Some(id) = theirs.filter(plain) {
+        return id.to_owned();
+    }
+    let mut bytes = [0; 8];
+    // An id that repeats is a nuisance, not a danger.
+    let _ = getrandom::fill(&mut bytes);
+    format!("{:016x}", u64::from_be_bytes(bytes))
+}
+
+fn route(matched: Option<&MatchedPath>) -> Route {
+    let Some(matched) = matched.map(MatchedPath::as_str) else {
+        return Route::Unknown;
+    };
+    if matched == "/" || matched.starts_with("/console") {
+        return Route::Console;
+    }
+    Route::ALL
+        .into_iter()
+        .find(|route| route.as_label() == matched)
+        .unwrap_or(Route::Unknown)
+}
+
+fn method_label(method: &Method) -> labels::Method {
+    match *method {
+        Method::GET => labels::Method::Get,
+        Method::HEAD => labels::Method::Head,
+        Method::POST => labels::Method::Post,
+        Method::OPTIONS => labels::Method::Options,
+        _ => labels::Method::Other,
+    }
+}
+
+const fn status_class(status: StatusCode) -> StatusClass {
+    match status.as_u16() / 100 {
+        1 => StatusClass::Informational,
+        2 => StatusClass::Success,
+        3 => StatusClass::Redirection,
+        4 => StatusClass::ClientError,
+        _ => StatusClass::ServerError,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_trusted_proxys_plain_request_id_is_taken_over() {
+        let id = |value: &str, proxied| {
+            let mut headers = HeaderMap::new();
+            headers.insert(&REQUEST_ID, value.parse().unwrap());
+            request_id(&headers, proxied)
+        };
+        assert_eq!(id("abc-1.2_3", true), "abc-1.2_3");
+        for (value, proxied) in [
+            ("abc", false),
+            ("", true),
+            ("a b", true),
+            (&*"a".repeat(65), true),
+            ("a\"b", true),
+        ] {
+            let own = id(value, proxied);
+            assert!(
+                own.len() == 16 && own.bytes().all(|byte| byte.is_ascii_hexdigit()),
+                "{own}"
+            );
+        }
+        assert_eq!(id(&"a".repeat(64), true).len(), 64);
+    }
+}

@@ -1,0 +1,82 @@
+//! Which path is answered by what.
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use tower_http::limit::RequestBodyLimitLayer;
+
+use super::config::MetricsAccess;
+use super::state::AppState;
+use super::{console, cors, health, ice_servers, observe, stats};
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::CONTENT_TYPE;
+use crate::ws;
+
+/// Everything that is served on the public listeners. Needs [`axum::extract::ConnectInfo`] of a `SocketAddr` in every request,
+/// as [`super::Server`] puts it there; without it every client counts as the same stranger.
+pub fn router(state: AppState) -> Router {
+    let mut routes = Router::new()
+        .route("/api/ice-servers", get(ice_servers::get).post(ice_servers::post))
+        .route("/api/health", get(health::api_health))
+        .route("/api/signaling/stats", get(stats::get))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/health", get(health::health))
+        // Any method: what is not an upgrade is told 426, which says more than 405.
+        .route("/signaling", any(socket))
+        .route("/v1/ws", any(socket));
+    if state.config().metrics == MetricsAccess::Public {
+        routes = routes.route("/metrics", get(metrics_of_state));
+    }
+    let body_bytes = state.config().limits.body_bytes;
+    let cors = cors::layer(&state.config().cors);
+    routes
+        .merge(console::router())
+        .fallback(async || StatusCode::NOT_FOUND)
+        .with_state(state.clone())
+        .layer((
+            DefaultBodyLimit::max(body_bytes),
+            RequestBodyLimitLayer::new(body_bytes),
+        ))
+        .layer(from_fn_with_state(state, observe::observe))
+        // Outermost, so that a page can read every error; a preflight is answered here and goes no further.
+        .layer(cors)
+}
+
+/// `/metrics` and the probes alone, for a listener of their own.
+pub fn metrics_router(metrics: Metrics) -> Router {
+    let ready = async |State(metrics): State<Metrics>| {
+        if metrics.readiness().is_ready() {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    };
+    Router::new()
+        .route("/metrics", get(async |State(metrics): State<Metrics>| render(&metrics)))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(ready))
+        .with_state(metrics)
+}
+
+async fn socket(State(state): State<AppState>, request: Request) -> Response {
+    ws::upgrade(state.hub(), request)
+}
+
+async fn metrics_of_state(State(state): State<AppState>) -> Response {
+    render(state.metrics())
+}
+
+fn render(metrics: &Metrics) -> Response {
+    (
+        [
+            (header::CONTENT_TYPE, CONTENT_TYPE),
+            (header::CACHE_CONTROL, "no-store"),
+        ],
+        metrics.render(),
+    )
+        .into_response()
+}

@@ -1,0 +1,191 @@
+//! The accept loop: bounded, patient with nobody for long, and able to end.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tower::ServiceExt as _;
+
+use super::config::Limits;
+use crate::telemetry::{ApiMetrics, Metrics};
+
+/// Read buffer of a connection, which is also the longest request header.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// Most header fields of a request.
+const MAX_HEADERS: usize = 64;
+/// Wait after an accept failed for want of descriptors or memory: there is nothing to do but let others end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts connections and speaks HTTP/1.1 on them. One value for all listeners: they share the limit of connections.
+#[derive(Clone)]
+pub struct Server {
+    limits: Limits,
+    permits: Arc<Semaphore>,
+    metrics: ApiMetrics,
+}
+
+impl Server {
+    /// A server within these limits.
+    pub fn new(limits: Limits, metrics: &Metrics) -> Self {
+        let connections = limits.connections.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            limits,
+            permits: Arc::new(Semaphore::new(connections)),
+            metrics: metrics.api().clone(),
+        }
+    }
+
+    /// Serves `router` on `listener` until `shutdown` completes; then accepts no more, lets requests in progress end, closes
+    /// idle connections, and cuts what is left after [`Limits::drain_timeout`].
+    ///
+    /// Connections that became WebSockets are the hub's from then on, and end with it.
+    pub async fn serve(self, listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = pin!(shutdown);
+        let (ending, ended) = watch::channel(false);
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                () = &mut shutdown => break,
+                Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+                accepted = self.accept(&listener) => accepted,
+            };
+            match accepted {
+                Ok((stream, peer, permit)) => {
+                    let connection = self
+                        .clone()
+                        .connection(stream, peer, router.clone(), ended.clone(), permit);
+                    connections.spawn(connection);
+                }
+                Err(error) if is_of_the_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(listener);
+        let _ = ending.send(true);
+        let drained = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.limits.drain_timeout, drained).await.is_err() {
+            tracing::info!("cutting HTTP requests that did not end in time");
+        }
+        // Dropping the set aborts what is left.
+    }
+
+    async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        let permit = match Arc::clone(&self.permits).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                self.metrics.at_limit.inc();
+                let waiting = Arc::clone(&self.permits).acquire_owned();
+                // The semaphore is never closed.
+                waiting.await.map_err(io::Error::other)?
+            }
+        };
+        let (stream, peer) = listener.accept().await?;
+        self.metrics.accepted.inc();
+        Ok((stream, peer, permit))
+    }
+
+    async fn connection(
+        self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        router: Router,
+        mut ended: watch::Receiver<bool>,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let _open = Open::new(&self.metrics, permit);
+        // Answers are one segment; Nagle's algorithm would only hold signaling back.
+        let _ = stream.set_nodelay(true);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            let router = router.clone();
+            async move {
+                Ok::<_, Infallible>(
+                    router
+                        .oneshot(request.map(Body::new))
+                        .await
+                        .unwrap_or_else(|error| match error {}),
+                )
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.header_timeout)
+            .max_buf_size(MAX_HEADER_BYTES)
+            .max_headers(MAX_HEADERS)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        let result = tokio::select! {
+            result = &mut connection => result,
+            () = is_ending(&mut ended) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = result {
+            // Broken requests, slow clients, resets: the client's business, unless somebody is looking for it.
+            tracing::debug!(%error, "HTTP connection ended early");
+        }
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn is_ending(ended: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, and with it the server.
+    let _ = ended.wait_for(|ended| *ended).await;
+}
+
+/// Counts a connection for as long as it holds its permit.
+struct Open<'a> {
+    metrics: &'a ApiMetrics,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<'a> Open<'a> {
+    fn new(metrics: &'a ApiMetrics, permit: OwnedSemaphorePermit) -> Self {
+        metrics.connections.inc();
+        Self {
+            metrics,
+            _permit: permit,
+        }
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.metrics.connections.dec();
+    }
+}
+
+/// Whether an accept failed because that one connection went away meanwhile (accept(2)).
+fn is_of_the_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
+}

@@ -1,0 +1,55 @@
+//! `/api/signaling/stats`: how many rooms and peers there are, and, for those who may know, which.
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::client::Client;
+use super::config::RoomListing;
+use super::state::AppState;
+use crate::ws::StatsView;
+
+/// Most rooms in one answer; the totals count all.
+const MAX_LISTED_ROOMS: usize = 1_000;
+/// Most peers of one room in an answer; `peerCount` counts all.
+const MAX_LISTED_PEERS: usize = 1_000;
+
+/// The shape that Reploid's documents give, and what its later servers add.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    #[serde(flatten)]
+    view: StatsView,
+    /// Whether `rooms` says which rooms there are. False: this client is told totals only.
+    rooms_listed: bool,
+}
+
+/// GET.
+pub(super) async fn get(
+    State(state): State<AppState>,
+    Extension(client): Extension<Client>,
+    headers: HeaderMap,
+) -> Response {
+    let rooms_listed = may_list(&state, &client, &headers);
+    let rooms = if rooms_listed { MAX_LISTED_ROOMS } else { 0 };
+    Json(Answer {
+        view: state.hub().stats_view(rooms, MAX_LISTED_PEERS),
+        rooms_listed,
+    })
+    .into_response()
+}
+
+fn may_list(state: &AppState, client: &Client, headers: &HeaderMap) -> bool {
+    match state.config().room_listing {
+        RoomListing::Everyone => true,
+        RoomListing::Nobody => false,
+        RoomListing::Trusted => {
+            let authenticator = state.authenticator();
+            // Without tokens everybody would pass as authenticated.
+            let holds_token = || !authenticator.is_open() && authenticator.authenticate_request(headers).is_ok();
+            client.ip.is_loopback() || holds_token()
+        }
+    }
+}
