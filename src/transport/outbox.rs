@@ -98,7 +98,7 @@ impl Outbox {
                     socket: SocketKey::Relay(relay.0),
                     to: Some(peer.0),
                     local: None,
-                    prefix: &forward.prefix,
+                    prefix: forward.prefix.as_slice(),
                     source,
                     range,
                     padding: forward.padding,
@@ -107,10 +107,18 @@ impl Outbox {
                 self.push(now, arena, &packet);
             }
             Destination::Client(client) => {
-                self.push_client(now, arena, &client, &forward.prefix, source, range, forward.padding);
+                self.push_client(
+                    now,
+                    arena,
+                    &client,
+                    forward.prefix.as_slice(),
+                    source,
+                    range,
+                    forward.padding,
+                );
             }
-            Destination::Sibling { to, from } => match self.owners.owner(to) {
-                Some(owner) if owner != self.index => {
+            Destination::Sibling { to, from, otherwise } => match (self.owners.owner(to), otherwise) {
+                (Some(owner), _) if owner != self.index => {
                     let packet = Packet {
                         socket: SocketKey::Sibling(owner),
                         to: None,
@@ -123,7 +131,21 @@ impl Outbox {
                     };
                     self.push(now, arena, &packet);
                 }
-                _ => self.stats.handover_unowned += 1,
+                // A service of this machine, on an address the operator opened.
+                (_, Some(relay)) => {
+                    let packet = Packet {
+                        socket: SocketKey::Relay(relay.0),
+                        to: Some(to.0),
+                        local: None,
+                        prefix: &[],
+                        source,
+                        range,
+                        padding: 0,
+                        dont_fragment: false,
+                    };
+                    self.push(now, arena, &packet);
+                }
+                (_, None) => self.stats.handover_unowned += 1,
             },
         }
     }

@@ -158,19 +158,19 @@ impl Default for Limits {
 pub struct StaticUser {
     /// USERNAME, already prepared with OpaqueString if it is not ASCII. Must not look like `<digits>:<user>`.
     pub name: String,
-    password: Vec<u8>,
+    password: String,
 }
 
 impl StaticUser {
     /// Name and password, both taken as they are (RFC 8489 §9.2.2 wants OpaqueString, which leaves ASCII alone).
-    pub fn new(name: impl Into<String>, password: impl AsRef<[u8]>) -> Self {
+    pub fn new(name: impl Into<String>, password: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            password: password.as_ref().to_vec(),
+            password: password.into(),
         }
     }
 
-    pub(super) fn password(&self) -> &[u8] {
+    pub(super) fn password(&self) -> &str {
         &self.password
     }
 }

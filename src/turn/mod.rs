@@ -27,15 +27,29 @@
 
 #![forbid(unsafe_code)]
 
+mod allocation;
+mod auth;
+pub mod channel;
 pub mod config;
 pub mod five_tuple;
+mod handler;
 pub mod input;
+mod lifecycle;
+mod nonce;
 pub mod output;
 pub mod peer_filter;
+pub mod permission;
+mod ports;
+mod queue;
 pub mod quota;
+mod request;
 pub mod reservation;
+mod retransmit;
+mod rng;
 pub mod server;
 pub mod stats;
+mod throttle;
+mod timers;
 pub mod verdict;
 
 pub use config::{AlternateServer, Config, Limits, NonceKey, RelayAddr, StaticUser};

@@ -5,10 +5,12 @@
 //! the relay that a [`Forward`] just returned names, so a driver may send before or after draining.
 
 use std::net::SocketAddr;
-use std::ops::{Deref, Range};
+use std::ops::Range;
 
 use super::five_tuple::{FiveTuple, PeerAddr, RelayId, RelayedAddr};
 use super::verdict::Verdict;
+pub use crate::wire::Prefix;
+pub use crate::wire::attribute::ReservationToken;
 
 /// What became of one packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,58 +70,18 @@ pub enum Destination {
     },
     /// To a client on its own leg (also: hairpin inside this shard).
     Client(FiveTuple),
-    /// The peer is a relayed address of this process that this shard does not hold. Hand the payload to the shard that
-    /// holds the port, which calls `relay_at(to)` and `handle_peer(relay, from, payload)`; drop it if no shard does.
-    /// Never send it through the kernel: `to` may be the port of some local service.
+    /// The peer may be a relayed address of another shard of this process. Hand the payload to the shard that holds the
+    /// port, which calls `relay_at(to)` and `handle_peer(relay, from, payload)`. If no shard does: send it to `to` from the
+    /// socket `otherwise` where that is given, else drop it, because `to` may be the port of some local service.
     Sibling {
         /// The relayed address it is for.
         to: RelayedAddr,
         /// The relayed address it is from, the peer in the eyes of the receiver.
         from: PeerAddr,
+        /// The operator's allow list opens this address of ours, so a local service may be meant.
+        otherwise: Option<RelayId>,
     },
 }
-
-/// Up to 48 bytes that go before a payload: a ChannelData header (4), or a Data indication up to the value of DATA
-/// (36 for an IPv4 peer, 48 for IPv6).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Prefix {
-    bytes: [u8; Self::CAPACITY],
-    len: u8,
-}
-
-impl Prefix {
-    /// Longest prefix.
-    pub const CAPACITY: usize = 48;
-    /// No prefix.
-    pub const EMPTY: Self = Self {
-        bytes: [0; Self::CAPACITY],
-        len: 0,
-    };
-
-    /// Copies `bytes`; what exceeds [`Prefix::CAPACITY`] is a bug of the caller and cut off.
-    #[inline]
-    pub(super) fn new(bytes: &[u8]) -> Self {
-        debug_assert!(bytes.len() <= Self::CAPACITY);
-        let len = bytes.len().min(Self::CAPACITY);
-        let mut prefix = Self::EMPTY;
-        prefix.bytes[..len].copy_from_slice(&bytes[..len]);
-        prefix.len = len as u8;
-        prefix
-    }
-}
-
-impl Deref for Prefix {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
-    }
-}
-
-/// The value of RESERVATION-TOKEN (RFC 8656 §18.9): 64 bits nobody can guess.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct ReservationToken(pub [u8; 8]);
 
 /// Which socket a relay shall get.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -92,13 +92,6 @@ pub(super) struct Lease {
     client: IpAddr,
 }
 
-impl Lease {
-    /// Whom the allocation is counted for.
-    pub(super) fn user(&self) -> &str {
-        &self.user
-    }
-}
-
 impl Drop for Lease {
     fn drop(&mut self) {
         let mut entries = self.ledger.entries();

@@ -78,9 +78,23 @@ impl Reservations {
         entries.remove(&token)
     }
 
-    /// Gives the reservation up; `true` if it was still there, so that the caller now has the socket closed.
-    pub(super) fn release(&self, token: ReservationToken) -> bool {
-        self.entries().remove(&token).is_some()
+    /// Gives the reservation up. `Some` if it was still there, so that the caller has to have the socket closed.
+    pub(super) fn release(&self, token: ReservationToken) -> Option<Reservation> {
+        self.entries().remove(&token)
+    }
+
+    /// Says where the socket of a reservation is, after all.
+    pub(super) fn relocate(&self, token: ReservationToken, at: SocketAddr) {
+        if let Some(held) = self.entries().get_mut(&token) {
+            held.at = at;
+        }
+    }
+
+    /// Says until when a reservation is held.
+    pub(super) fn hold_until(&self, token: ReservationToken, expires: Instant) {
+        if let Some(held) = self.entries().get_mut(&token) {
+            held.expires = expires;
+        }
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -118,7 +132,7 @@ mod tests {
             Some(reservation(now))
         );
         assert_eq!(table.claim(TOKEN, "alice", now), None);
-        assert!(!table.release(TOKEN));
+        assert_eq!(table.release(TOKEN), None);
     }
 
     #[test]
@@ -126,7 +140,7 @@ mod tests {
         let now = Instant::now();
         let table = Reservations::new();
         assert!(table.try_reserve(1, TOKEN, reservation(now)));
-        assert!(table.release(TOKEN));
+        assert!(table.release(TOKEN).is_some());
         assert_eq!(table.claim(TOKEN, "alice", now), None);
         assert!(table.is_empty());
     }

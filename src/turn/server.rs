@@ -1,87 +1,393 @@
-//! The state of one shard.
+//! The state of one shard, its way in and its way out.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::config::Config;
-use super::five_tuple::{FiveTuple, PeerAddr, RelayId, RelayedAddr};
+use super::allocation::{Allocations, HashState};
+use super::auth::Authenticator;
+use super::config::{Config, NonceKey};
+use super::five_tuple::{FiveTuple, PeerAddr, RelayId, RelayedAddr, Transport};
 use super::input::{BindError, Now, Shard};
 use super::output::{Handled, Output};
-use super::quota::Ledger;
+use super::ports::Ports;
+use super::queue::Outputs;
+use super::quota::{Ledger, client_prefix};
+use super::request::{Reject, Request, Signer};
 use super::reservation::Reservations;
+use super::retransmit::RetransmitCache;
+use super::rng::{Drbg, IndicationIds};
 use super::stats::Stats;
-use super::verdict::{DropReason, Verdict};
+use super::throttle::Throttle;
+use super::timers::Timers;
+use super::verdict::{Answer, CloseReason, DropReason, Verdict};
+use crate::wire::attribute::{
+    AlternateDomain, AlternateServer, ErrorCodeAttribute, Nonce, Realm, Software, UnknownAttributes,
+};
+use crate::wire::{Class, DecodeError, ErrorCode, Message, MessageBuilder, Method, PacketKind, VerifyError, demux};
 
-/// The TURN server of one shard.
-#[derive(Debug)]
+/// Longest answer: REALM, SOFTWARE and ALTERNATE-DOMAIN at their longest, and the rest.
+const MAX_ANSWER: usize = 3072;
+
+/// The TURN server of one shard. See the [module](super) for its run loop and its invariants.
 pub struct Server {
-    config: Arc<Config>,
-    stats: Stats,
+    pub(super) config: Arc<Config>,
+    pub(super) shard: Shard,
+    pub(super) authenticator: Authenticator,
+    own_nonce_key: NonceKey,
+    /// Addresses of this machine, where peers are not reached through the kernel.
+    pub(super) own_addrs: Box<[IpAddr]>,
+    pub(super) ledger: Ledger,
+    pub(super) reservations: Reservations,
+    pub(super) allocations: Allocations,
+    pub(super) ports: Ports,
+    pub(super) rng: Drbg,
+    pub(super) indication_ids: IndicationIds,
+    pub(super) timers: Timers,
+    pub(super) retransmits: RetransmitCache,
+    throttle: Throttle,
+    pub(super) outputs: Outputs,
+    pub(super) stats: Stats,
 }
 
 impl Server {
     /// A server without allocations. `ledger` and `reservations` are shared by all shards of the process; `seed` is secret
     /// randomness of this shard alone.
-    pub fn new(
-        config: Arc<Config>,
-        _shard: Shard,
-        _ledger: Ledger,
-        _reservations: Reservations,
-        _seed: [u8; 32],
-    ) -> Self {
+    pub fn new(config: Arc<Config>, shard: Shard, ledger: Ledger, reservations: Reservations, seed: [u8; 32]) -> Self {
+        let mut rng = Drbg::new(seed);
+        let hash_state = HashState::with_seed(u64::from_be_bytes(rng.bytes()));
+        let own_nonce_key = NonceKey::new(rng.bytes());
         Self {
-            config,
+            authenticator: Authenticator::new(Arc::clone(&config), &own_nonce_key, &hash_state),
+            own_nonce_key,
+            own_addrs: own_addrs(&config),
+            shard,
+            ledger,
+            reservations,
+            ports: Ports::new(shard, &hash_state),
+            retransmits: RetransmitCache::new(&hash_state),
+            throttle: Throttle::new(hash_state.clone()),
+            allocations: Allocations::new(hash_state),
+            indication_ids: IndicationIds::new(u64::from_be_bytes(rng.bytes())),
+            rng,
+            timers: Timers::default(),
+            outputs: Outputs::default(),
             stats: Stats::default(),
+            config,
         }
     }
 
     /// Takes one datagram, or one frame of a stream, from a client.
-    pub fn handle_client(&mut self, _now: Now, from: &FiveTuple, _datagram: &[u8]) -> Handled {
+    pub fn handle_client(&mut self, now: Now, from: &FiveTuple, datagram: &[u8]) -> Handled {
         self.stats.client_packets[from.transport.index()] += 1;
-        self.stats.dropped[DropReason::NotStun.index()] += 1;
-        Handled::Done(Verdict::Dropped(DropReason::NotStun))
+        self.expire(now);
+        let handled = match demux(datagram) {
+            PacketKind::ChannelData => self.handle_channel_data(from, datagram),
+            PacketKind::Stun => self.handle_stun(now, from, datagram),
+            PacketKind::Dtls | PacketKind::Other => drop_packet(DropReason::NotStun),
+        };
+        self.count(handled)
     }
 
     /// Takes one datagram that a peer sent to a relay socket, or that a sibling shard hands over.
-    pub fn handle_peer(&mut self, _now: Now, _relay: RelayId, _from: PeerAddr, _datagram: &[u8]) -> Handled {
+    pub fn handle_peer(&mut self, now: Now, relay: RelayId, from: PeerAddr, datagram: &[u8]) -> Handled {
         self.stats.peer_packets += 1;
-        self.stats.dropped[DropReason::NoRelay.index()] += 1;
-        Handled::Done(Verdict::Dropped(DropReason::NoRelay))
+        self.expire(now);
+        let handled = self.handle_peer_data(relay, from, datagram);
+        self.count(handled)
     }
 
     /// The relay of a relayed address, if this shard holds it.
-    pub fn relay_at(&self, _relayed: RelayedAddr) -> Option<RelayId> {
-        None
+    pub fn relay_at(&self, relayed: RelayedAddr) -> Option<RelayId> {
+        self.allocations.relay_at(&relayed.0)
     }
 
-    /// Takes the outcome of [`Output::BindRelay`]: the address the socket is bound to.
-    pub fn handle_relay_bound(&mut self, _now: Now, _relay: RelayId, _result: Result<SocketAddr, BindError>) {}
+    /// Takes the outcome of [`Output::BindRelay`]: the address the socket is bound to. Once per `BindRelay`; for a relay that
+    /// is closed meanwhile it does nothing.
+    pub fn handle_relay_bound(&mut self, now: Now, relay: RelayId, result: Result<SocketAddr, BindError>) {
+        self.expire(now);
+        self.relay_bound(now, relay, result);
+    }
 
-    /// The client's stream is closed: its allocation ends (RFC 8656 §3.1).
-    pub fn handle_client_gone(&mut self, _now: Now, _five_tuple: &FiveTuple) {}
+    /// The client's stream is closed: its allocation ends.
+    pub fn handle_client_gone(&mut self, now: Now, five_tuple: &FiveTuple) {
+        self.expire(now);
+        if let Some(index) = self.allocations.find(five_tuple) {
+            self.close(index, CloseReason::ClientGone);
+        }
+    }
 
-    /// The next piece of work for the driver; `None` when there is no more.
+    /// The next piece of work for the driver; `None` when there is no more. Drain after every `handle_*`.
     pub fn poll_output(&mut self) -> Option<Output<'_>> {
-        None
+        self.outputs.pop()
     }
 
-    /// When [`Server::handle_timeout`] wants to be called.
+    /// When [`Server::handle_timeout`] wants to be called. May be earlier than anything expires, never later.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.next_deadline()
     }
 
     /// Ends what is out of time.
-    pub fn handle_timeout(&mut self, _now: Now) {}
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.expire(now);
+    }
 
-    /// Takes a new configuration. Living allocations keep their relayed address, lifetime and credentials; new rules for peers
-    /// hold from the next CreatePermission, ChannelBind or Send.
+    /// Takes a new configuration. Living allocations keep their relayed address, lifetime and credentials. New rules for peers
+    /// hold from the next CreatePermission, ChannelBind or Send; permissions and channels that stand run out.
     pub fn reconfigure(&mut self, config: Arc<Config>) {
+        let hash_state = &self.allocations.hash_state;
+        self.authenticator = Authenticator::new(Arc::clone(&config), &self.own_nonce_key, hash_state);
+        self.own_addrs = own_addrs(&config);
         self.config = config;
     }
 
     /// What was counted so far.
     pub const fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// Allocations of this shard, those being bound included: zero when a drain is over.
+    pub fn allocations(&self) -> usize {
+        self.allocations.len()
+    }
+
+    /// One message, by class and method (RFC 8489 §6.3).
+    fn handle_stun(&mut self, now: Now, from: &FiveTuple, datagram: &[u8]) -> Handled {
+        let message = match Message::parse(datagram) {
+            Ok(message) => message,
+            Err(DecodeError::MissingCookie | DecodeError::NotStun) => return drop_packet(DropReason::NotStun),
+            Err(_) => return drop_packet(DropReason::Malformed),
+        };
+        let fingerprint = match message.verify_fingerprint() {
+            Ok(()) => true,
+            Err(VerifyError::Absent) => false,
+            Err(VerifyError::Mismatch) => return drop_packet(DropReason::BadFingerprint),
+        };
+        match (message.class(), message.method()) {
+            (Class::Request, method) => {
+                let transaction_id = message.transaction_id();
+                let request = Request {
+                    from: *from,
+                    method,
+                    transaction_id,
+                    fingerprint,
+                };
+                Handled::Done(self.handle_request(now, &request, &message))
+            }
+            (Class::Indication, Method::SEND) => self.handle_send(from, &message),
+            (Class::Indication, Method::BINDING) => drop_packet(DropReason::Keepalive),
+            (Class::Indication, _) => drop_packet(DropReason::BadIndication),
+            (Class::Success | Class::Error, _) => drop_packet(DropReason::UnexpectedResponse),
+        }
+    }
+
+    fn handle_request(&mut self, now: Now, request: &Request, message: &Message<'_>) -> Verdict {
+        match message.method() {
+            Method::BINDING => self.handle_binding(now, request, message),
+            Method::ALLOCATE => self.handle_allocate(now, request, message),
+            Method::REFRESH => self.handle_refresh(now, request, message),
+            Method::CREATE_PERMISSION => self.handle_create_permission(now, request, message),
+            Method::CHANNEL_BIND => self.handle_channel_bind(now, request, message),
+            // A request of a method that we do not know, or that is an indication: its sender waits for an answer too.
+            _ => self.reject(now, request, Reject::Code(Answer::BadRequest), None),
+        }
+    }
+
+    /// Sends a success response with what `fill` adds, signed if the request was authenticated.
+    pub(super) fn succeed(
+        &mut self,
+        request: &Request,
+        signer: Option<&Signer>,
+        fill: impl FnOnce(&mut MessageBuilder<'_>),
+    ) -> Verdict {
+        let mut buffer = [0; MAX_ANSWER];
+        match self.build(&mut buffer, request, Class::Success, signer, fill) {
+            Some(message) => {
+                self.outputs.transmit(request.from, message);
+                Verdict::Answered(Answer::Success)
+            }
+            None => Verdict::Dropped(DropReason::AnswerTooLong),
+        }
+    }
+
+    /// Sends the error response for `reject`. Reason phrases are left empty: clients go by the number, and every byte counts
+    /// when the source may be forged.
+    pub(super) fn reject(&mut self, now: Now, request: &Request, reject: Reject, signer: Option<&Signer>) -> Verdict {
+        if signer.is_none() && !self.admit_unauthenticated(now, &request.from) {
+            return Verdict::Dropped(DropReason::RateLimited);
+        }
+        let answer = reject.answer();
+        let Some(code) = error_code(answer) else {
+            return Verdict::Dropped(DropReason::AnswerTooLong);
+        };
+        let config = Arc::clone(&self.config);
+        let nonce = self.authenticator.nonce(now, &request.from);
+        let offered = self.authenticator.offered();
+        let mut buffer = [0; MAX_ANSWER];
+        let message = self.build(&mut buffer, request, Class::Error, signer, |builder| {
+            if let Some(code) = ErrorCodeAttribute::new(code, "") {
+                builder.attribute(&code);
+            }
+            match reject {
+                Reject::Code(_) => {}
+                Reject::Challenge(_) => {
+                    let nonce = std::str::from_utf8(&nonce).ok().and_then(Nonce::new);
+                    if let (Some(realm), Some(nonce)) = (Realm::new(&config.realm), nonce) {
+                        builder.attribute(&realm).attribute(&nonce);
+                    }
+                    if let Some(offered) = offered {
+                        builder.attribute(&offered);
+                    }
+                }
+                Reject::Unknown(types) => {
+                    builder.attribute(&UnknownAttributes(types));
+                }
+                Reject::Alternate => {
+                    if let Some(alternate) = alternate_server(&config, &request.from) {
+                        builder.attribute(&AlternateServer(alternate));
+                    }
+                    let domain = config
+                        .alternate_server
+                        .as_ref()
+                        .and_then(|alternate| alternate.domain.as_deref());
+                    if let Some(domain) = domain {
+                        builder.attribute(&AlternateDomain(domain.as_bytes()));
+                    }
+                }
+            }
+        });
+        match message {
+            Some(message) => {
+                self.outputs.transmit(request.from, message);
+                Verdict::Answered(answer)
+            }
+            None => Verdict::Dropped(DropReason::AnswerTooLong),
+        }
+    }
+
+    fn build<'b>(
+        &self,
+        buffer: &'b mut [u8],
+        request: &Request,
+        class: Class,
+        signer: Option<&Signer>,
+        fill: impl FnOnce(&mut MessageBuilder<'_>),
+    ) -> Option<&'b [u8]> {
+        let mut builder = MessageBuilder::new(buffer, request.method, class, request.transaction_id);
+        fill(&mut builder);
+        if let Some(signer) = signer {
+            if let Some(software) = self.config.software.as_deref().and_then(Software::new) {
+                builder.attribute(&software);
+            }
+            builder.sign(signer.kind, &signer.key);
+        }
+        if request.fingerprint {
+            builder.fingerprint();
+        }
+        let len = builder.finish().ok()?;
+        buffer.get(..len)
+    }
+
+    /// Whether one more answer may go to a source that has shown no credentials. Streams cannot be forged.
+    fn admit_unauthenticated(&mut self, now: Now, from: &FiveTuple) -> bool {
+        if from.transport != Transport::Udp {
+            return true;
+        }
+        let limits = &self.config.limits;
+        let source = client_prefix(from.client.0.ip(), limits.client_prefix_v4, limits.client_prefix_v6);
+        self.throttle
+            .admit(now.instant, source, limits.unauthenticated_per_second)
+    }
+
+    /// Counts a packet's verdict.
+    #[inline]
+    fn count(&mut self, handled: Handled) -> Handled {
+        match handled.verdict() {
+            Verdict::Relayed => self.stats.relayed += 1,
+            Verdict::Answered(answer) => self.stats.answered[answer.index()] += 1,
+            Verdict::Deferred => self.stats.pending += 1,
+            Verdict::Dropped(reason) => self.stats.dropped[reason.index()] += 1,
+        }
+        handled
+    }
+
+    /// Counts the verdict of a request that was [`Verdict::Deferred`].
+    pub(super) fn settle(&mut self, verdict: Verdict) {
+        self.stats.pending -= 1;
+        self.count(Handled::Done(verdict));
+    }
+
+    #[inline]
+    fn next_deadline(&self) -> Option<Instant> {
+        match (self.timers.next(), self.retransmits.next_expiry()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Ends what is out of time, before anything else can see it. One comparison when nothing is.
+    #[inline]
+    fn expire(&mut self, now: Now) {
+        if self.next_deadline().is_some_and(|deadline| deadline <= now.instant) {
+            self.retransmits.expire(now.instant);
+            self.run_timers(now);
+        }
+    }
+}
+
+/// Ends a packet without an answer.
+pub(super) const fn drop_packet(reason: DropReason) -> Handled {
+    Handled::Done(Verdict::Dropped(reason))
+}
+
+/// ALTERNATE-SERVER for a client: its address must be of the family that the client came with (RFC 8489 §14.15).
+pub(super) fn alternate_server(config: &Config, from: &FiveTuple) -> Option<SocketAddr> {
+    let alternate = config.alternate_server.as_ref()?;
+    match from.client.0 {
+        SocketAddr::V4(_) => alternate.v4,
+        SocketAddr::V6(_) => alternate.v6,
+    }
+}
+
+fn own_addrs(config: &Config) -> Box<[IpAddr]> {
+    let relays = config
+        .relay_addrs
+        .iter()
+        .flat_map(|relay| [relay.bind, relay.advertised]);
+    let mut own: Vec<_> = relays
+        .chain(config.own_addrs.iter().copied())
+        .filter(|ip| !ip.is_unspecified())
+        .collect();
+    own.sort_unstable();
+    own.dedup();
+    own.into_boxed_slice()
+}
+
+const fn error_code(answer: Answer) -> Option<ErrorCode> {
+    Some(match answer {
+        Answer::Success => return None,
+        Answer::TryAlternate => ErrorCode::TRY_ALTERNATE,
+        Answer::BadRequest => ErrorCode::BAD_REQUEST,
+        Answer::Unauthenticated => ErrorCode::UNAUTHENTICATED,
+        Answer::Forbidden => ErrorCode::FORBIDDEN,
+        Answer::UnknownAttribute => ErrorCode::UNKNOWN_ATTRIBUTE,
+        Answer::AllocationMismatch => ErrorCode::ALLOCATION_MISMATCH,
+        Answer::StaleNonce => ErrorCode::STALE_NONCE,
+        Answer::AddressFamilyNotSupported => ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED,
+        Answer::WrongCredentials => ErrorCode::WRONG_CREDENTIALS,
+        Answer::UnsupportedTransportProtocol => ErrorCode::UNSUPPORTED_TRANSPORT_PROTOCOL,
+        Answer::PeerAddressFamilyMismatch => ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH,
+        Answer::AllocationQuotaReached => ErrorCode::ALLOCATION_QUOTA_REACHED,
+        Answer::InsufficientCapacity => ErrorCode::INSUFFICIENT_CAPACITY,
+    })
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("shard", &self.shard)
+            .field("stats", &self.stats)
+            .finish_non_exhaustive()
     }
 }

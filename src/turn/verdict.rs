@@ -131,7 +131,7 @@ labels! {
         UnknownUser = "unknown_user",
         /// MESSAGE-INTEGRITY does not match.
         WrongPassword = "wrong_password",
-        /// Right password, but the username's expiry is past (judged at Allocate only).
+        /// The username's expiry is past (judged at Allocate only).
         Expired = "expired",
         /// The nonce is ours but too old.
         StaleNonce = "stale_nonce",

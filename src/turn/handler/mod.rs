@@ -1,0 +1,93 @@
+//! One file per method. Each follows the numbered steps of its RFC section, in their order.
+
+mod allocate;
+mod bind;
+mod binding;
+mod channel_bind;
+mod channel_data;
+mod create_permission;
+mod peer;
+mod refresh;
+mod send;
+
+use super::auth::{Authenticated, Identity, Purpose};
+use super::input::Now;
+use super::request::{Reject, Request, Signer};
+use super::server::Server;
+use super::verdict::{Answer, AuthFailure, Verdict};
+use crate::wire::{AttributeType, Message};
+
+/// The comprehension-required attributes this server understands, whatever the message (RFC 8489 §6.3.1). Those that a
+/// message has no use for are ignored.
+const fn understood(kind: AttributeType) -> bool {
+    matches!(
+        kind,
+        AttributeType::MAPPED_ADDRESS
+            | AttributeType::USERNAME
+            | AttributeType::ERROR_CODE
+            | AttributeType::UNKNOWN_ATTRIBUTES
+            | AttributeType::CHANNEL_NUMBER
+            | AttributeType::LIFETIME
+            | AttributeType::XOR_PEER_ADDRESS
+            | AttributeType::DATA
+            | AttributeType::REALM
+            | AttributeType::NONCE
+            | AttributeType::XOR_RELAYED_ADDRESS
+            | AttributeType::REQUESTED_ADDRESS_FAMILY
+            | AttributeType::EVEN_PORT
+            | AttributeType::REQUESTED_TRANSPORT
+            | AttributeType::DONT_FRAGMENT
+            | AttributeType::PASSWORD_ALGORITHM
+            | AttributeType::USERHASH
+            | AttributeType::XOR_MAPPED_ADDRESS
+            | AttributeType::RESERVATION_TOKEN
+    )
+}
+
+impl Server {
+    /// Refuses comprehension-required attributes that are not understood (RFC 8489 §6.3.1): after authentication.
+    fn refuse_unknown(&self, message: &Message<'_>) -> Result<(), Reject> {
+        // Without a driver that can set DF, DONT-FRAGMENT is one of them (RFC 8656 §7.2 step 4, §11.2).
+        let dont_fragment = self.config.dont_fragment;
+        let unknown = message
+            .unknown_required(|kind| understood(kind) && (dont_fragment || kind != AttributeType::DONT_FRAGMENT));
+        if unknown.is_empty() {
+            Ok(())
+        } else {
+            Err(Reject::Unknown(unknown))
+        }
+    }
+
+    /// Authenticates a request that concerns a living allocation: Refresh, CreatePermission, ChannelBind (RFC 8656 §5).
+    /// The allocation's index, and the key for the answer; or the verdict, when the request is answered already.
+    fn authorize(&mut self, now: Now, request: &Request, message: &Message<'_>) -> Result<(u32, Signer), Verdict> {
+        let found = self.allocations.find_live(&request.from);
+        let allocation = found.map(|(_, allocation)| allocation);
+        let result = self
+            .authenticator
+            .authenticate(now, &request.from, message, allocation, Purpose::Other);
+        let index = found.map(|(index, _)| index);
+        let Authenticated { signer, identity } = match result {
+            Ok(authenticated) => authenticated,
+            Err((failure, reject)) => return Err(self.refuse_authentication(now, request, failure, reject)),
+        };
+        if let Err(reject) = self.refuse_unknown(message) {
+            return Err(self.reject(now, request, reject, Some(&signer)));
+        }
+        let Some(index) = index else {
+            return Err(self.reject(now, request, Answer::AllocationMismatch.into(), Some(&signer)));
+        };
+        match identity {
+            Identity::Owner => Ok((index, signer)),
+            Identity::Other { .. } => {
+                self.stats.auth_failures[AuthFailure::WrongUser.index()] += 1;
+                Err(self.reject(now, request, Answer::WrongCredentials.into(), Some(&signer)))
+            }
+        }
+    }
+
+    fn refuse_authentication(&mut self, now: Now, request: &Request, failure: AuthFailure, reject: Reject) -> Verdict {
+        self.stats.auth_failures[failure.index()] += 1;
+        self.reject(now, request, reject, None)
+    }
+}

@@ -1,0 +1,194 @@
+//! Payload on its way: out to a peer, in to a client, and across when the peer is a client of ours (hairpin).
+//!
+//! A peer that is one of our own relayed addresses is never reached through the kernel. Its allocation is looked up and its
+//! permission judged here, and the packet leaves towards the other client at once: one pass, so no chain of relays can make
+//! a packet go round.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+
+use crate::turn::PeerClass;
+use crate::turn::allocation::bare;
+use crate::turn::five_tuple::{Family, FiveTuple, PeerAddr, RelayId, RelayedAddr};
+use crate::turn::output::{Destination, Forward, Handled, Prefix};
+use crate::turn::peer_filter::reduce;
+use crate::turn::server::{Server, drop_packet};
+use crate::turn::verdict::{Direction, DropReason};
+use crate::wire::{TransactionId, padding};
+
+impl Server {
+    /// Relays `payload` of a client's packet, which is permitted, to `peer`.
+    #[inline]
+    pub(super) fn relay_to_peer(
+        &mut self,
+        index: u32,
+        peer: PeerAddr,
+        payload: Range<usize>,
+        dont_fragment: bool,
+    ) -> Handled {
+        let Some(allocation) = self.allocations.get(index) else {
+            return drop_packet(DropReason::NoAllocation);
+        };
+        let Some(leg) = allocation.relay(Family::of(peer.0.ip())) else {
+            return drop_packet(DropReason::FamilyMismatch);
+        };
+        let (relay, source) = (leg.id, leg.relayed);
+        let transport = allocation.five_tuple.transport;
+        let len = payload.len();
+        let to = if self.is_own(peer.0.ip()) {
+            match self.hairpin(relay, source, peer, len) {
+                Ok(Hairpin::Here { to, prefix, padding }) => {
+                    self.stats.add_traffic(Direction::ClientToPeer, transport, len);
+                    self.stats.add_traffic(Direction::PeerToClient, to.transport, len);
+                    self.stats.hairpin.add(len);
+                    return forward(Destination::Client(to), prefix, payload, padding, false);
+                }
+                Ok(Hairpin::Elsewhere(to)) => {
+                    self.stats.hairpin.add(len);
+                    to
+                }
+                Ok(Hairpin::Opened) => Destination::Peer { relay, peer },
+                Err(reason) => return drop_packet(reason),
+            }
+        } else {
+            Destination::Peer { relay, peer }
+        };
+        self.stats.add_traffic(Direction::ClientToPeer, transport, len);
+        forward(to, Prefix::EMPTY, payload, 0, dont_fragment)
+    }
+
+    /// A datagram on a relay (RFC 8656 §11.3).
+    #[inline]
+    pub(in crate::turn) fn handle_peer_data(&mut self, relay: RelayId, from: PeerAddr, datagram: &[u8]) -> Handled {
+        match self.towards_client(relay, bare(from), datagram.len()) {
+            Ok((to, prefix, padding)) => {
+                self.stats
+                    .add_traffic(Direction::PeerToClient, to.transport, datagram.len());
+                forward(Destination::Client(to), prefix, 0..datagram.len(), padding, false)
+            }
+            Err(reason) => drop_packet(reason),
+        }
+    }
+
+    /// The client behind a relay, if it permits `from`, and what goes around a payload of `len` bytes.
+    #[inline]
+    fn towards_client(
+        &mut self,
+        relay: RelayId,
+        from: PeerAddr,
+        len: usize,
+    ) -> Result<(FiveTuple, Prefix, u8), DropReason> {
+        let owner = self.allocations.owner_of(relay).ok_or(DropReason::NoRelay)?;
+        let allocation = self
+            .allocations
+            .get(owner.index)
+            .filter(|allocation| allocation.is_live())
+            .ok_or(DropReason::NoRelay)?;
+        if !allocation.permissions.permits(from.0.ip()) {
+            return Err(DropReason::NoPermission);
+        }
+        let to = allocation.five_tuple;
+        let (prefix, padded) = match allocation.channels.number_of(&from.0) {
+            // The channel MUST be used if there is one (RFC 8656 §12.5).
+            Some(number) => (Prefix::channel_data(number, len), to.transport.is_stream()),
+            None => {
+                let id = TransactionId(self.indication_ids.next());
+                (Prefix::data_indication(id, from.0, len), true)
+            }
+        };
+        let prefix = prefix.map_err(|_| DropReason::TooLong)?;
+        Ok((to, prefix, if padded { padding(len) as u8 } else { 0 }))
+    }
+
+    /// Where a packet goes whose peer is an address of this machine.
+    fn hairpin(
+        &mut self,
+        relay: RelayId,
+        source: RelayedAddr,
+        peer: PeerAddr,
+        len: usize,
+    ) -> Result<Hairpin, DropReason> {
+        if let Some(target) = self.allocations.relay_at(&peer.0) {
+            let (to, prefix, padding) = self.towards_client(target, PeerAddr(source.0), len)?;
+            return Ok(Hairpin::Here { to, prefix, padding });
+        }
+        let opened = self.config.peers.allows(peer.0.ip());
+        if self.shard.count > 1 && self.is_relayed(peer.0.ip(), Some(peer.0.port())) {
+            return Ok(Hairpin::Elsewhere(Destination::Sibling {
+                to: RelayedAddr(peer.0),
+                from: PeerAddr(source.0),
+                otherwise: opened.then_some(relay),
+            }));
+        }
+        if opened {
+            Ok(Hairpin::Opened)
+        } else {
+            Err(DropReason::NoSuchPeer)
+        }
+    }
+
+    /// Whether an address is of this machine.
+    #[inline]
+    fn is_own(&self, ip: IpAddr) -> bool {
+        self.own_addrs.contains(&ip)
+    }
+
+    /// Whether an address can be a relayed address of this process.
+    fn is_relayed(&self, ip: IpAddr, port: Option<u16>) -> bool {
+        self.config.relay_addrs.iter().any(|relay| relay.advertised == ip)
+            && port.is_none_or(|port| self.config.relay_ports.contains(&port))
+    }
+
+    /// Judges a peer for ChannelBind and Send.
+    pub(super) fn judge_peer(&self, peer: SocketAddr) -> Result<(), PeerClass> {
+        if peer.port() == 0 {
+            return Err(PeerClass::PortZero);
+        }
+        self.judge_own(peer.ip(), Some(peer.port()))
+            .unwrap_or_else(|| self.config.peers.judge(peer))
+    }
+
+    /// Judges an address for CreatePermission, which ignores ports.
+    pub(super) fn judge_peer_ip(&self, ip: IpAddr) -> Result<(), PeerClass> {
+        self.judge_own(ip, None)
+            .unwrap_or_else(|| self.config.peers.judge_ip(ip))
+    }
+
+    /// Judges an address of this machine, in any spelling; `None` if it is not one. Deny rules come first, as ever. Relayed
+    /// addresses are open, because only their allocations are reached there; anything else needs an allow rule.
+    fn judge_own(&self, ip: IpAddr, port: Option<u16>) -> Option<Result<(), PeerClass>> {
+        let filter = &self.config.peers;
+        if !self.is_own(ip) && !self.is_own(reduce(ip)) {
+            return None;
+        }
+        Some(if filter.denied_by_rule(ip) {
+            Err(PeerClass::DenyRule)
+        } else if filter.allows(ip) || self.is_relayed(ip, port) {
+            Ok(())
+        } else {
+            Err(PeerClass::OwnAddress)
+        })
+    }
+}
+
+/// Where a hairpinned packet goes.
+enum Hairpin {
+    /// To a client of this shard.
+    Here { to: FiveTuple, prefix: Prefix, padding: u8 },
+    /// To a sibling shard.
+    Elsewhere(Destination),
+    /// To a service on this machine that the operator opened.
+    Opened,
+}
+
+#[inline]
+fn forward(to: Destination, prefix: Prefix, payload: Range<usize>, padding: u8, dont_fragment: bool) -> Handled {
+    Handled::Forward(Forward {
+        to,
+        prefix,
+        payload_start: payload.start as u32,
+        payload_len: payload.len() as u32,
+        padding,
+        dont_fragment,
+    })
+}

@@ -1,0 +1,89 @@
+//! Refresh (RFC 8656 §8.2).
+
+use std::time::Duration;
+
+use crate::turn::five_tuple::Family;
+use crate::turn::input::Now;
+use crate::turn::request::{Reject, Request};
+use crate::turn::server::Server;
+use crate::turn::verdict::{Answer, CloseReason, QuotaKind, Verdict};
+use crate::wire::Message;
+use crate::wire::attribute::{AddressFamily, Lifetime, RequestedAddressFamily};
+
+impl Server {
+    pub(in crate::turn) fn handle_refresh(&mut self, now: Now, request: &Request, message: &Message<'_>) -> Verdict {
+        // A retransmission of the request that ended the allocation.
+        if let Some(answer) = self.retransmits.answer(&request.from, request.transaction_id) {
+            self.stats.retransmits += 1;
+            self.outputs.transmit(request.from, answer);
+            return Verdict::Answered(Answer::Success);
+        }
+        let (index, signer) = match self.authorize(now, request, message) {
+            Ok(authorized) => authorized,
+            Err(verdict) => return verdict,
+        };
+        let (families, lifetime) = match self.what_to_refresh(index, message) {
+            Ok(wanted) => wanted,
+            Err(reject) => return self.reject(now, request, reject, Some(&signer)),
+        };
+        let families = Family::ALL.into_iter().filter(|family| families[family.index()]);
+
+        if lifetime.is_zero() {
+            for family in families {
+                self.close_leg(index, family, CloseReason::Deleted);
+            }
+        } else {
+            let expires = now.instant + lifetime;
+            if let Some(allocation) = self.allocations.get_mut(index) {
+                for family in families {
+                    if let Some(leg) = &mut allocation.relays[family.index()] {
+                        leg.expires = expires;
+                    }
+                }
+            }
+            self.note_expiry(index, expires);
+            self.stats.allocations_refreshed += 1;
+        }
+
+        let seconds = Lifetime(u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX));
+        let verdict = self.succeed(request, Some(&signer), |builder| {
+            builder.attribute(&seconds);
+        });
+        if lifetime.is_zero()
+            && let Some(answer) = self.outputs.last_message()
+        {
+            let limit = self.config.limits.retransmit_cache;
+            if self
+                .retransmits
+                .remember(now.instant, limit, request.from, request.transaction_id, answer)
+            {
+                self.stats.quota_hits[QuotaKind::RetransmitCache.index()] += 1;
+            }
+        }
+        verdict
+    }
+
+    /// Which relayed addresses, and for how long; zero deletes them.
+    fn what_to_refresh(&self, index: u32, message: &Message<'_>) -> Result<([bool; 2], Duration), Reject> {
+        let bad = |_| Reject::from(Answer::BadRequest);
+        let held = |family: Family| {
+            self.allocations
+                .get(index)
+                .is_some_and(|held| held.relay(family).is_some())
+        };
+
+        // REQUESTED-ADDRESS-FAMILY names one of a dual allocation's addresses; without it all are meant.
+        let requested = message.find::<RequestedAddressFamily>().map_err(bad)?;
+        let families = match requested.map(RequestedAddressFamily::family) {
+            None => Family::ALL.map(held),
+            Some(Some(AddressFamily::Ipv4)) if held(Family::V4) => [true, false],
+            Some(Some(AddressFamily::Ipv6)) if held(Family::V6) => [false, true],
+            Some(_) => return Err(Answer::PeerAddressFamilyMismatch.into()),
+        };
+        let lifetime = match message.find::<Lifetime>().map_err(bad)? {
+            Some(Lifetime(0)) => Duration::ZERO,
+            asked => self.granted_lifetime(asked),
+        };
+        Ok((families, lifetime))
+    }
+}
