@@ -4,13 +4,26 @@ use super::check::CheckArguments;
 use super::config::ConfigCommand;
 use super::credentials::CredentialsArguments;
 use super::flags::ConfigArguments;
+use crate::telemetry::build_info;
 use clap::{Parser, Subcommand};
+use std::sync::LazyLock;
+
+static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{}\nrevision {}, {} build, {} on {}",
+        build_info::VERSION,
+        build_info::REVISION,
+        build_info::PROFILE,
+        std::env::consts::ARCH,
+        std::env::consts::OS
+    )
+});
 
 /// STUN/TURN relay, WebSocket signaling hub and ICE credential API in one process.
 ///
 /// Without a command it serves. Without a configuration it is safe to try: open http://localhost:8000/ afterwards.
 #[derive(Debug, Parser)]
-#[command(name = "meetpoint", version = env!("CARGO_PKG_VERSION"), max_term_width = 100)]
+#[command(name = "meetpoint", version = build_info::VERSION, long_version = LONG_VERSION.as_str(), max_term_width = 100)]
 #[command(subcommand_help_heading = "Commands", after_help = AFTER_HELP)]
 pub struct Arguments {
     /// The command; serving if there is none.

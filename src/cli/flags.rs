@@ -28,6 +28,7 @@ struct Flag {
     /// `section.name`, or `section.name_file` for a secret.
     key: String,
     long: String,
+    value: &'static str,
     heading: String,
     help: String,
     common: bool,
@@ -37,29 +38,17 @@ struct Flag {
 static FLAGS: LazyLock<Vec<Flag>> = LazyLock::new(|| {
     let sections = Config::sections();
     let keys = sections.iter().flat_map(|section| &section.keys);
-    keys.map(|key| {
-        let first: Vec<&str> = key
-            .doc
-            .iter()
-            .map(|line| line.trim())
-            .take_while(|line| !line.is_empty())
-            .collect();
-        let words = first.join(" ");
-        Flag {
-            key: if key.secret {
-                format!("{}_file", key.path())
-            } else {
-                key.path()
-            },
-            long: key.flag(),
-            heading: format!("[{}]", key.section),
-            help: if key.secret {
-                format!("From a file: {words}")
-            } else {
-                words
-            },
-            common: README_KEYS.contains(&key.path().as_str()),
-        }
+    keys.map(|key| Flag {
+        key: if key.secret {
+            format!("{}_file", key.path())
+        } else {
+            key.path()
+        },
+        long: key.flag(),
+        value: if key.secret { "FILE" } else { "VALUE" },
+        heading: format!("[{}]", key.section),
+        help: key.sentence(),
+        common: README_KEYS.contains(&key.path().as_str()),
     })
     .collect()
 });
@@ -78,7 +67,7 @@ impl Args for ConfigArguments {
             command.arg(
                 Arg::new(flag.key.as_str())
                     .long(flag.long.as_str())
-                    .value_name("VALUE")
+                    .value_name(flag.value)
                     .action(ArgAction::Set)
                     .allow_hyphen_values(true)
                     .help(flag.help.as_str())

@@ -33,8 +33,9 @@ pub fn reference() -> String {
          | environment | `MEETPOINT__RELAY__PORT_RANGE=50000-60000` |\n\
          | flag | `--relay-port-range 50000-60000` |\n\n\
          Lists in the environment and in flags are separated by commas. A key marked *secret* is never printed, and can be\n\
-         given as a file: `secrets_file = \"/run/secrets/turn\"` in place of `secrets`, one secret on a line; a path in the\n\
-         file is relative to that file. Unknown keys and bad values are all reported at once, with their lines and what\n\
+         given as a file, one secret on a line: `secrets_file = \"/run/secrets/turn\"` in place of `secrets`. A path in the\n\
+         configuration file is relative to that file. As a flag there is only the file, since everyone on a machine can read\n\
+         its command lines. Unknown keys and bad values are all reported at once, with their lines and what\n\
          to write instead; the exit code is then 2. `meetpoint config check` only checks, `meetpoint config show` prints\n\
          what is in effect and who set it.\n",
     );
@@ -60,15 +61,21 @@ fn write_key(out: &mut String, key: &Key) {
         .map(|bounds| format!("; {bounds}"))
         .unwrap_or_default();
     let _ = writeln!(out, "- expects {}{bounds}{secret}", key.expects);
-    let _ = writeln!(out, "- default: `{}`", shown_default(key));
-    let _ = writeln!(out, "- `{}` · `--{}`", key.variable(), key.flag());
+    let _ = writeln!(out, "- default: {}", shown_default(key));
+    let file = if key.secret { "FILE" } else { "" };
+    let _ = writeln!(
+        out,
+        "- `{}` · `{}`",
+        key.variable(),
+        format!("--{} {file}", key.flag()).trim_end()
+    );
 }
 
 fn shown_default(key: &Key) -> String {
     match key.default.as_str() {
         "\"\"" => "not set".to_owned(),
-        "[]" => "[] (none)".to_owned(),
-        other => other.to_owned(),
+        "[]" => "none".to_owned(),
+        other => format!("`{other}`"),
     }
 }
 
@@ -93,13 +100,7 @@ pub fn summary() -> String {
         else {
             continue;
         };
-        let first: Vec<&str> = key
-            .doc
-            .iter()
-            .map(|line| line.trim())
-            .take_while(|line| !line.is_empty())
-            .collect();
-        let _ = writeln!(out, "| `{path}` | `{}` | {} |", shown_default(key), first.join(" "));
+        let _ = writeln!(out, "| `{path}` | {} | {} |", shown_default(key), key.sentence());
     }
     out
 }

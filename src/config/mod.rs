@@ -67,10 +67,29 @@ impl Key {
         format!("{ENV_PREFIX}{}__{}", self.section, self.name).to_uppercase()
     }
 
-    /// The command line flag of this key, without the dashes.
+    /// The command line flag of this key, without the dashes. For a secret it takes a file: every user of a machine can
+    /// read the command lines of all others.
     #[must_use]
     pub fn flag(&self) -> String {
-        format!("{}-{}", self.section, self.name).replace('_', "-")
+        let file = if self.secret { "-file" } else { "" };
+        format!("{}-{}{file}", self.section, self.name).replace('_', "-")
+    }
+
+    /// The first sentence of its documentation, without the full stop.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let lines: Vec<&str> = self
+            .doc
+            .iter()
+            .map(|line| line.trim())
+            .take_while(|line| !line.is_empty())
+            .collect();
+        let text = lines.join(" ");
+        let end = text
+            .match_indices(". ")
+            .map(|(at, _)| at)
+            .find(|at| text[at + 2..].starts_with(char::is_uppercase));
+        text[..end.unwrap_or(text.len())].trim_end_matches('.').to_owned()
     }
 }
 

@@ -165,7 +165,7 @@ fn each_type_says_what_is_wrong_and_what_to_write() {
         (
             "[relay]\nlisten = [\"10.0.0.1\"]",
             "`10.0.0.1` has no port",
-            "write a list of address and a port",
+            "write a list, each an address and a port",
         ),
         ("[relay]\nlisten = []", "the list is empty", "it must be at least one"),
         (
@@ -196,12 +196,12 @@ fn each_type_says_what_is_wrong_and_what_to_write() {
         (
             "[relay]\nexternal_ip = \"1.2.3.4/::1\"",
             "are of different families",
-            "write a list of",
+            "write a list, each",
         ),
         (
             "[relay]\nexternal_ip = \"0.0.0.0\"",
             "0.0.0.0 cannot be advertised",
-            "write a list of",
+            "write a list, each",
         ),
         (
             "[relay]\nexternal_ip = [\"1.2.3.4\", \"1.2.3.5\"]",
@@ -216,7 +216,7 @@ fn each_type_says_what_is_wrong_and_what_to_write() {
         (
             "[peers]\nallow = [\"ten\"]",
             "`ten` is not an address or a network",
-            "write a list of address or a network",
+            "write a list, each an address or a network",
         ),
         ("[http]\nrate = 10", "10 does not say in how long", "write \"10/s\""),
         ("[http]\nrate = \"10/y\"", "`10/y` is not a rate", "write a rate"),
@@ -248,13 +248,13 @@ fn each_type_says_what_is_wrong_and_what_to_write() {
         (
             "[ice]\nhost = \"a b\"",
             "`a b` is neither a host name nor an address",
-            "write a list of host name",
+            "write a list, each a host name",
         ),
         ("[ice]\nport = 0", "0 is not accepted", "it must be a port"),
         (
             "[ice]\nextra = [\"http://x\"]",
             "`http://x` is not a STUN or TURN URI",
-            "write a list of `stun:` URI",
+            "write a list, each a `stun:` URI",
         ),
         (
             "[ice]\nextra = [\"turn:a.example\"]",

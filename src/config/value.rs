@@ -267,10 +267,7 @@ impl<T: Value> Value for Vec<T> {
     const SECRET: bool = T::SECRET;
 
     fn expects() -> String {
-        format!(
-            "a list of {}",
-            T::expects().trim_start_matches("an ").trim_start_matches("a ")
-        )
+        format!("a list, each {}", T::expects())
     }
 
     /// A list, or a single value for a list of one. Every wrong element is reported.

@@ -24,7 +24,7 @@ pub(super) async fn hello(site: &Site, trust: &Trust, token: Option<&str>) -> Re
         .await
         .map_err(handshake)?;
 
-    let mut hello = serde_json::json!({ "t": "hello" });
+    let mut hello = serde_json::json!({ "t": "hello", "v": [1] });
     if let Some(token) = token {
         hello["token"] = token.into();
     }
@@ -54,10 +54,10 @@ pub(super) async fn hello(site: &Site, trust: &Trust, token: Option<&str>) -> Re
     })?;
     match message["t"].as_str() {
         Some("welcome") => {
-            let id = message["id"].as_str().unwrap_or("?");
-            Ok(((), format!("welcome as {id}")))
+            let peer = message["peer"].as_str().unwrap_or("?");
+            Ok(((), format!("welcome as {peer}")))
         }
-        Some("error") => {
+        Some("err") => {
             let code = message["code"].as_str().unwrap_or("?");
             Err(Failure::new(format!("refused: {code}"), refused_hint(token)))
         }

@@ -1,0 +1,152 @@
+//! What is shipped beside the code says what the code does: pages that are made from it, and samples that it reads.
+//!
+//! `MEETPOINT_WRITE_DOCS=1 cargo test --test deploy` writes the pages anew.
+
+#![cfg(feature = "server")]
+#![expect(clippy::unwrap_used, reason = "a test: a file that cannot be read is a failure")]
+
+use meetpoint::config::{File, Loaded, Problems, Sources, load, reference, summary};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Compares a page with what it should be, or writes it when asked to.
+fn in_step(path: &str, expected: &str) {
+    let path = root().join(path);
+    if std::env::var_os("MEETPOINT_WRITE_DOCS").is_some() {
+        fs::write(&path, expected).unwrap();
+        return;
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == expected,
+        "{} is not what the code says; run MEETPOINT_WRITE_DOCS=1 cargo test --test deploy",
+        path.display()
+    );
+}
+
+#[test]
+fn the_reference_of_the_configuration_is_what_the_code_declares() {
+    in_step("docs/configuration.md", &reference());
+}
+
+#[test]
+fn the_keys_in_the_readme_are_what_the_code_declares() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (before, rest) = readme.split_once("<!-- keys:").unwrap();
+    let (marker, rest) = rest.split_once("-->\n").unwrap();
+    let (_, after) = rest.split_once("<!-- /keys -->").unwrap();
+    in_step(
+        "README.md",
+        &format!("{before}<!-- keys:{marker}-->\n{}<!-- /keys -->{after}", summary()),
+    );
+}
+
+fn load_text(path: &Path, text: String) -> Result<Loaded, Problems> {
+    load(&Sources {
+        file: Some(File {
+            path: path.to_owned(),
+            text,
+        }),
+        // Secrets of a sample are not on this machine.
+        read: &|_| Ok("0123456789abcdef0123456789abcdef".to_owned()),
+        ..Sources::none()
+    })
+}
+
+/// Every TOML file that is offered as a configuration.
+fn samples() -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(root().join("docs/examples"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    found.sort();
+    found
+}
+
+#[test]
+fn every_sample_configuration_is_one_that_the_server_takes() {
+    assert!(samples().len() >= 3);
+    for path in samples() {
+        let loaded = load_text(&path, fs::read_to_string(&path).unwrap());
+        assert!(loaded.is_ok(), "{}: {}", path.display(), loaded.unwrap_err());
+    }
+}
+
+#[test]
+fn every_toml_block_of_the_readme_is_a_configuration_that_the_server_takes() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let blocks: Vec<&str> = readme
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        let loaded = load_text(Path::new("README.md"), block.to_owned());
+        assert!(loaded.is_ok(), "{block}\n{}", loaded.unwrap_err());
+    }
+}
+
+/// Paths in brackets of Markdown links, without what leads elsewhere.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+        .filter(|link| !link.contains("://"))
+}
+
+#[test]
+fn every_link_between_the_pages_leads_somewhere() {
+    let mut pages: Vec<PathBuf> = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"]
+        .iter()
+        .map(|name| root().join(name))
+        .collect();
+    let docs = fs::read_dir(root().join("docs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    pages.extend(docs.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    let mut broken = Vec::new();
+    for page in &pages {
+        let text = fs::read_to_string(page).unwrap();
+        for link in links(&text) {
+            let target = link.split('#').next().unwrap();
+            if !target.is_empty() && !page.parent().unwrap().join(target).exists() {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// `section.key` in backquotes anywhere in the pages must be a key, if the section is one.
+#[test]
+fn every_key_that_the_pages_name_exists() {
+    let sections = meetpoint::config::Config::sections();
+    let exists = |path: &str| {
+        let Some((section, key)) = path.split_once('.') else {
+            return true;
+        };
+        let Some(section) = sections.iter().find(|known| known.name == section) else {
+            return true;
+        };
+        let key = key.trim_end_matches("_file");
+        !key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+            || section.keys.iter().any(|known| known.name == key)
+    };
+    for name in [
+        "README.md",
+        "docs/architecture.md",
+        "docs/threat-model.md",
+        "docs/configuration.md",
+    ] {
+        let text = fs::read_to_string(root().join(name)).unwrap();
+        for quoted in text.split('`').skip(1).step_by(2) {
+            assert!(exists(quoted), "{name} names `{quoted}`, which is no key");
+        }
+    }
+}
