@@ -31,6 +31,14 @@ pub(super) fn listen(addresses: &[SocketAddr], key: &str) -> anyhow::Result<Vec<
     }
 }
 
+/// The addresses that were taken, with the ports that the kernel chose.
+pub(super) fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    listeners
+        .iter()
+        .filter_map(|listener| listener.local_addr().ok())
+        .collect()
+}
+
 fn open(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {

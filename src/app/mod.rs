@@ -10,15 +10,17 @@
 mod bind;
 mod notice;
 mod secrets;
+mod services;
 mod signals;
 
 use crate::config::detect::Machine;
 use crate::config::types::LogFormat;
-use crate::config::{Config, Settings};
+use crate::config::{Config, Settings, advertised};
 use crate::telemetry::{Metrics, build_info, logging};
 use crate::transport::Relay;
 use anyhow::Context as _;
 use notice::Listening;
+use services::Services;
 use signals::Signals;
 use std::io::Write;
 use std::sync::Arc;
@@ -57,19 +59,28 @@ pub fn run(config: &Config, err: &mut dyn Write, terminal: bool) -> anyhow::Resu
 
 async fn serve(
     config: &Config,
-    settings: Settings,
+    mut settings: Settings,
     machine: &Machine,
     err: &mut dyn Write,
     terminal: bool,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let metrics = Metrics::new()?;
+    // Bound before anything runs: what is likeliest to fail comes first.
+    let web = bind::listen(&config.http.listen, "http.listen")?;
+    let metrics_only = bind::listen(&config.metrics.listen, "metrics.listen")?;
     let core = Arc::new(settings.turn.clone());
     let relay = Relay::start(&settings.transport, &core, &metrics)?;
+    // Port 0 is known only now.
+    settings.http.ice.listeners = advertised(config.ice.port, relay.local_addrs());
     let listening = Listening {
+        web: bind::addresses(&web),
+        metrics: bind::addresses(&metrics_only),
         relay: relay.local_addrs().to_vec(),
-        ..Listening::default()
     };
+
+    let services = Services::start(&settings, &metrics)?;
+    let ending = services.spawn(web, metrics_only);
     announce(config, &settings, &listening, machine, err, terminal);
     metrics.readiness().set(true);
 
@@ -79,11 +90,14 @@ async fn serve(
     };
     metrics.readiness().set(false);
     match &ended {
-        Ok(name) => tracing::info!(signal = name, "stopping: no new clients, open requests may end"),
+        Ok(name) => tracing::info!(signal = name, "stopping; a second signal ends it at once"),
         Err(error) => tracing::error!(%error, "stopping"),
     }
+    tokio::select! {
+        () = ending.drain(&relay, &core) => tracing::info!("stopped"),
+        name = signals.next() => tracing::warn!(signal = name, "stopped at once"),
+    }
     relay.shutdown();
-    tracing::info!("stopped");
     ended.map(|_| ())
 }
 

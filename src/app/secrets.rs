@@ -19,7 +19,7 @@ pub(super) fn fill(core: &mut turn::Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn random() -> anyhow::Result<Zeroizing<[u8; 32]>> {
+pub(super) fn random() -> anyhow::Result<Zeroizing<[u8; 32]>> {
     let mut bytes = Zeroizing::new([0; 32]);
     getrandom::fill(bytes.as_mut_slice()).context("the system gives no randomness to make a secret from")?;
     Ok(bytes)

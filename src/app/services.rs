@@ -1,0 +1,130 @@
+//! The hub and the web server: started together, ended in the order that clients notice least.
+
+use super::secrets;
+use crate::config::Settings;
+use crate::http::{self, AppState, Issuer, TokenAuthenticator};
+use crate::telemetry::Metrics;
+use crate::telemetry::labels::Surface;
+use crate::transport::Relay;
+use crate::turn;
+use crate::ws::HubHandle;
+use anyhow::Context as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+/// How often the hub's counters are copied out. As fresh as the relay's.
+const PUBLISH: Duration = Duration::from_millis(250);
+
+/// How long closed WebSockets may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Between these times clients of the hub come back, at random: not all at once.
+const COME_BACK: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// What the web listeners serve.
+pub(super) struct Services {
+    hub: HubHandle,
+    metrics: Metrics,
+    server: http::Server,
+    routes: axum::Router,
+}
+
+impl Services {
+    pub(super) fn start(settings: &Settings, metrics: &Metrics) -> anyhow::Result<Self> {
+        let keys = settings.turn.keys.clone().context("there is no secret to mint with")?;
+        let authenticator = TokenAuthenticator::new(&settings.http.auth, metrics).context("auth.jwt_secrets")?;
+        let issuer = Issuer::new(settings.http.ice.clone(), keys, metrics);
+        let hub = HubHandle::start(
+            settings.signaling.clone(),
+            settings.ws.clone(),
+            Arc::new(authenticator.for_surface(Surface::Websocket)),
+            Arc::new(issuer.clone()),
+            *secrets::random()?,
+        );
+        let state = AppState::new(
+            settings.http.clone(),
+            authenticator,
+            issuer,
+            hub.clone(),
+            metrics.clone(),
+        );
+        Ok(Self {
+            hub,
+            metrics: metrics.clone(),
+            server: http::Server::new(settings.http.limits, metrics),
+            routes: http::router(state),
+        })
+    }
+
+    /// Serves on all listeners, and publishes the hub's counters, until [`Ending::drain`].
+    pub(super) fn spawn(self, web: Vec<TcpListener>, metrics_only: Vec<TcpListener>) -> Ending {
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let metrics_routes = http::metrics_router(self.metrics.clone());
+        let with_routes = |listeners: Vec<TcpListener>, routes: axum::Router| {
+            listeners.into_iter().map(move |listener| (listener, routes.clone()))
+        };
+        for (listener, routes) in with_routes(web, self.routes).chain(with_routes(metrics_only, metrics_routes)) {
+            let mut stopped = stopped.clone();
+            let until = async move {
+                // An error means that nobody can ask for a stop any more.
+                let _ = stopped.wait_for(|stopped| *stopped).await;
+            };
+            tasks.spawn(self.server.clone().serve(listener, routes, until));
+        }
+        let publisher = tokio::spawn(publish(self.hub.clone(), self.metrics));
+        Ending {
+            stop,
+            tasks,
+            hub: self.hub,
+            publisher,
+        }
+    }
+}
+
+async fn publish(hub: HubHandle, metrics: Metrics) {
+    let slot = metrics.hub_slot();
+    let mut ticks = interval(PUBLISH);
+    // After a stall one copy is as good as the missed ones.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        slot.publish(&hub.stats());
+    }
+}
+
+/// What it takes to end.
+pub(super) struct Ending {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    hub: HubHandle,
+    publisher: tokio::task::JoinHandle<()>,
+}
+
+impl Ending {
+    /// Refuses new allocations and connections, sends the clients of the hub elsewhere, and lets open requests end.
+    /// Takes no longer than `http.drain_timeout` and a moment.
+    pub(super) async fn drain(mut self, relay: &Relay, core: &turn::Config) {
+        relay.reconfigure(&Arc::new(turn::Config {
+            draining: true,
+            ..core.clone()
+        }));
+        let _ = self.stop.send(true);
+        self.hub.drain(COME_BACK, None);
+        self.hub.close_all();
+        while self.tasks.join_next().await.is_some() {}
+        let gone = async {
+            while self.hub.stats().connections > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if timeout(FAREWELL, gone).await.is_err() {
+            tracing::debug!("some WebSockets did not say goodbye");
+        }
+        self.publisher.abort();
+    }
+}
