@@ -96,6 +96,7 @@ byId("token-form").addEventListener("submit", (/** @type {Event} */ event) => {
   token = byId("token").value.trim();
   sessionStorage.setItem(TOKEN_KEY, token);
   test().catch(() => {});
+  hub.open().catch(() => {});
 });
 window.addEventListener("pagehide", (event) => {
   // A page that the browser keeps may come back; one that it drops says goodbye.
@@ -105,3 +106,5 @@ setInterval(showCredential, 1_000);
 
 installAutomation({ test, room, view, hub });
 test().catch(() => {});
+// Before anybody joins a room: the hub's answer is part of the test.
+hub.open().catch(() => {});

@@ -18,8 +18,11 @@ const ADVICE = {
   442: "the relay does not offer this transport",
   486: "this user has as many allocations as the relay allows",
   508: "the relay has no free port: widen its port range or raise its limits",
-  701: "no answer: check that the advertised address is right and that firewalls let the port through",
+  701: "check that the advertised address is right and that firewalls let the port through",
 };
+
+/** Some browsers report no error when nothing ever answers. */
+const SILENCE = { code: 701, text: "no answer in time", local: "", after: 0 };
 
 /** @param {Failure} failure */
 export function explain(failure) {
@@ -28,9 +31,9 @@ export function explain(failure) {
   return [`${code}${failure.text}`.trim(), advice].filter(Boolean).join(" – ");
 }
 
-/** The failure to show first: a refusal says more than silence. @param {Failure[]} failures */
+/** The failure to show first: a refusal says more than silence. @param {Failure[]} failures @returns {Failure} */
 export function worst(failures) {
-  return failures.find(({ code }) => code !== 701) ?? failures[0];
+  return failures.find(({ code }) => code !== 701) ?? failures[0] ?? SILENCE;
 }
 
 /** @param {Probe[]} probes @returns {{host: Verdict, srflx: Verdict, relay: Verdict}} */
@@ -49,8 +52,7 @@ function judgeHost(probe) {
     return {
       level: "ok",
       headline: `${count(udp.length, "address", "addresses")}, hidden`,
-      detail: "The browser hides local addresses behind random .local names (mDNS). Peers on the same network can " +
-        "look them up; a page that may use camera or microphone sees the addresses themselves.",
+      detail: "Behind .local names (mDNS), as browsers do.",
     };
   }
   if (udp.length > 0) return { level: "ok", headline: count(udp.length, "address", "addresses"), detail: "" };
@@ -79,7 +81,7 @@ function judgeSrflx(probes) {
     };
   }
   const failure = worst(stun.flatMap(({ failures }) => failures));
-  return { level: "bad", headline: "STUN failed", detail: failure ? `STUN failed: ${explain(failure)}` : "No answer in time." };
+  return { level: "bad", headline: "failed", detail: `STUN failed: ${explain(failure)}` };
 }
 
 /** @param {Probe[]} probes the TURN ones @returns {Verdict} */
@@ -90,11 +92,10 @@ function judgeRelay(probes) {
   const all = count(probes.length, "URL", "URLs");
   if (works.length === probes.length) {
     const first = Math.min(...works.flatMap(({ candidates }) => candidates.map(({ after }) => after)));
-    return { level: "ok", headline: "relay works", detail: `On ${all}, the first after ${ms(first)}.` };
+    return { level: "ok", headline: "works", detail: `Relay works on ${all}, the first after ${ms(first)}.` };
   }
-  const failure = worst(failed.flatMap(({ failures }) => failures));
-  const why = failure ? explain(failure) : "no answer in time";
-  if (failed.length === probes.length) return { level: "bad", headline: "relay failed", detail: `relay failed: ${why}` };
+  const why = explain(worst(failed.flatMap(({ failures }) => failures)));
+  if (failed.length === probes.length) return { level: "bad", headline: "failed", detail: `relay failed: ${why}` };
   if (failed.length > 0 && works.length > 0) {
     return { level: "warn", headline: `works on ${works.length} of ${all}`, detail: `${failed[0].url} failed: ${why}` };
   }

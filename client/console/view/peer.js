@@ -6,8 +6,10 @@ import { formatBytes, formatRate, h, setText } from "./dom.js";
 
 /** @typedef {import("../room.js").Member} Member */
 
-const SPARK_WIDTH = 120;
-const SPARK_HEIGHT = 24;
+/** In units of the drawing, which is stretched to the card. */
+const SPARK_WIDTH = 390;
+const SPARK_HEIGHT = 22;
+const SAMPLES = 40;
 const SVG = "http://www.w3.org/2000/svg";
 
 export class PeerCard {
@@ -25,12 +27,14 @@ export class PeerCard {
     const spark = document.createElementNS(SVG, "svg");
     spark.setAttribute("viewBox", `0 0 ${SPARK_WIDTH} ${SPARK_HEIGHT}`);
     spark.setAttribute("class", "spark");
+    spark.setAttribute("preserveAspectRatio", "none");
     spark.setAttribute("aria-hidden", "true");
     spark.append(this.#line);
     this.element = h("li", { class: "peer", "data-peer": member.peer },
       h("header", {}, this.#name, h("code", { title: member.peer }, member.peer.slice(0, 8)), this.#presence, this.#retry, this.#state),
       this.#route,
-      h("div", { class: "meter" }, this.#numbers, spark));
+      this.#numbers,
+      spark);
     this.update(member);
   }
 
@@ -53,8 +57,8 @@ export class PeerCard {
   #draw(rates) {
     const top = Math.max(8_000, ...rates);
     const points = rates.map((rate, i) => {
-      const x = SPARK_WIDTH - (rates.length - 1 - i) * (SPARK_WIDTH / 39);
-      return `${x.toFixed(1)},${(SPARK_HEIGHT - 2 - (rate / top) * (SPARK_HEIGHT - 4)).toFixed(1)}`;
+      const x = SPARK_WIDTH - (rates.length - 1 - i) * (SPARK_WIDTH / (SAMPLES - 1));
+      return `${x.toFixed(1)},${(SPARK_HEIGHT - 1 - (rate / top) * (SPARK_HEIGHT - 3)).toFixed(1)}`;
     });
     this.#line.setAttribute("points", points.join(" "));
   }
@@ -79,6 +83,6 @@ function numbers({ rtt, up, down, sent, received }) {
     rtt === null ? "" : `RTT ${ms(rtt)}`,
     `↑ ${formatRate(up)}`,
     `↓ ${formatRate(down)}`,
-    `${formatBytes(sent + received)} total`,
-  ].filter(Boolean).join("  ·  ");
+    formatBytes(sent + received),
+  ].filter(Boolean).join(" · ");
 }

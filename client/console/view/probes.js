@@ -10,6 +10,9 @@ import { h } from "./dom.js";
 /** Times are drawn on a square-root scale up to here, so that 2 ms and 2 s both have a visible place. */
 const SCALE_MS = 10_000;
 
+const MDNS = "The .local names hide local addresses. Peers on the same network look them up by multicast DNS (mDNS); a page " +
+  "that may use camera or microphone sees the addresses themselves.";
+
 /** @param {HTMLElement} container @param {Probe[]} probes */
 export function showProbes(container, probes) {
   container.replaceChildren(...probes.map(probeCard));
@@ -18,13 +21,14 @@ export function showProbes(container, probes) {
 /** @param {Probe} probe */
 function probeCard(probe) {
   const { level, text } = summary(probe);
-  const failures = probe.failures.length > 0 && failureList(probe, level === "bad");
+  const failures = (probe.failures.length > 0 || level === "bad") && failureList(probe, level === "bad");
   return h("article", { class: "probe", "data-level": level, "data-kind": probe.kind, "data-url": probe.url },
     h("header", {},
       h("span", { class: "lamp" }, level),
       h("h3", { class: "mono" }, ...(probe.url ? breakable(probe.url) : ["this device"])),
       h("span", { class: "summary" }, text)),
     probe.candidates.length > 0 && candidateTable(probe),
+    probe.candidates.some(({ mdns }) => mdns) && h("p", { class: "hint" }, MDNS),
     failures);
 }
 
@@ -36,8 +40,7 @@ function summary(probe) {
   if (probe.kind === "stun" && probe.failures.length === 0 && !probe.timedOut) {
     return { level: "ok", text: "same address as host" };
   }
-  const failure = worst(probe.failures);
-  return { level: "bad", text: failure?.code ? `error ${failure.code}` : probe.timedOut ? "no answer" : "nothing found" };
+  return { level: "bad", text: `error ${worst(probe.failures).code || ""}` };
 }
 
 /** @param {Probe} probe */
@@ -60,14 +63,14 @@ function candidateRow(candidate) {
         `${type === "relay" ? "seen as" : "from"} ${related}`)),
     h("td", { class: "mono" }, relayProtocol && relayProtocol !== protocol ? `${protocol} over ${relayProtocol}` : protocol),
     h("td", { class: "mono number" }, String(priority)),
-    h("td", { class: "mono number time" }, bar, ms(after)));
+    h("td", { class: "mono number time" }, bar, h("span", {}, ms(after))));
 }
 
 /** Browsers report one event per local address; the same words are shown once. @param {Probe} probe @param {boolean} fatal */
 function failureList({ failures }, fatal) {
   /** @type {Map<string, string[]>} */
   const byText = new Map();
-  for (const failure of failures) {
+  for (const failure of failures.length > 0 ? failures : [worst(failures)]) {
     const text = explain(failure);
     byText.set(text, [...(byText.get(text) ?? []), failure.local].filter(Boolean));
   }
