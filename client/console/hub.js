@@ -13,6 +13,9 @@ const REQUEST_PATIENCE_MS = 15_000;
 const ACK_EVERY_MESSAGES = 32;
 const ACK_EVERY_MS = 5_000;
 
+/** What the hub numbers. A `joined` tells the newest number, and is none itself. */
+const EVENTS = new Set(["peer", "sig", "msg", "room"]);
+
 const NORMAL = 1000;
 /** 40xx: come back. 41xx: stop. 4102 (expired): come back once, with a new token. */
 const FIRST_STOP_CODE = 4100;
@@ -38,6 +41,8 @@ export class Hub extends EventTarget {
   /** @type {{sid: string, key: string} | null} */ #session = null;
   #seq = 0;
   #acked = 0;
+  /** Whether the hub keeps sessions. If not, the session's key still lets a new socket take the old one's place. */
+  #resumes = false;
   #attempt = 0;
   #retriedExpired = false;
   #nextId = 1;
@@ -134,15 +139,12 @@ export class Hub extends EventTarget {
   /** @param {any} message */
   #receive(message) {
     clearTimeout(this.#pongTimer);
-    if (typeof message.seq === "number" && message.t !== "welcome") {
-      // After a resume the hub may repeat what we already had.
-      if (message.seq <= this.#seq) return;
-      this.#seq = message.seq;
-      if (this.#seq - this.#acked >= ACK_EVERY_MESSAGES) this.#acknowledge();
-    }
+    if (EVENTS.has(message.t) && !this.#isNew(message.seq)) return;
     if (message.t === "welcome") return this.#welcomed(message);
-    if (message.t === "err" && message.fatal) this.#lastError = `${message.msg ?? ""} (${message.code})`;
-    if (message.retry) this.#comeBackIn = [message.retry, message.retry * 1.5];
+    if (message.t === "err" && message.fatal) {
+      this.#lastError = `${message.msg ?? ""} (${message.code})`;
+      if (message.retry) this.#comeBackIn = [message.retry, message.retry * 1.5];
+    }
     if (message.t === "drain") this.#comeBackIn = message.after ?? null;
     const waiting = this.#pending.get(message.id);
     if (waiting) message.t === "err" ? waiting.reject(new HubError(message.code, message.msg)) : waiting.resolve(message);
@@ -153,6 +155,7 @@ export class Hub extends EventTarget {
   #welcomed(welcome) {
     this.#session = { sid: welcome.sid, key: welcome.key };
     this.peer = welcome.peer;
+    this.#resumes = (welcome.caps ?? []).includes("resume");
     if (!welcome.resumed) this.#seq = this.#acked = 0;
     this.#attempt = 0;
     this.#retriedExpired = false;
@@ -198,8 +201,16 @@ export class Hub extends EventTarget {
     this.#setState(next, detail);
   }
 
+  /** After a resume the hub may repeat what we already had. @param {number} seq */
+  #isNew(seq) {
+    if (seq <= this.#seq) return false;
+    this.#seq = seq;
+    if (seq - this.#acked >= ACK_EVERY_MESSAGES) this.#acknowledge();
+    return true;
+  }
+
   #acknowledge() {
-    if (this.#seq > this.#acked && this.send({ t: "ack", seq: this.#seq })) this.#acked = this.#seq;
+    if (this.#resumes && this.#seq > this.#acked && this.send({ t: "ack", seq: this.#seq })) this.#acked = this.#seq;
   }
 
   /** Any message within the time is an answer. */

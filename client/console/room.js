@@ -31,6 +31,7 @@ export class Room extends EventTarget {
   /** @type {Map<string, Member>} */ members = new Map();
   /** @type {RTCIceTransportPolicy} */ policy = "all";
   /** @type {RTCIceServer[]} */ #servers = [];
+  /** What the operator asks of every client. @type {RTCIceTransportPolicy} */ #serverPolicy = "all";
   #hub;
 
   /** @param {import("./hub.js").Hub} hub */
@@ -40,7 +41,11 @@ export class Room extends EventTarget {
     hub.addEventListener("joined", (e) => this.#joined(/** @type {CustomEvent} */ (e).detail));
     hub.addEventListener("peer", (e) => this.#presence(/** @type {CustomEvent} */ (e).detail));
     hub.addEventListener("sig", (e) => this.#signal(/** @type {CustomEvent} */ (e).detail));
-    hub.addEventListener("ice", (e) => this.configure(/** @type {CustomEvent} */ (e).detail.servers));
+    hub.addEventListener("ice", (e) => {
+      const { servers, policy } = /** @type {CustomEvent} */ (e).detail;
+      this.#serverPolicy = policy ?? "all";
+      this.configure(servers);
+    });
     setInterval(() => this.#sample(), SAMPLE_MS);
   }
 
@@ -212,7 +217,8 @@ export class Room extends EventTarget {
 
   /** @returns {RTCConfiguration} */
   get #configuration() {
-    return { iceServers: this.#servers, iceTransportPolicy: this.policy };
+    const relayOnly = this.policy === "relay" || this.#serverPolicy === "relay";
+    return { iceServers: this.#servers, iceTransportPolicy: relayOnly ? "relay" : "all" };
   }
 
   #changed() {

@@ -39,7 +39,7 @@ export class Feed {
     }
     const cancel = h("button", { class: "quiet", onclick: () => transfer.cancel() }, "Cancel");
     actions.append(cancel);
-    const update = () => {
+    const update = () => this.#keepEnd(() => {
       item.dataset.state = transfer.state;
       bar.value = transfer.size === 0 && transfer.ended ? 1 : transfer.done;
       setText(state, describe(transfer));
@@ -48,7 +48,7 @@ export class Feed {
       bar.hidden = true;
       setText(hash, transfer.sha256 ? `SHA-256 ${transfer.sha256}` : "");
       if (transfer.state === "verified" && transfer.blob) actions.replaceChildren(saveLink(transfer.name, transfer.blob));
-    };
+    });
     transfer.addEventListener("change", coalesce(update, 100));
     transfer.addEventListener("end", update);
     update();
@@ -57,10 +57,17 @@ export class Feed {
 
   /** @param {HTMLElement} item */
   #append(item) {
+    this.#keepEnd(() => {
+      this.list.append(item);
+      while (this.list.childElementCount > MAX_ENTRIES) this.list.firstElementChild?.remove();
+    });
+  }
+
+  /** Whoever reads the end goes on reading the end; whoever scrolled back is left there. @param {() => void} change */
+  #keepEnd(change) {
     const { list } = this;
     const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
-    list.append(item);
-    while (list.childElementCount > MAX_ENTRIES) list.firstElementChild?.remove();
+    change();
     if (atEnd) list.scrollTop = list.scrollHeight;
   }
 }

@@ -1,0 +1,14 @@
+//! A real Chromium against the real program: the console page as a stranger would use it.
+//!
+//! Needs `chromium` (or what `MEETPOINT_CHROMIUM` names); without it these tests fail and say so. Screenshots are left in
+//! `$CARGO_TARGET_TMPDIR/console/`.
+#![cfg(feature = "server")]
+
+mod cdp;
+mod chromium;
+mod server;
+mod stage;
+
+mod candidates;
+mod errors;
+mod rooms;

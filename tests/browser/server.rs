@@ -1,0 +1,133 @@
+//! The real program on free ports of the loopback interface.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running `meetpoint`. Dropping it ends exactly this one.
+pub(crate) struct Server {
+    child: Child,
+    http: SocketAddr,
+    relay: SocketAddr,
+    folder: tempfile::TempDir,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Result<Self> {
+        let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let relay = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let folder = tempfile::tempdir()?;
+        let child = spawn(http, relay, &folder)?;
+        let server = Self {
+            child,
+            http,
+            relay,
+            folder,
+        };
+        server.until_ready().await?;
+        Ok(server)
+    }
+
+    /// Ends the process as a crash would, and starts another one on the same ports.
+    pub(crate) async fn crash_and_restart(&mut self) -> Result<()> {
+        self.crash()?;
+        self.child = spawn(self.http, self.relay, &self.folder)?;
+        self.until_ready().await
+    }
+
+    pub(crate) fn crash(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Where the page is.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/", self.http)
+    }
+
+    /// The body of a GET.
+    pub(crate) async fn get(&self, path: &str) -> Result<String> {
+        let exchange = async {
+            let mut stream = TcpStream::connect(self.http).await?;
+            let request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.http);
+            stream.write_all(request.as_bytes()).await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            Ok::<_, std::io::Error>(answer)
+        };
+        let answer = timeout(Duration::from_secs(20), exchange)
+            .await
+            .context(path.to_owned())??;
+        let (head, body) = answer.split_once("\r\n\r\n").context("no end of the header")?;
+        if !head.lines().next().is_some_and(|status| status.contains(" 200 ")) {
+            bail!("{path}: {head}");
+        }
+        Ok(body.to_owned())
+    }
+
+    /// The sum of a metric over all label sets that contain `label`, such as `direction="to_peer"`.
+    pub(crate) async fn metric(&self, name: &str, label: &str) -> Result<f64> {
+        let page = self.get("/metrics").await?;
+        let mut sum = None;
+        for line in page
+            .lines()
+            .filter(|line| line.starts_with(name) && line.contains(label))
+        {
+            let value: f64 = line.rsplit(' ').next().unwrap_or_default().parse()?;
+            *sum.get_or_insert(0.0) += value;
+        }
+        sum.with_context(|| format!("/metrics has no {name} with {label}:\n{page}"))
+    }
+
+    /// What the program wrote.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    async fn until_ready(&self) -> Result<()> {
+        let deadline = Instant::now() + START_PATIENCE;
+        loop {
+            match self.get("/readyz").await {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > deadline => {
+                    return Err(error.context(format!("meetpoint is not ready; it wrote:\n{}", self.log())));
+                }
+                Err(_) => sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.crash();
+    }
+}
+
+/// Everything is at its default except where it listens. The secret is set so that a restart keeps credentials good.
+fn spawn(http: SocketAddr, relay: SocketAddr, folder: &tempfile::TempDir) -> Result<Child> {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(folder.path().join("log"))?;
+    Command::new(env!("CARGO_BIN_EXE_meetpoint"))
+        .arg("serve")
+        .current_dir(folder.path())
+        .env("MEETPOINT__HTTP__LISTEN", http.to_string())
+        .env("MEETPOINT__RELAY__LISTEN", relay.to_string())
+        .env("MEETPOINT__CREDENTIALS__SECRETS", "a secret of the browser tests alone")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("cannot start meetpoint")
+}
