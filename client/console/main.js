@@ -47,12 +47,13 @@ async function runTest() {
   room.configure(list.servers);
   results = { servers: list.servers, probes: [], roundTrip: null, roundTripError: "" };
   showReadout("data", roundTripVerdict("running"));
-  const draw = coalesce(() => {
+  const drawNow = () => {
     showProbes(byId("probes"), results.probes);
     showVerdicts(results.probes);
-  });
+  };
+  const draw = coalesce(drawNow);
   results.probes = await gather(list.servers, (probes) => { results.probes = probes; draw(); });
-  draw();
+  drawNow();
   await testData(list.servers);
   document.dispatchEvent(new CustomEvent("meetpoint:tested", { detail: results }));
   return results;

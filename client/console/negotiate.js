@@ -8,6 +8,8 @@
 /** @typedef {{kind: string, data?: any, cid?: string}} Signal */
 
 const DISCONNECTED_PATIENCE_MS = 3_000;
+/** A page that closes its end may be about to open another one. */
+const RENEWAL_PATIENCE_MS = 2_000;
 const MAX_RESTARTS = 3;
 
 export class Link extends EventTarget {
@@ -55,8 +57,18 @@ export class Link extends EventTarget {
   /** Gathers again and looks for a better or a living path. */
   restart() {
     if (!this.connection) return this.offer();
-    this.#setState(this.state === "connected" ? "connected" : "recovering");
+    if (this.state !== "connected") this.#setState("recovering");
     this.connection.restartIce();
+  }
+
+  /**
+   * Starts over on a new connection. A policy that got stricter needs it: browsers go on using sockets that are open,
+   * even across an ICE restart.
+   */
+  renew() {
+    if (!this.connection) return;
+    this.#discard();
+    this.offer();
   }
 
   close() {
@@ -108,11 +120,11 @@ export class Link extends EventTarget {
     if (kind === "offer") return this.#applyOffer(data, cid);
     const connection = this.connection;
     if (!connection || (this.#remoteCid && cid !== this.#remoteCid)) return;
-    if (kind === "answer" && connection.signalingState === "have-local-offer") {
+    if (kind === "answer" && connection.signalingState === "have-local-offer" && (data.re ?? this.#cid) === this.#cid) {
       this.#remoteCid = cid;
       await connection.setRemoteDescription(data);
-    } else if (kind === "cand" || kind === "end") {
-      // Candidates of an offer that we ignored have no description to belong to.
+    } else if ((kind === "cand" || kind === "end") && connection.remoteDescription) {
+      // Candidates of an offer that we ignored belong to no description that we have.
       await connection.addIceCandidate(kind === "end" ? undefined : data).catch((error) => {
         if (!this.#ignoringOffer) throw error;
       });
@@ -131,7 +143,8 @@ export class Link extends EventTarget {
     // Only now: created before the offer is applied, the channel would ask for an offer of our own.
     if (first) this.#openChat(connection);
     await connection.setLocalDescription();
-    this.#send({ kind: "answer", data: connection.localDescription?.toJSON(), cid: this.#cid });
+    // `re`: an answer that comes late must not be taken for the answer to a later offer.
+    this.#send({ kind: "answer", data: { ...connection.localDescription?.toJSON(), re: cid }, cid: this.#cid });
   }
 
   /** @param {RTCPeerConnection} connection */
@@ -158,9 +171,9 @@ export class Link extends EventTarget {
     this.#timer = setTimeout(() => this.restart(), wait + turn + 1_000 * (2 ** this.#restarts++ - 1));
   }
 
-  /** The other page closed its end: nothing will come back on this connection. @param {RTCPeerConnection} connection */
+  /** The other page closed its end: nothing will come on this connection any more. @param {RTCPeerConnection} connection */
   #gone(connection) {
-    if (connection === this.connection) this.close();
+    setTimeout(() => { if (connection === this.connection) this.close(); }, RENEWAL_PATIENCE_MS);
   }
 
   #discard() {

@@ -86,7 +86,7 @@ export class Room extends EventTarget {
     this.policy = policy;
     for (const { link } of this.members.values()) {
       link.configure(this.#configuration);
-      if (link.state !== "closed") link.restart();
+      link.renew();
     }
   }
 
@@ -177,6 +177,7 @@ export class Room extends EventTarget {
     link.addEventListener("state", () => {
       if (link.state === "closed" && this.members.get(member.peer) === member) this.#left(member);
       if (link.state === "connected") this.#sample();
+      else member.path = null;
       this.#changed();
     });
     link.addEventListener("open", () => this.#changed());

@@ -172,6 +172,12 @@ impl Page {
             .map(drop)
     }
 
+    /// Waits until a condition of the page holds.
+    pub(crate) async fn until(&self, condition: &str) -> Result<()> {
+        let again = "await new Promise((again) => setTimeout(again, 20))";
+        self.run(&format!("while (!({condition})) {again};")).await
+    }
+
     /// The text of the first element that a selector finds.
     pub(crate) async fn text(&self, selector: &str) -> Result<String> {
         self.evaluate(&format!("document.querySelector({})?.innerText ?? ''", json!(selector)))

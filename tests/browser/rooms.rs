@@ -51,8 +51,14 @@ async fn twenty_megabytes_through_the_relay_arrive_whole_and_are_counted_in_both
             );
         }
         let before = [
-            stage.server.metric(PAYLOAD_BYTES, "direction=\"to_peer\"").await?,
-            stage.server.metric(PAYLOAD_BYTES, "direction=\"from_peer\"").await?,
+            stage
+                .server
+                .metric(PAYLOAD_BYTES, "direction=\"client_to_peer\"")
+                .await?,
+            stage
+                .server
+                .metric(PAYLOAD_BYTES, "direction=\"peer_to_client\"")
+                .await?,
         ];
         let (sent, received) = send_file(&elder, &newcomer).await?;
         expect_whole(&sent, &received)?;
@@ -60,7 +66,7 @@ async fn twenty_megabytes_through_the_relay_arrive_whole_and_are_counted_in_both
 
         // Counters are published once a tick; the chat above came after every byte of the file.
         tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-        for (direction, before) in ["to_peer", "from_peer"].into_iter().zip(before) {
+        for (direction, before) in ["client_to_peer", "peer_to_client"].into_iter().zip(before) {
             let after = stage
                 .server
                 .metric(PAYLOAD_BYTES, &format!("direction=\"{direction}\""))
@@ -90,9 +96,7 @@ async fn two_tabs_connect_directly_chat_and_part() -> Result<()> {
         ensure!(chat(&newcomer, &elder, "hello back").await? == "hello back");
         elder.screenshot("room-direct.png").await?;
         newcomer.run("await meetpoint.leave()").await?;
-        elder
-            .run("while (meetpoint.peers().length > 0) await new Promise((again) => setTimeout(again, 20))")
-            .await?;
+        elder.until("meetpoint.peers()[0]?.path?.relayed").await?;
         ensure!(
             elder
                 .evaluate::<bool>("!document.querySelector('#alone').hidden")
@@ -109,9 +113,7 @@ async fn a_living_link_moves_to_the_relay_when_the_switch_is_thrown() -> Result<
     Stage::run(LocalAddresses::Shown, async |stage| {
         let (elder, newcomer) = stage.pair("switch", "all").await?;
         elder.run("document.querySelector('#relay-only').click()").await?;
-        elder
-            .run("while (!meetpoint.peers()[0].path?.relayed) await new Promise((again) => setTimeout(again, 50))")
-            .await?;
+        elder.until("meetpoint.peers()[0]?.path?.relayed").await?;
         ensure!(chat(&elder, &newcomer, "by relay now").await? == "by relay now");
         stage.expect_clean(&elder)
     })
@@ -124,14 +126,11 @@ async fn a_link_outlives_the_server_and_the_hub_comes_back_by_itself() -> Result
         let (elder, newcomer) = stage.pair("survivors", "all").await?;
         elder.run("window.link = meetpoint.peers()[0].path.remote.port").await?;
         stage.server.crash()?;
-        elder
-            .run("while (meetpoint.hub === 'open') await new Promise((again) => setTimeout(again, 20))")
-            .await?;
+        elder.until("meetpoint.peers()[0]?.path?.relayed").await?;
         ensure!(chat(&elder, &newcomer, "no server needed").await? == "no server needed");
         stage.server.crash_and_restart().await?;
         for page in [&elder, &newcomer] {
-            page.run("while (meetpoint.hub !== 'open') await new Promise((again) => setTimeout(again, 50))")
-                .await?;
+            page.until("meetpoint.hub === 'open'").await?;
         }
         // Both are in the room again, and nobody was connected a second time.
         ensure!(chat(&newcomer, &elder, "still the same link").await? == "still the same link");

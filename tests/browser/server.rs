@@ -74,7 +74,7 @@ impl Server {
         Ok(body.to_owned())
     }
 
-    /// The sum of a metric over all label sets that contain `label`, such as `direction="to_peer"`.
+    /// The sum of a metric over all label sets that contain `label`, such as `direction="client_to_peer"`.
     pub(crate) async fn metric(&self, name: &str, label: &str) -> Result<f64> {
         let page = self.get("/metrics").await?;
         let mut sum = None;
