@@ -179,7 +179,51 @@ const fn status_class(status: StatusCode) -> StatusClass {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use axum::Router;
+    use axum::routing::get;
+    use tower::ServiceExt as _;
+
     use super::*;
+    use crate::credentials::KeyRing;
+    use crate::http::{Config, Issuer, TokenAuthenticator};
+    use crate::telemetry::Metrics;
+    use crate::{signaling, ws};
+
+    fn state() -> AppState {
+        let config = Config::default();
+        let metrics = Metrics::new().unwrap();
+        let authenticator = TokenAuthenticator::new(&config.auth, &metrics).unwrap();
+        let issuer = Issuer::new(config.ice.clone(), KeyRing::from_bytes(["north"]).unwrap(), &metrics);
+        let hub = ws::HubHandle::start(
+            signaling::Config::default(),
+            ws::Config::default(),
+            Arc::new(authenticator.clone()),
+            Arc::new(issuer.clone()),
+            [0; 32],
+        );
+        AppState::new(config, authenticator, issuer, hub, metrics)
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_one_request_and_its_text_is_not_shown() {
+        let state = state();
+        let router: Router = Router::new()
+            .route("/", get(async || -> &'static str { panic!("a secret") }))
+            .layer(axum::middleware::from_fn_with_state(state.clone(), observe));
+        for count in 1..=2 {
+            let response = router.clone().oneshot(Request::new(Body::empty())).await.unwrap();
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+            let text = String::from_utf8(body.to_vec()).unwrap();
+            assert!(
+                text.contains("\"code\":\"internal\"") && !text.contains("secret"),
+                "{text}"
+            );
+            assert_eq!(state.metrics().api().panics.get(), count);
+        }
+    }
 
     #[test]
     fn only_a_trusted_proxys_plain_request_id_is_taken_over() {

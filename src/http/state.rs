@@ -25,7 +25,7 @@ struct Inner {
 
 impl AppState {
     /// Puts the parts together. `authenticator` and `issuer` are the ones that the hub was given, or made like them, so
-    /// that a token and a credential mean the same on both surfaces.
+    /// that a token and a credential mean the same on both surfaces. From now on a scrape of `metrics` asks `hub`.
     pub fn new(
         config: Config,
         authenticator: TokenAuthenticator,
@@ -33,6 +33,8 @@ impl AppState {
         hub: HubHandle,
         metrics: Metrics,
     ) -> Self {
+        let asked = hub.clone();
+        metrics.hub_slot().ask(move || asked.stats());
         let rate_limiter = RateLimiter::new(config.rate, Instant::now());
         Self(Arc::new(Inner {
             config,

@@ -1,4 +1,4 @@
-//! The hub's numbers: its driver publishes a copy, a scrape reads it.
+//! The hub's numbers: a scrape asks its driver, or reads what was published last.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,14 +9,41 @@ use super::family::AtScrape;
 use super::table as t;
 use crate::signaling::{CloseCode, ErrorCode, MessageKind, Stats};
 
-/// Where the hub publishes its counters.
-#[derive(Clone, Default)]
-pub struct HubSlot(Arc<Mutex<Stats>>);
+/// Where the hub's counters come from.
+#[derive(Clone)]
+pub struct HubSlot(Arc<Mutex<Source>>);
+
+type Ask = Arc<dyn Fn() -> Stats + Send + Sync>;
+
+enum Source {
+    Published(Box<Stats>),
+    Asked(Ask),
+}
+
+impl Default for HubSlot {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Source::Published(Box::default()))))
+    }
+}
 
 impl HubSlot {
     /// Replaces what the hub published before. Counters must not shrink.
     pub fn publish(&self, stats: &Stats) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = *stats;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Source::Published(Box::new(*stats));
+    }
+
+    /// Asks `stats` at each scrape from now on. It may lock, but must not wait.
+    pub fn ask(&self, stats: impl Fn() -> Stats + Send + Sync + 'static) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Source::Asked(Arc::new(stats));
+    }
+
+    fn stats(&self) -> Stats {
+        let ask = match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Source::Published(stats) => return **stats,
+            Source::Asked(ask) => Arc::clone(ask),
+        };
+        // Called without the lock: whoever answers may be publishing at this moment.
+        ask()
     }
 
     pub(super) fn register(&self, registry: &Registry) -> prometheus::Result<()> {
@@ -44,7 +71,7 @@ impl HubSlot {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let stats = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stats = self.stats();
         let messages: Vec<_> = MessageKind::ALL.iter().map(|&kind| stats.messages[kind]).collect();
         let refused: Vec<_> = ErrorCode::ALL.iter().map(|&code| stats.refused[code]).collect();
         let closes: Vec<_> = CloseCode::ALL.iter().map(|&code| stats.closes[code]).collect();

@@ -140,6 +140,20 @@ fn what_the_hub_publishes_is_shown() {
 }
 
 #[test]
+fn a_hub_that_is_asked_is_asked_at_each_scrape() {
+    let metrics = Metrics::new().unwrap();
+    let rooms = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(1));
+    let own = rooms.clone();
+    metrics.hub_slot().ask(move || crate::signaling::Stats {
+        rooms: own.load(std::sync::atomic::Ordering::Relaxed),
+        ..Default::default()
+    });
+    assert_eq!(scrape(&metrics)["meetpoint_signaling_rooms"], 1.0);
+    rooms.store(2, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(scrape(&metrics)["meetpoint_signaling_rooms"], 2.0);
+}
+
+#[test]
 fn the_api_counts_in_place() {
     let metrics = Metrics::new().unwrap();
     let api = metrics.api();
