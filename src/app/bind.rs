@@ -63,6 +63,17 @@ fn is_missing_family(error: &io::Error) -> bool {
     })
 }
 
+/// The relay names the address and the reason itself; what it cannot know is the key.
+pub(super) fn relay_advice(error: io::Error) -> anyhow::Error {
+    use io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+    match error.kind() {
+        AddrInUse | AddrNotAvailable | PermissionDenied => {
+            anyhow::anyhow!("{error}\n    fix: choose another address with `relay.listen` or --relay-listen")
+        }
+        _ => error.into(),
+    }
+}
+
 fn advice(address: SocketAddr, error: &io::Error, key: &str) -> String {
     let flag = key.replace('.', "-");
     let way_out = match error.kind() {

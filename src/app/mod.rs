@@ -70,7 +70,7 @@ async fn serve(
     let web = bind::listen(&config.http.listen, "http.listen")?;
     let metrics_only = bind::listen(&config.metrics.listen, "metrics.listen")?;
     let core = Arc::new(settings.turn.clone());
-    let relay = Relay::start(&settings.transport, &core, &metrics)?;
+    let relay = Relay::start(&settings.transport, &core, &metrics).map_err(bind::relay_advice)?;
     // Port 0 is known only now.
     settings.http.ice.listeners = advertised(config.ice.port, relay.local_addrs());
     let listening = Listening {

@@ -40,14 +40,14 @@ section! {
         /// `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `"info,meetpoint::turn=debug"`.
         ///
         /// Addresses of clients appear at `debug` and below only.
-        level: String = "info".to_owned(), Must("a level or a filter of levels", is_filter);
+        level: String = "info".to_owned(), Must("a level or a filter of levels", |filter: &String| is_filter(filter));
         /// How lines look.
         format: LogFormat = LogFormat::Auto;
     }
 }
 
 /// Stricter than the filter itself, which takes any word for the name of a module and then logs nothing.
-fn is_filter(filter: &String) -> bool {
+fn is_filter(filter: &str) -> bool {
     let is_level = |word: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&word);
     filter
         .split(',')

@@ -29,7 +29,7 @@ section! {
         /// Threads that relay; 0 is one for each core. More threads than cores cost context switches.
         workers: usize = 0, Between(0, 1024);
         /// The REALM of RFC 8489 §14.9. Every 401 carries it, so a long one makes a better amplifier.
-        realm: String = "meetpoint".to_owned(), Must("1 to 127 characters without quotes", is_realm);
+        realm: String = "meetpoint".to_owned(), Must("1 to 127 characters without quotes", |realm: &String| is_realm(realm));
         /// The SOFTWARE attribute of authenticated answers. Without it none is sent: fewer bytes, fewer hints.
         software: Option<String> = None, Must("at most 127 characters", |text: &Option<String>| text.as_ref().is_none_or(|text| text.chars().count() <= 127));
         /// The lifetime of an allocation whose client asked for none or for less.
@@ -71,7 +71,7 @@ section! {
     }
 }
 
-fn is_realm(realm: &String) -> bool {
+fn is_realm(realm: &str) -> bool {
     (1..=127).contains(&realm.chars().count()) && !realm.contains(['"', '\\']) && !realm.contains(char::is_control)
 }
 

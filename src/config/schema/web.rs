@@ -17,13 +17,13 @@ section! {
         /// The address of this server as browsers see it, for example `https://meet.example.org`.
         ///
         /// Its host is advertised in the ICE list when `ice.host` is not set.
-        public_url: Option<String> = None, Must("a URL that begins with http:// or https://", is_http_url);
+        public_url: Option<String> = None, Must("a URL that begins with http:// or https://", |url: &Option<String>| is_http_url(url.as_deref()));
         /// Origins whose pages may use the API and the hub: `"https://app.example.org"`, or `"*"` for all.
         ///
         /// Every origin that is allowed can let its visitors spend this server's bandwidth, unless `auth.jwt_secrets`
         /// asks for a token. Pages that this server serves itself need no entry.
         cors_origins: Vec<String> = vec!["*".to_owned()],
-            Must("\"*\" alone, or origins without a path such as \"https://app.example.org\"", are_origins);
+            Must("\"*\" alone, or origins without a path such as \"https://app.example.org\"", |origins: &Vec<String>| are_origins(origins));
         /// Proxies whose `Forwarded`, `X-Forwarded-For`, `X-Real-IP` and `X-Forwarded-Host` are believed.
         ///
         /// An address that is no proxy of yours can pass for any client, and so escapes every limit per client.
@@ -49,8 +49,8 @@ section! {
     }
 }
 
-fn is_http_url(url: &Option<String>) -> bool {
-    url.as_deref().is_none_or(|url| {
+fn is_http_url(url: Option<&str>) -> bool {
+    url.is_none_or(|url| {
         let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
         rest.is_some_and(|rest| {
             !rest.starts_with(['/', ':']) && url.parse::<hyper::Uri>().is_ok_and(|uri| uri.host().is_some())
@@ -58,13 +58,13 @@ fn is_http_url(url: &Option<String>) -> bool {
     })
 }
 
-fn are_origins(origins: &Vec<String>) -> bool {
+fn are_origins(origins: &[String]) -> bool {
     if origins.iter().any(|origin| origin == "*") {
         return origins.len() == 1;
     }
     origins
         .iter()
-        .all(|origin| is_http_url(&Some(origin.clone())) && origin.matches('/').count() == 2)
+        .all(|origin| is_http_url(Some(origin)) && origin.matches('/').count() == 2)
 }
 
 section! {
@@ -95,7 +95,7 @@ section! {
         /// one verifies, so that they can be rotated.
         ///
         /// Without any, everyone who reaches the server may fetch credentials and join rooms.
-        jwt_secrets: Vec<SecretText> = Vec::new(), Must("secrets of at least 32 characters", are_long);
+        jwt_secrets: Vec<SecretText> = Vec::new(), Must("secrets of at least 32 characters", |secrets: &Vec<SecretText>| are_long(secrets));
         /// The `aud` that a token must have. Without it, `aud` is not looked at.
         jwt_audience: Option<String> = None;
         /// The `iss` that a token must have. Without it, `iss` is not looked at.
@@ -109,7 +109,7 @@ section! {
     }
 }
 
-fn are_long(secrets: &Vec<SecretText>) -> bool {
+fn are_long(secrets: &[SecretText]) -> bool {
     secrets.iter().all(|secret| secret.expose().len() >= 32)
 }
 

@@ -60,7 +60,7 @@ impl Value for Duration {
         let &(unit, size) = DURATION_UNITS
             .iter()
             .rev()
-            .find(|(_, size)| millis != 0 && millis % size == 0)
+            .find(|(_, size)| millis != 0 && millis.is_multiple_of(*size))
             .unwrap_or(&DURATION_UNITS[1]);
         // 48 h reads better than 2 d next to hours elsewhere, and 24 h than 1 d.
         let (unit, size) = if unit == "d" && millis < 7 * size {
@@ -133,7 +133,7 @@ impl Value for ByteSize {
     fn to_toml(&self) -> String {
         let &(unit, size) = [SIZE_UNITS[6], SIZE_UNITS[4], SIZE_UNITS[2]]
             .iter()
-            .find(|(_, size)| self.0 != 0 && self.0 % size == 0)
+            .find(|(_, size)| self.0 != 0 && self.0.is_multiple_of(*size))
             .unwrap_or(&SIZE_UNITS[0]);
         quoted(format_args!("{}{unit}", self.0 / size))
     }

@@ -1,0 +1,138 @@
+//! `meetpoint check` and `meetpoint credentials` against a server that runs.
+
+use crate::program::{Server, finished, free_port, meetpoint, run};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+use std::net::UdpSocket;
+use tempfile::TempDir;
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+fn outcomes(report: &str) -> Vec<(String, String)> {
+    let report: Value = serde_json::from_str(report).unwrap();
+    let text = |step: &Value, field: &str| step[field].as_str().unwrap().to_owned();
+    report["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| (text(step, "step"), text(step, "outcome")))
+        .collect()
+}
+
+#[test]
+fn a_server_without_configuration_passes_every_step() {
+    let server = Server::start(&[]);
+    let (code, out, err) = run(&["check", &server.url(), "--json"]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}{}", server.log());
+    let expected = ["ready", "API", "STUN", "TURN", "signaling"].map(|step| (step.to_owned(), "ok".to_owned()));
+    assert_eq!(outcomes(&out), expected);
+    let (code, table, _) = run(&["check", &server.url(), "--relay-only"]);
+    assert_eq!(code, 0);
+    assert!(
+        table.contains("there and back") && !table.contains("signaling"),
+        "{table}"
+    );
+    assert!(table.ends_with("All of it works.\n"), "{table}");
+}
+
+#[test]
+fn a_server_on_ipv6_passes_every_step() {
+    if UdpSocket::bind("[::1]:0").is_err() {
+        return;
+    }
+    // A client that asks for no family gets IPv4 (RFC 8656 §7.2), whatever it came by.
+    let server = Server::start_at("::1", &["--relay-external-ip", "127.0.0.1,::1"], &[]);
+    let (code, out, _) = run(&["check", &server.url(), "--json"]);
+    assert_eq!(code, 0, "{out}{}", server.log());
+    assert_eq!(outcomes(&out).len(), 5);
+}
+
+#[test]
+fn nothing_there_fails_and_names_the_likely_cause() {
+    let (code, out, _) = run(&["check", &format!("http://127.0.0.1:{}", free_port())]);
+    assert_eq!(code, 1);
+    assert!(
+        out.contains("FAILED") && out.contains("fix: nothing listens there"),
+        "{out}"
+    );
+}
+
+#[test]
+fn a_relay_that_clients_cannot_reach_fails_while_the_api_works() {
+    // Advertises a port at which nobody answers.
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port().to_string();
+    let server = Server::start(&["--ice-port", &port]);
+    let (code, out, _) = run(&["check", &server.url(), "--timeout", "2"]);
+    assert_eq!(code, 1);
+    let line = |start: &str| out.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
+    assert!(
+        line("API").contains(" ok ") && line("signaling").contains(" ok "),
+        "{out}"
+    );
+    assert!(
+        line("STUN").contains("FAILED") && line("TURN").contains("FAILED"),
+        "{out}"
+    );
+    assert!(out.contains("fix: open the UDP port of relay.listen"), "{out}");
+    assert!(out.ends_with("2 steps failed.\n"), "{out}");
+}
+
+#[test]
+fn a_minted_credential_opens_the_relay_and_a_forged_one_does_not() {
+    let directory = TempDir::new().unwrap();
+    std::fs::write(directory.path().join("turn.secret"), SECRET).unwrap();
+    let server = Server::start_at("127.0.0.1", &[], &[("MEETPOINT__CREDENTIALS__SECRETS", SECRET)]);
+    let mint = [
+        "credentials",
+        "--user",
+        "alice",
+        "--ttl",
+        "10m",
+        "--secret-file",
+        "turn.secret",
+        "--json",
+    ];
+    let (code, out, err) = finished(meetpoint(&directory).args(mint).output().unwrap());
+    assert_eq!(code, 0, "{err}");
+    let minted: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(minted["ttl"], 600);
+    let username = minted["username"].as_str().unwrap();
+    assert!(username.ends_with(":alice"), "{username}");
+
+    let uri = format!("turn:{}?transport=udp", server.relay);
+    let check = |credential: &str| run(&["check", &uri, "--username", username, "--credential", credential]);
+    let (code, out, _) = check(minted["credential"].as_str().unwrap());
+    assert_eq!(code, 0, "{out}");
+    let (code, out, _) = check("AAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+    assert_eq!(code, 1);
+    assert!(
+        out.contains("401") && out.contains("fix: the credential is refused"),
+        "{out}"
+    );
+
+    let (code, _, err) = run(&["check", &uri]);
+    assert_eq!(code, 2);
+    assert!(err.contains("--username and --credential"), "{err}");
+}
+
+#[test]
+fn a_server_that_asks_for_tokens_is_tested_with_one() {
+    let server = Server::start_at("127.0.0.1", &[], &[("MEETPOINT__AUTH__JWT_SECRETS", SECRET)]);
+    let (code, out, _) = run(&["check", &server.url()]);
+    assert_eq!(code, 1);
+    assert!(out.contains("asks for a token") && out.contains("--token"), "{out}");
+
+    let claims = json!({ "sub": "alice", "exp": 4_102_444_800_u64 });
+    let token = encode(
+        &Header::new(Algorithm::HS256),
+        &claims,
+        &EncodingKey::from_secret(SECRET.as_bytes()),
+    )
+    .unwrap();
+    let (code, out, _) = run(&["check", &server.url(), "--token", &token]);
+    assert_eq!(code, 0, "{out}{}", server.log());
+    let (code, out, _) = run(&["check", &server.url(), "--token", "not.a.token"]);
+    assert_eq!(code, 1);
+    assert!(out.contains("refuses the token"), "{out}");
+}
