@@ -24,18 +24,22 @@ pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id
 /// Longest request id that is taken over from a proxy.
 const MAX_REQUEST_ID_BYTES: usize = 64;
 
-/// The outermost layer.
+/// A request's id, as an extension.
+#[derive(Clone, Debug)]
+struct RequestId(Box<str>);
+
+/// The outermost layer: finds out who asks, and counts and logs what was answered.
 pub(super) async fn observe(State(state): State<AppState>, mut request: Request<Body>, next: Next) -> Response {
     let began = Instant::now();
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     // Without a socket (a router called directly) the client is unknown; it must not pass for loopback.
     let peer = peer.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
     let client = Client::of(peer, request.uri(), request.headers(), &state.config().trusted_proxies);
+    let ip: IpAddr = client.ip;
     let id = request_id(request.headers(), client.proxied);
     let route = route(request.extensions().get::<MatchedPath>());
     let method = request.method().clone();
     let uri = request.uri().clone();
-    let ip: IpAddr = client.ip;
     if let Some(host) = client
         .forwarded_authority
         .as_deref()
@@ -44,30 +48,29 @@ pub(super) async fn observe(State(state): State<AppState>, mut request: Request<
         // From here on the request's host is the one that the client used, whoever asks.
         request.headers_mut().insert(header::HOST, host);
     }
-    request.extensions_mut().insert(ClientIp(client.ip));
-    request.extensions_mut().insert(client);
+    let extensions = request.extensions_mut();
+    extensions.insert(ClientIp(ip));
+    extensions.insert(client);
+    extensions.insert(RequestId(id.as_str().into()));
 
-    let limit = state.config().limits.request_timeout;
-    let metrics = state.metrics().api();
-    let answer = tokio::time::timeout(limit, AssertUnwindSafe(next.run(request)).catch_unwind()).await;
-    let response = match answer {
-        Ok(Ok(response)) => response,
-        Ok(Err(_panic)) => {
-            // The panic hook has logged where; the payload may hold anything and is not shown.
-            metrics.panics.inc();
-            tracing::error!(request_id = id, route = route.as_label(), "a handler panicked");
-            Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR).into_response()
-        }
-        Err(_elapsed) => {
-            metrics.timeouts.inc();
-            Problem::of_status(StatusCode::REQUEST_TIMEOUT).into_response()
-        }
-    };
-    let response = finish(response, &id);
+    let mut response = next.run(request).await;
 
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID.clone(), id);
+    }
+    headers
+        .entry(header::X_CONTENT_TYPE_OPTIONS)
+        .or_insert(HeaderValue::from_static("nosniff"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     let status = response.status();
     let elapsed = began.elapsed();
-    metrics.answered(route, method_label(&method), status_class(status), elapsed);
+    state
+        .metrics()
+        .api()
+        .answered(route, method_label(&method), status_class(status), elapsed);
     tracing::debug!(
         request_id = id,
         client = %Network(ip),
@@ -80,29 +83,37 @@ pub(super) async fn observe(State(state): State<AppState>, mut request: Request<
     response
 }
 
-/// Gives every error the same form, and every answer its id and the headers that none may lack.
-fn finish(mut response: Response, id: &str) -> Response {
-    if let Some(problem) = problem_in(&mut response) {
-        let mut with_body = problem.into_response_for(Some(id));
-        // What the framework said beside the status stays: `Allow` of a 405, and the CORS headers.
-        for (name, value) in response.headers() {
-            if !with_body.headers().contains_key(name) && *name != header::CONTENT_LENGTH {
-                with_body.headers_mut().append(name.clone(), value.clone());
-            }
+/// The innermost layer: an answer in time and in form, whatever the handler does.
+pub(super) async fn guard(State(state): State<AppState>, request: Request<Body>, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().cloned();
+    let id = id.as_ref().map(|RequestId(id)| &**id);
+    let limit = state.config().limits.request_timeout;
+    let metrics = state.metrics().api();
+    let answer = tokio::time::timeout(limit, AssertUnwindSafe(next.run(request)).catch_unwind()).await;
+    let mut response = match answer {
+        Ok(Ok(response)) => response,
+        Ok(Err(_panic)) => {
+            // The panic hook has logged where; the payload may hold anything and is not shown.
+            metrics.panics.inc();
+            tracing::error!(request_id = id, "a handler panicked");
+            Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR).into_response()
         }
-        response = with_body;
+        Err(_elapsed) => {
+            metrics.timeouts.inc();
+            Problem::of_status(StatusCode::REQUEST_TIMEOUT).into_response()
+        }
+    };
+    let Some(problem) = problem_in(&mut response) else {
+        return response;
+    };
+    let mut with_body = problem.into_response_for(id);
+    // What stands beside the status stays: `Allow` of a 405, `Upgrade` of a 426.
+    for (name, value) in response.headers() {
+        if !with_body.headers().contains_key(name) && *name != header::CONTENT_LENGTH {
+            with_body.headers_mut().append(name.clone(), value.clone());
+        }
     }
-    let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(id) {
-        headers.insert(REQUEST_ID.clone(), id);
-    }
-    headers
-        .entry(header::X_CONTENT_TYPE_OPTIONS)
-        .or_insert(HeaderValue::from_static("nosniff"));
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
-    response
+    with_body
 }
 
 /// The error that a response stands for: one of ours, or a bare status of the framework (404, 405, 413).
@@ -211,7 +222,7 @@ mod tests {
         let state = state();
         let router: Router = Router::new()
             .route("/", get(async || -> &'static str { panic!("a secret") }))
-            .layer(axum::middleware::from_fn_with_state(state.clone(), observe));
+            .layer(axum::middleware::from_fn_with_state(state.clone(), guard));
         for count in 1..=2 {
             let response = router.clone().oneshot(Request::new(Body::empty())).await.unwrap();
             assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);

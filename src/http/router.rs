@@ -41,9 +41,10 @@ pub fn router(state: AppState) -> Router {
             DefaultBodyLimit::max(body_bytes),
             RequestBodyLimitLayer::new(body_bytes),
         ))
-        .layer(from_fn_with_state(state, observe::observe))
-        // Outermost, so that a page can read every error; a preflight is answered here and goes no further.
+        .layer(from_fn_with_state(state.clone(), observe::guard))
+        // Outside of whatever can fail, so that a page can read every error; a preflight is answered here.
         .layer(cors)
+        .layer(from_fn_with_state(state, observe::observe))
 }
 
 /// `/metrics` and the probes alone, for a listener of their own.

@@ -53,6 +53,7 @@ async fn a_preflight_allows_the_methods_and_headers_that_clients_need() {
                 "{headers}"
             );
             assert!(reply.header("access-control-max-age").is_some());
+            assert!(reply.header("x-request-id").is_some());
             assert!(reply.header("access-control-allow-origin").is_some());
         }
     }
