@@ -92,62 +92,40 @@ impl Outbox {
         let payload = forward.payload();
         let range = start + payload.start..start + payload.end;
         let source = Source::Slot(slot);
-        match forward.to {
-            Destination::Peer { relay, peer } => {
-                let packet = Packet {
-                    socket: SocketKey::Relay(relay.0),
-                    to: Some(peer.0),
-                    local: None,
-                    prefix: forward.prefix.as_slice(),
-                    source,
-                    range,
-                    padding: forward.padding,
-                    dont_fragment: forward.dont_fragment,
-                };
-                self.push(now, arena, &packet);
-            }
+        let prefix = forward.prefix.as_slice();
+        let (socket, to, prefix, padding) = match forward.to {
+            Destination::Peer { relay, peer } => (SocketKey::Relay(relay.0), Some(peer.0), prefix, forward.padding),
             Destination::Client(client) => {
-                self.push_client(
-                    now,
-                    arena,
-                    &client,
-                    forward.prefix.as_slice(),
-                    source,
-                    range,
-                    forward.padding,
-                );
+                self.push_client(now, arena, &client, prefix, source, range, forward.padding);
+                return;
             }
             Destination::Sibling { to, from, otherwise } => match (self.owners.owner(to), otherwise) {
                 (Some(owner), _) if owner != self.index => {
-                    let packet = Packet {
-                        socket: SocketKey::Sibling(owner),
-                        to: None,
-                        local: None,
-                        prefix: &handover::encode(from, to),
-                        source,
-                        range,
-                        padding: 0,
-                        dont_fragment: false,
-                    };
-                    self.push(now, arena, &packet);
+                    (SocketKey::Sibling(owner), None, &handover::encode(from, to)[..], 0)
                 }
-                // A service of this machine, on an address the operator opened.
-                (_, Some(relay)) => {
-                    let packet = Packet {
-                        socket: SocketKey::Relay(relay.0),
-                        to: Some(to.0),
-                        local: None,
-                        prefix: &[],
-                        source,
-                        range,
-                        padding: 0,
-                        dont_fragment: false,
-                    };
-                    self.push(now, arena, &packet);
+                // A service of this machine, on an address that the operator opened.
+                (_, Some(relay)) => (SocketKey::Relay(relay.0), Some(to.0), prefix, forward.padding),
+                (_, None) => {
+                    self.stats.handover_unowned += 1;
+                    return;
                 }
-                (_, None) => self.stats.handover_unowned += 1,
             },
-        }
+        };
+        let dont_fragment = forward.dont_fragment && !socket.is_sibling();
+        self.push(
+            now,
+            arena,
+            &Packet {
+                socket,
+                to,
+                local: None,
+                prefix,
+                source,
+                range,
+                padding,
+                dont_fragment,
+            },
+        );
     }
 
     /// Adds an answer of the protocol.

@@ -30,6 +30,9 @@ const LISTENER_BATCH: usize = 32;
 const INBOX_BATCH: usize = 16;
 /// Messages taken from a relay socket in one turn: there are many, and each belongs to one client.
 const RELAY_BATCH: usize = 8;
+/// A listener that was not emptied gets another turn after so many other sockets: one of it stands for all clients, and a
+/// flood towards many relay sockets must not shut them out.
+const LISTENER_EVERY: usize = 8;
 const _: () = assert!(LISTENER_BATCH <= SLOTS && INBOX_BATCH <= SLOTS && RELAY_BATCH <= SLOTS);
 
 /// How other threads reach a worker.
@@ -103,8 +106,16 @@ pub(crate) struct Worker {
     parked: Parked,
     control: Arc<Control>,
     metrics: ShardSlot,
-    /// For each listener the kernel's count of datagrams it had no room for, as last seen.
-    overflows: Vec<u32>,
+    listeners: Vec<ListenerState>,
+}
+
+/// What a worker remembers about a listener.
+#[derive(Debug, Clone, Copy, Default)]
+struct ListenerState {
+    /// The kernel's count of datagrams it had no room for, as last seen.
+    overflows: u32,
+    /// The last batch was full: more is waiting.
+    is_backed_up: bool,
 }
 
 /// Reads both clocks.
@@ -129,7 +140,7 @@ impl Worker {
         }
         let started = Instant::now();
         let offload = parts.config.offload;
-        let overflows = vec![0; parts.listeners.len()];
+        let listeners = vec![ListenerState::default(); parts.listeners.len()];
         let sockets = Sockets {
             listeners: parts
                 .listeners
@@ -158,7 +169,7 @@ impl Worker {
             parked: parts.parked,
             control: parts.control,
             metrics: parts.metrics,
-            overflows,
+            listeners,
         })
     }
 
@@ -183,6 +194,9 @@ impl Worker {
                 self.drain(at);
             }
             for index in 0..ready {
+                if index % LISTENER_EVERY == LISTENER_EVERY - 1 {
+                    self.serve_backed_up(at);
+                }
                 match self.poller.token(index) {
                     Some(Token::Wake) => {
                         self.control.acknowledge();
@@ -217,6 +231,15 @@ impl Worker {
         }
     }
 
+    /// Serves the listeners that had more than they were asked for.
+    fn serve_backed_up(&mut self, at: Now) {
+        for index in 0..self.listeners.len() {
+            if self.listeners[index].is_backed_up {
+                self.serve_listener(at, index as u16);
+            }
+        }
+    }
+
     fn serve_listener(&mut self, at: Now, index: u16) {
         self.make_room(at, LISTENER_BATCH);
         let Some((listener, _)) = self.outbox.sockets.listeners.get(usize::from(index)) else {
@@ -224,14 +247,15 @@ impl Worker {
         };
         let addr = listener.addr;
         let slots = self.arena.receive(listener.socket.as_fd(), LISTENER_BATCH);
-        for slot in self.received(slots) {
+        let slots = self.received(slots);
+        self.listeners[usize::from(index)].is_backed_up = slots.len() == LISTENER_BATCH;
+        for slot in slots {
             let Ok(message) = self.arena.received(slot) else {
                 self.outbox.stats.recv_unusable += 1;
                 continue;
             };
-            if let Some(total) = message.overflows
-                && let Some(seen) = self.overflows.get_mut(usize::from(index))
-            {
+            if let Some(total) = message.overflows {
+                let seen = &mut self.listeners[usize::from(index)].overflows;
                 self.outbox.stats.recv_overflows += u64::from(total.wrapping_sub(*seen));
                 *seen = total;
             }

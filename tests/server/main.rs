@@ -8,8 +8,15 @@
     reason = "a test: what cannot be done is a failure"
 )]
 
+#[path = "../support/udp/mod.rs"]
+mod support;
+
 mod http;
 mod http_cors;
 mod http_limits;
 mod http_server;
 mod http_support;
+mod relay;
+mod relay_hairpin;
+mod relay_trains;
+mod relay_webrtc;
