@@ -1,0 +1,167 @@
+//! Two peers find each other.
+
+use std::time::Duration;
+
+use meetpoint::{
+    signaling::{self, CloseCode},
+    ws,
+};
+use serde_json::json;
+
+use crate::support::Server;
+
+#[tokio::test]
+async fn two_peers_exchange_an_offer_an_answer_and_candidates_byte_for_byte() {
+    let server = Server::default().await;
+    let mut a = server.member("a", "r").await;
+    let mut b = server.member("b", "r").await;
+    assert_eq!(a.recv().await["ev"], "join");
+    let exchange = [
+        (
+            "offer",
+            r#"{"type":"offer", "sdp":"v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\n"}"#,
+        ),
+        (
+            "cand",
+            r#"{ "candidate":"candidate:1 1 udp 1.5e3 \u00e4","sdpMid":"0","sdpMLineIndex":0 }"#,
+        ),
+        ("end", "null"),
+    ];
+    for (kind, data) in exchange {
+        b.say_text(&format!(
+            r#"{{"t":"sig","room":"r","to":"a","kind":"{kind}","data":{data}}}"#
+        ))
+        .await;
+        let text = a.recv_text().await;
+        assert!(text.contains(&format!("\"data\":{data},")), "{text}");
+        a.say_text(&format!(
+            r#"{{"t":"sig","id":1,"room":"r","to":"b","kind":"x-echo","data":{data}}}"#
+        ))
+        .await;
+        assert_eq!(a.recv().await["t"], "ok");
+        assert!(b.recv_text().await.contains(&format!("\"data\":{data},")));
+    }
+    assert_eq!(server.hub.stats().messages[signaling::MessageKind::Sig], 6);
+}
+
+#[tokio::test]
+async fn the_host_and_the_user_reach_the_ice_source_and_a_query_token_counts() {
+    let server = Server::default().await;
+    let host = server.address.to_string();
+    let mut client = server
+        .connect_to(&format!("{}?access_token=good:alice", server.url()))
+        .await;
+    let welcome = client.ask(json!({"t": "hello", "v": [1]})).await;
+    assert_eq!(welcome["ice"]["servers"][0]["username"], "alice");
+    assert_eq!(welcome["ice"]["servers"][0]["urls"][0], format!("turn:{host}"));
+    assert_eq!(
+        client.ask(json!({"t": "ice", "id": 2})).await["servers"][0]["username"],
+        "alice"
+    );
+    assert_eq!(
+        client.ask(json!({"t": "auth", "id": 3, "token": "good:alice"})).await["t"],
+        "ok"
+    );
+    assert_eq!(
+        client.ask(json!({"t": "auth", "id": 4, "token": "good:bob"})).await["code"],
+        "forbidden"
+    );
+
+    let mut anonymous = server.connect().await;
+    let welcome = anonymous.ask(json!({"t": "hello", "v": [1]})).await;
+    assert_eq!(welcome["ice"]["servers"][0]["username"], welcome["sid"]);
+}
+
+#[tokio::test]
+async fn refused_tokens_close_with_their_codes() {
+    let server = Server::default().await;
+    for (token, code, close) in [("bad", "unauthorized", 4101), ("old", "expired", 4102)] {
+        let mut client = server.connect().await;
+        let error = client.ask(json!({"t": "hello", "v": [1], "token": token})).await;
+        assert_eq!(error["code"], code);
+        assert_eq!(client.closed().await.0, close);
+    }
+}
+
+#[tokio::test]
+async fn a_socket_that_ends_without_a_word_leaves_its_rooms() {
+    let server = Server::default().await;
+    let mut a = server.member("a", "r").await;
+    let b = server.member("b", "r").await;
+    a.recv().await;
+    drop(b);
+    let left = a.recv().await;
+    assert_eq!((&left["ev"], &left["why"]), (&json!("leave"), &json!("lost")));
+    server.until("the end of b", |stats| stats.connections == 1).await;
+}
+
+#[tokio::test]
+async fn a_client_that_closes_is_answered_and_its_room_is_told() {
+    let server = Server::default().await;
+    let mut a = server.member("a", "r").await;
+    let mut b = server.member("b", "r").await;
+    a.recv().await;
+    b.socket.close(None).await.unwrap();
+    assert_eq!(a.recv().await["why"], "bye");
+    assert_eq!(server.hub.stats().closes[CloseCode::Normal], 1);
+}
+
+#[tokio::test]
+async fn bye_is_answered_before_the_close_frame() {
+    let server = Server::default().await;
+    let mut a = server.member("a", "r").await;
+    a.say(json!({"t": "bye", "id": 9})).await;
+    assert_eq!(a.closed().await, (1000, vec![json!({"t": "ok", "id": 9})]));
+}
+
+#[tokio::test]
+async fn the_owner_takes_over_a_half_open_socket() {
+    let server = Server::default().await;
+    let mut old = server.connect().await;
+    let first = old.ask(json!({"t": "hello", "v": [1], "peer": "p"})).await;
+    old.ask(json!({"t": "join", "room": "r"})).await;
+    let mut new = server.connect().await;
+    let resume = json!({"sid": first["sid"], "key": first["key"]});
+    let second = new.ask(json!({"t": "hello", "v": [1], "resume": resume})).await;
+    assert_eq!(second["peer"], "p");
+    assert_eq!(old.closed().await.0, 4103);
+    assert_eq!(new.ask(json!({"t": "join", "room": "r"})).await["t"], "joined");
+    server
+        .until("the end of the old socket", |stats| {
+            stats.connections == 1 && stats.memberships == 1
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn the_view_for_http_has_the_documented_shape() {
+    let server = Server::default().await;
+    let _a = server.member("a", "r").await;
+    let _b = server.member("b", "r").await;
+    let view = serde_json::to_value(server.hub.stats_view(10, 10)).unwrap();
+    assert_eq!(view["totalRooms"], 1);
+    assert_eq!(view["totalPeers"], 2);
+    assert_eq!(
+        view["rooms"],
+        json!([{"roomId": "r", "peerCount": 2, "peers": ["a", "b"]}])
+    );
+    let bounded = serde_json::to_value(server.hub.stats_view(10, 1)).unwrap();
+    assert_eq!(
+        bounded["rooms"],
+        json!([{"roomId": "r", "peerCount": 2, "peers": ["a"]}])
+    );
+    assert_eq!(
+        serde_json::to_value(server.hub.stats_view(0, 1)).unwrap()["rooms"],
+        json!([])
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_goes_away_says_so_and_closes_with_4003() {
+    let server = Server::start(signaling::Config::default(), ws::Config::default()).await;
+    let mut a = server.member("a", "r").await;
+    server.hub.drain((Duration::from_secs(1), Duration::from_secs(5)), None);
+    assert_eq!(a.recv().await, json!({"t": "drain", "after": [1_000, 5_000]}));
+    server.hub.close_all();
+    assert_eq!(a.closed().await.0, 4003);
+}

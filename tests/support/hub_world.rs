@@ -1,0 +1,217 @@
+//! A hub without sockets, its clock moved by hand. Every frame it puts out is judged by the schema; a frame for a connection
+//! that is gone fails the test.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use meetpoint::signaling::{
+    AuthError, CloseCode, Config, Connected, ConnectionId, Dialect, Frame, Grants, Hub, Ice, Identity, Now, Output,
+    Realm,
+};
+use serde_json::{Value, json};
+
+use super::signaling_schema;
+
+pub(crate) const START_MS: u64 = 1_700_000_000_000;
+
+pub(crate) struct World {
+    pub(crate) hub: Hub,
+    pub(crate) now: Now,
+    inboxes: HashMap<ConnectionId, VecDeque<String>>,
+    closed: HashMap<ConnectionId, CloseCode>,
+}
+
+impl World {
+    pub(crate) fn new(config: Config) -> Self {
+        let now = Now {
+            instant: Instant::now(),
+            unix_ms: START_MS,
+        };
+        Self {
+            hub: Hub::new(config, [42; 32]),
+            now,
+            inboxes: HashMap::new(),
+            closed: HashMap::new(),
+        }
+    }
+
+    /// An open connection that has said nothing yet.
+    pub(crate) fn connect(&mut self) -> ConnectionId {
+        let Connected { connection, .. } = self.hub.connect(self.now, Realm::default(), Dialect::Native).unwrap();
+        self.inboxes.insert(connection, VecDeque::new());
+        connection
+    }
+
+    /// A welcomed connection with that peer id.
+    pub(crate) fn peer(&mut self, id: &str) -> ConnectionId {
+        let connection = self.connect();
+        let welcome = self.hello(
+            connection,
+            json!({"t": "hello", "v": [1], "peer": id}),
+            Ok(Identity::ANONYMOUS),
+        );
+        assert_eq!(welcome["t"], "welcome", "{welcome}");
+        connection
+    }
+
+    /// A welcomed connection with that peer id, in that room.
+    pub(crate) fn member(&mut self, id: &str, room: &str) -> ConnectionId {
+        let connection = self.peer(id);
+        let joined = self.ask(connection, json!({"t": "join", "room": room}));
+        assert_eq!(joined["t"], "joined", "{joined}");
+        connection
+    }
+
+    /// Says hello and returns the answer.
+    pub(crate) fn hello(
+        &mut self,
+        connection: ConnectionId,
+        hello: Value,
+        identity: Result<Identity, AuthError>,
+    ) -> Value {
+        self.with_identity(connection, &hello, identity);
+        self.recv(connection)
+    }
+
+    /// Hands in a request that needs an identity.
+    pub(crate) fn with_identity(
+        &mut self,
+        connection: ConnectionId,
+        request: &Value,
+        identity: Result<Identity, AuthError>,
+    ) {
+        let text = request.to_string();
+        if let Some(admitted) = self
+            .hub
+            .try_admit(self.now, connection, Frame::text(Dialect::Native, &text))
+        {
+            let servers = r#"[{"urls":["stun:stun.example.org"]}]"#;
+            let ice = Ice {
+                servers,
+                expires_at_ms: START_MS + 3_600_000,
+                policy: None,
+            };
+            let grants = Grants {
+                identity: Some(identity),
+                ice: Some(ice),
+            };
+            self.hub.handle_request(self.now, connection, admitted, grants);
+        }
+        self.collect();
+    }
+
+    /// Hands in one text frame.
+    pub(crate) fn say_text(&mut self, connection: ConnectionId, text: &str) {
+        self.hub
+            .handle_frame(self.now, connection, Frame::text(Dialect::Native, text));
+        self.collect();
+    }
+
+    pub(crate) fn say(&mut self, connection: ConnectionId, frame: Value) {
+        signaling_schema::client_frame(&frame.to_string());
+        self.say_text(connection, &frame.to_string());
+    }
+
+    /// Says something and returns the last thing that the connection is told.
+    pub(crate) fn ask(&mut self, connection: ConnectionId, frame: Value) -> Value {
+        self.say(connection, frame);
+        self.all(connection).pop().expect("an answer")
+    }
+
+    pub(crate) fn advance(&mut self, by: Duration) {
+        self.now.instant += by;
+        self.now.unix_ms += u64::try_from(by.as_millis()).unwrap();
+        if self.hub.poll_timeout().is_some_and(|at| at <= self.now.instant) {
+            self.hub.handle_timeout(self.now);
+        }
+        self.collect();
+    }
+
+    pub(crate) fn gone(&mut self, connection: ConnectionId, code: CloseCode) {
+        self.hub.disconnect(connection, code);
+        self.inboxes.remove(&connection);
+        self.collect();
+    }
+
+    pub(crate) fn collect(&mut self) {
+        while let Some(output) = self.hub.poll_output() {
+            match output {
+                Output::Deliver { connection, payload } => {
+                    assert!(
+                        !self.closed.contains_key(&connection),
+                        "a frame for a closed connection"
+                    );
+                    let text = String::from_utf8(payload.to_vec()).unwrap();
+                    signaling_schema::server_frame(&text);
+                    self.inboxes
+                        .get_mut(&connection)
+                        .expect("a frame for an unknown connection")
+                        .push_back(text);
+                }
+                Output::Close { connection, code } => {
+                    assert!(self.closed.insert(connection, code).is_none(), "closed twice");
+                }
+            }
+        }
+    }
+
+    /// Everything the connection has been told and not yet looked at.
+    pub(crate) fn all(&mut self, connection: ConnectionId) -> Vec<Value> {
+        let texts = self.inboxes.get_mut(&connection).expect("a connection").drain(..);
+        texts.map(|text| serde_json::from_str(&text).unwrap()).collect()
+    }
+
+    /// The next frame, byte for byte.
+    pub(crate) fn recv_text(&mut self, connection: ConnectionId) -> String {
+        self.inboxes
+            .get_mut(&connection)
+            .expect("a connection")
+            .pop_front()
+            .expect("a frame")
+    }
+
+    pub(crate) fn recv(&mut self, connection: ConnectionId) -> Value {
+        serde_json::from_str(&self.recv_text(connection)).unwrap()
+    }
+
+    pub(crate) fn closed(&self, connection: ConnectionId) -> Option<CloseCode> {
+        self.closed.get(&connection).copied()
+    }
+
+    /// What must hold after anything.
+    pub(crate) fn check(&self) {
+        let stats = self.hub.stats();
+        assert_eq!(
+            stats.messages.total(),
+            stats.accepted + stats.refused.total(),
+            "every message has one outcome"
+        );
+        assert_eq!(
+            stats.connects,
+            stats.connections + stats.closes.total(),
+            "every connection ends once"
+        );
+        assert_eq!(
+            stats.joins,
+            stats.leaves + stats.memberships,
+            "every membership ends once"
+        );
+        let rooms = self.hub.rooms(usize::MAX, usize::MAX);
+        assert_eq!(rooms.len() as u64, stats.rooms);
+        assert_eq!(
+            rooms.iter().map(|room| room.members as u64).sum::<u64>(),
+            stats.memberships
+        );
+        assert!(rooms.iter().all(|room| room.members > 0), "an empty room");
+    }
+}
+
+/// A known user with all rights.
+pub(crate) fn user(name: &str) -> Identity {
+    Identity {
+        user: Some(name.into()),
+        ..Identity::ANONYMOUS
+    }
+}
