@@ -28,7 +28,7 @@ const SILENCE = { code: 701, text: "no answer in time", local: "", after: 0 };
 export function explain(failure) {
   const advice = ADVICE[failure.code] ?? "";
   const code = failure.code === 0 ? "" : `${failure.code} `;
-  return [`${code}${failure.text}`.trim(), advice].filter(Boolean).join(" – ");
+  return [`${code}${failure.text.replace(/\.$/, "")}`.trim(), advice].filter(Boolean).join(" – ");
 }
 
 /** The failure to show first: a refusal says more than silence. @param {Failure[]} failures @returns {Failure} */

@@ -1,7 +1,7 @@
 //! What the connection test finds and shows.
 
 use anyhow::{Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::chromium::LocalAddresses;
 use crate::stage::Stage;
@@ -48,14 +48,88 @@ async fn the_page_shows_host_srflx_and_relay_candidates_and_data_through_the_rel
     .await
 }
 
+/// A probe as the page keeps it.
+fn probe(kind: &str, candidates: Value, failures: Value) -> Value {
+    let url = if kind == "host" { "" } else { kind };
+    json!({
+        "url": url, "kind": kind, "running": false, "timedOut": false, "elapsed": 1.0,
+        "candidates": candidates, "failures": failures,
+    })
+}
+
+fn candidate(kind: &str, mdns: bool) -> Value {
+    json!({ "type": kind, "address": "192.0.2.1", "port": 1, "protocol": "udp", "mdns": mdns, "after": 1.0, "priority": 1 })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_nat_the_page_says_so_instead_of_blaming_stun() -> Result<()> {
+async fn verdicts_tell_apart_what_looks_alike() -> Result<()> {
+    let silence = json!([{ "code": 701, "text": "timed out", "local": "", "after": 9.0 }]);
+    let host = || probe("host", json!([candidate("host", false)]), json!([]));
+    let works = || probe("turn", json!([candidate("relay", false)]), json!([]));
+    let cases = [
+        (
+            "no NAT in between",
+            vec![host(), probe("stun", json!([]), json!([]))],
+            "srflx",
+            "ok",
+            "same as host",
+        ),
+        (
+            "STUN is filtered",
+            vec![host(), probe("stun", json!([]), silence.clone())],
+            "srflx",
+            "bad",
+            "failed",
+        ),
+        ("no STUN URL", vec![host(), works()], "srflx", "off", "not asked"),
+        (
+            "hidden addresses",
+            vec![probe("host", json!([candidate("host", true)]), json!([]))],
+            "host",
+            "ok",
+            "1 address, hidden",
+        ),
+        (
+            "no WebRTC",
+            vec![probe("host", json!([]), json!([]))],
+            "host",
+            "bad",
+            "none",
+        ),
+        (
+            "an error on one interface of two",
+            vec![
+                host(),
+                probe("turn", json!([candidate("relay", false)]), silence.clone()),
+            ],
+            "relay",
+            "ok",
+            "works",
+        ),
+        (
+            "one URL of two",
+            vec![host(), works(), probe("turn", json!([]), silence)],
+            "relay",
+            "warn",
+            "works on 1 of 2 URLs",
+        ),
+        ("no TURN URL", vec![host()], "relay", "off", "not asked"),
+    ];
     Stage::run(LocalAddresses::Shown, async |stage| {
         let page = stage.page().await?;
-        let report: Value = page.evaluate("meetpoint.gather()").await?;
-        let srflx = &report["verdicts"]["srflx"];
-        ensure!(srflx["level"] == "ok", "{report:#}");
-        stage.expect_clean(&page)
+        for (name, probes, kind, level, headline) in cases {
+            let judge = format!(
+                "import('/console/verdict.js').then(({{ judge }}) => judge({}))",
+                json!(probes)
+            );
+            let verdict: Value = page.evaluate(&judge).await?;
+            let verdict = &verdict[kind];
+            ensure!(
+                verdict["level"] == level && verdict["headline"] == headline,
+                "{name}: {verdict:#}"
+            );
+        }
+        Ok(())
     })
     .await
 }

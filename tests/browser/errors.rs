@@ -3,9 +3,10 @@
 use std::net::UdpSocket;
 
 use anyhow::{Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::chromium::LocalAddresses;
+use crate::server::Settings;
 use crate::stage::Stage;
 
 /// Lets the page see another list than the API sent.
@@ -64,6 +65,38 @@ async fn a_closed_port_is_shown_as_no_answer_with_what_to_check() -> Result<()> 
         }
         page.screenshot("closed-port.png").await?;
         stage.expect_clean(&page)
+    })
+    .await
+}
+
+const JWT_SECRET: &str = "a signing secret of the browser tests alone";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_asks_for_a_token_gets_one_through_the_page() -> Result<()> {
+    let settings: Settings = &[("MEETPOINT__AUTH__JWT_SECRETS", JWT_SECRET)];
+    Stage::run_with(settings, LocalAddresses::Shown, async |stage| {
+        let page = stage.page().await?;
+        page.until("!document.querySelector('#token-form').hidden").await?;
+        let shown = page.text("#test-error").await?;
+        ensure!(shown.contains("asks for a token"), "{shown}");
+        page.until("meetpoint.hub === 'stopped'").await?;
+
+        let expires = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)?
+            .as_secs()
+            + 3600;
+        let key = jsonwebtoken::EncodingKey::from_secret(JWT_SECRET.as_bytes());
+        let claims = json!({ "sub": "tester", "exp": expires });
+        let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key)?;
+        page.run(&format!(
+            "document.querySelector('#token').value = '{token}'; document.querySelector('#token-form button').click()"
+        ))
+        .await?;
+        page.until("meetpoint.hub === 'open'").await?;
+        let report: Value = page.evaluate("meetpoint.gather()").await?;
+        ensure!(report["verdicts"]["relay"]["level"] == "ok", "{report:#}");
+        ensure!(page.text("#test-error").await?.is_empty());
+        Ok(())
     })
     .await
 }

@@ -18,19 +18,24 @@ pub(crate) struct Server {
     http: SocketAddr,
     relay: SocketAddr,
     folder: tempfile::TempDir,
+    settings: Settings,
 }
 
+/// What a test sets beside the ports: `("MEETPOINT__SECTION__KEY", value)`.
+pub(crate) type Settings = &'static [(&'static str, &'static str)];
+
 impl Server {
-    pub(crate) async fn start() -> Result<Self> {
+    pub(crate) async fn start(settings: Settings) -> Result<Self> {
         let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let relay = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let folder = tempfile::tempdir()?;
-        let child = spawn(http, relay, &folder)?;
+        let child = spawn(http, relay, &folder, settings)?;
         let server = Self {
             child,
             http,
             relay,
             folder,
+            settings,
         };
         server.until_ready().await?;
         Ok(server)
@@ -39,7 +44,7 @@ impl Server {
     /// Ends the process as a crash would, and starts another one on the same ports.
     pub(crate) async fn crash_and_restart(&mut self) -> Result<()> {
         self.crash()?;
-        self.child = spawn(self.http, self.relay, &self.folder)?;
+        self.child = spawn(self.http, self.relay, &self.folder, self.settings)?;
         self.until_ready().await
     }
 
@@ -114,7 +119,7 @@ impl Drop for Server {
 }
 
 /// Everything is at its default except where it listens. The secret is set so that a restart keeps credentials good.
-fn spawn(http: SocketAddr, relay: SocketAddr, folder: &tempfile::TempDir) -> Result<Child> {
+fn spawn(http: SocketAddr, relay: SocketAddr, folder: &tempfile::TempDir, settings: Settings) -> Result<Child> {
     let log = File::options()
         .create(true)
         .append(true)
@@ -124,7 +129,10 @@ fn spawn(http: SocketAddr, relay: SocketAddr, folder: &tempfile::TempDir) -> Res
         .current_dir(folder.path())
         .env("MEETPOINT__HTTP__LISTEN", http.to_string())
         .env("MEETPOINT__RELAY__LISTEN", relay.to_string())
+        // Below the ports that the kernel hands out, so that no listener of a test lies inside.
+        .env("MEETPOINT__RELAY__PORT_RANGE", "20000-29999")
         .env("MEETPOINT__CREDENTIALS__SECRETS", "a secret of the browser tests alone")
+        .envs(settings.iter().copied())
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::chromium::{Chromium, LocalAddresses, Page};
-use crate::server::Server;
+use crate::server::{Server, Settings};
 
 const TEST_PATIENCE: Duration = Duration::from_secs(240);
 
@@ -22,9 +22,18 @@ pub(crate) struct Stage {
 impl Stage {
     /// Runs a test, and puts the server's log beside its error.
     pub(crate) async fn run(local: LocalAddresses, test: impl AsyncFnOnce(&mut Stage) -> Result<()>) -> Result<()> {
+        Self::run_with(&[], local, test).await
+    }
+
+    /// The same with some settings of the server changed.
+    pub(crate) async fn run_with(
+        settings: Settings,
+        local: LocalAddresses,
+        test: impl AsyncFnOnce(&mut Stage) -> Result<()>,
+    ) -> Result<()> {
         let _turn = ONE_AT_A_TIME.lock().await;
         let mut stage = Self {
-            server: Server::start().await?,
+            server: Server::start(settings).await?,
             browser: Chromium::launch(local).await?,
         };
         let outcome = timeout(TEST_PATIENCE, test(&mut stage)).await;
