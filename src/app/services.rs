@@ -14,10 +14,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
-
-/// How often the hub's counters are copied out. As fresh as the relay's.
-const PUBLISH: Duration = Duration::from_millis(250);
+use tokio::time::timeout;
 
 /// How long closed WebSockets may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -60,7 +57,7 @@ impl Services {
         })
     }
 
-    /// Serves on all listeners, and publishes the hub's counters, until [`Ending::drain`].
+    /// Serves on all listeners until [`Ending::drain`].
     pub(super) fn spawn(self, web: Vec<TcpListener>, metrics_only: Vec<TcpListener>) -> Ending {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -76,24 +73,11 @@ impl Services {
             };
             tasks.spawn(self.server.clone().serve(listener, routes, until));
         }
-        let publisher = tokio::spawn(publish(self.hub.clone(), self.metrics));
         Ending {
             stop,
             tasks,
             hub: self.hub,
-            publisher,
         }
-    }
-}
-
-async fn publish(hub: HubHandle, metrics: Metrics) {
-    let slot = metrics.hub_slot();
-    let mut ticks = interval(PUBLISH);
-    // After a stall one copy is as good as the missed ones.
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
-        ticks.tick().await;
-        slot.publish(&hub.stats());
     }
 }
 
@@ -102,7 +86,6 @@ pub(super) struct Ending {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     hub: HubHandle,
-    publisher: tokio::task::JoinHandle<()>,
 }
 
 impl Ending {
@@ -125,6 +108,5 @@ impl Ending {
         if timeout(FAREWELL, gone).await.is_err() {
             tracing::debug!("some WebSockets did not say goodbye");
         }
-        self.publisher.abort();
     }
 }

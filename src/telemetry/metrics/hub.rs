@@ -1,4 +1,4 @@
-//! The hub's numbers: a scrape asks its driver, or reads what was published last.
+//! The hub's numbers: a scrape asks its driver.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,40 +10,21 @@ use super::table as t;
 use crate::signaling::{CloseCode, ErrorCode, MessageKind, Stats};
 
 /// Where the hub's counters come from.
-#[derive(Clone)]
-pub struct HubSlot(Arc<Mutex<Source>>);
+#[derive(Clone, Default)]
+pub struct HubSlot(Arc<Mutex<Option<Ask>>>);
 
-type Ask = Arc<dyn Fn() -> Stats + Send + Sync>;
-
-enum Source {
-    Published(Box<Stats>),
-    Asked(Ask),
-}
-
-impl Default for HubSlot {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new(Source::Published(Box::default()))))
-    }
-}
+type Ask = Box<dyn Fn() -> Stats + Send + Sync>;
 
 impl HubSlot {
-    /// Replaces what the hub published before. Counters must not shrink.
-    pub fn publish(&self, stats: &Stats) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Source::Published(Box::new(*stats));
-    }
-
-    /// Asks `stats` at each scrape from now on. It may lock, but must not wait.
+    /// Asks `stats` at each scrape from now on. It may lock, but must not wait, and must not come back here.
     pub fn ask(&self, stats: impl Fn() -> Stats + Send + Sync + 'static) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Source::Asked(Arc::new(stats));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(stats));
     }
 
+    /// Zeros while there is no hub to ask.
     fn stats(&self) -> Stats {
-        let ask = match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Source::Published(stats) => return **stats,
-            Source::Asked(ask) => Arc::clone(ask),
-        };
-        // Called without the lock: whoever answers may be publishing at this moment.
-        ask()
+        let ask = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ask.as_ref().map(|ask| ask()).unwrap_or_default()
     }
 
     pub(super) fn register(&self, registry: &Registry) -> prometheus::Result<()> {

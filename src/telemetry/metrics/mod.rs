@@ -1,8 +1,8 @@
 //! Metrics: declared in [`table`], counted by whoever knows, written out at `/metrics`.
 //!
 //! What it is: one table of declarations, and collectors that turn plain integers into samples at a scrape. The relay's
-//! workers and the hub count in integers of their own and publish copies ([`ShardSlot`], [`HubSlot`]); the API counts in
-//! place ([`ApiMetrics`]), since an HTTP request costs a thousand times more than an atomic.
+//! workers count in integers of their own and publish copies ([`ShardSlot`]); the hub is asked at the scrape ([`HubSlot`]); the
+//! API counts in place ([`ApiMetrics`]), since an HTTP request costs a thousand times more than an atomic.
 //! What it is not: a global. A [`Metrics`] is made once by `app` and handed down.
 //!
 //! Invariants: every sample's name is in the table (the registry refuses others); every label value comes from a closed
@@ -69,7 +69,7 @@ impl Metrics {
         self.0.shards.slot(index)
     }
 
-    /// Where the hub publishes.
+    /// Where the hub is found.
     pub fn hub_slot(&self) -> HubSlot {
         self.0.hub.clone()
     }

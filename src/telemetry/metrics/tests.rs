@@ -122,7 +122,7 @@ fn publishing_again_replaces_what_was_published_before() {
 }
 
 #[test]
-fn what_the_hub_publishes_is_shown() {
+fn what_the_hub_answers_is_shown() {
     let metrics = Metrics::new().unwrap();
     let mut stats = crate::signaling::Stats {
         rooms: 2,
@@ -131,7 +131,7 @@ fn what_the_hub_publishes_is_shown() {
     };
     stats.messages[MessageKind::Join] = 9;
     stats.closes[CloseCode::Slow] = 1;
-    metrics.hub_slot().publish(&stats);
+    metrics.hub_slot().ask(move || stats);
     let samples = scrape(&metrics);
     assert_eq!(samples["meetpoint_signaling_rooms"], 2.0);
     assert_eq!(samples["meetpoint_signaling_connections"], 5.0);
