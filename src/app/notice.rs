@@ -127,12 +127,7 @@ pub(super) fn banner(config: &Config, settings: &Settings, listening: &Listening
         range.first,
         range.last
     );
-    let _ = writeln!(
-        out,
-        "  {:<11}`meetpoint check {}` tests it from outside",
-        "test",
-        first_host(&urls)
-    );
+    let _ = writeln!(out, "  {:<11}meetpoint check {}", "test it", first_host(&urls));
     let warnings = warnings(config, settings);
     if !warnings.is_empty() {
         let _ = writeln!(out);

@@ -135,10 +135,17 @@ impl Config {
         }
     }
 
-    /// Origins as browsers spell them; `None` is every origin.
+    /// Origins as browsers spell them, that of `http.public_url` with them; `None` is every origin.
     fn origins(&self) -> Option<Vec<String>> {
-        let origins = &self.http.cors_origins;
-        (!origins.iter().any(|origin| origin == "*")).then(|| origins.iter().map(|each| each.to_lowercase()).collect())
+        let listed = &self.http.cors_origins;
+        if listed.iter().any(|origin| origin == "*") {
+            return None;
+        }
+        // Behind a proxy the Host that arrives here need not be the one that the browser knows.
+        let own = self.http.public_url.as_deref().and_then(url_origin);
+        let mut origins: Vec<String> = listed.iter().map(|each| each.to_lowercase()).chain(own).collect();
+        origins.dedup();
+        Some(origins)
     }
 
     fn ws_settings(&self) -> ws::Config {
@@ -301,6 +308,17 @@ fn host_of(address: IpAddr) -> Host {
     }
 }
 
+/// `scheme://host[:port]` of a URL, as a browser would send it.
+fn url_origin(url: &str) -> Option<String> {
+    let uri: hyper::Uri = url.parse().ok()?;
+    let (scheme, host) = (uri.scheme_str()?, uri.host()?);
+    let origin = match (scheme, uri.port_u16()) {
+        (_, None) | ("http", Some(80)) | ("https", Some(443)) => format!("{scheme}://{host}"),
+        (_, Some(port)) => format!("{scheme}://{host}:{port}"),
+    };
+    Some(origin.to_lowercase())
+}
+
 fn url_host(url: &str) -> Option<Host> {
     let uri: hyper::Uri = url.parse().ok()?;
     Host::parse_authority(uri.host()?).ok().map(|(host, _)| host)
@@ -436,6 +454,20 @@ mod tests {
         );
         let url = ice("[http]\npublic_url = \"https://meet.example.org:8443/x\"");
         assert_eq!(url.hosts[0].to_string(), "meet.example.org");
+    }
+
+    #[test]
+    fn the_own_page_is_allowed_where_origins_are_listed() {
+        let origins = |url: &str| {
+            let text = format!("[http]\ncors_origins = []\npublic_url = \"{url}\"");
+            settings(&text, &machine()).ws.origins.unwrap()
+        };
+        assert_eq!(origins("https://Meet.example.org/path"), ["https://meet.example.org"]);
+        assert_eq!(origins("https://meet.example.org:443"), ["https://meet.example.org"]);
+        assert_eq!(
+            origins("http://meet.example.org:8000"),
+            ["http://meet.example.org:8000"]
+        );
     }
 
     #[test]

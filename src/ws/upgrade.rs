@@ -225,6 +225,16 @@ fn origin_allowed(allowed: Option<&[String]>, headers: &HeaderMap) -> bool {
     allowed
         .iter()
         .any(|entry| entry == "*" || entry.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
+        || is_own(origin, headers.get(HOST))
+}
+
+/// Whether the page came from this server itself (the console): its origin is the host it asks. A browser sets both, so
+/// a page from elsewhere cannot pretend.
+fn is_own(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
+    let Some(authority) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else {
+        return false;
+    };
+    host.is_some_and(|host| host.as_bytes().eq_ignore_ascii_case(authority.1.as_bytes()))
 }
 
 /// A token given with the request. The one in `hello` is preferred: queries end up in the logs of proxies.
@@ -322,6 +332,20 @@ mod tests {
         headers.insert(ORIGIN, HeaderValue::from_static("null"));
         assert!(!origin_allowed(Some(&allowed), &headers));
         assert!(origin_allowed(None, &headers));
+    }
+
+    #[test]
+    fn a_page_of_this_server_needs_no_entry() {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_static("meet.example.org:8000"));
+        let mut from = |origin: &'static str| {
+            headers.insert(ORIGIN, HeaderValue::from_static(origin));
+            origin_allowed(Some(&[]), &headers)
+        };
+        assert!(from("http://meet.example.org:8000"));
+        assert!(!from("http://meet.example.org"));
+        assert!(!from("http://evil.test"));
+        assert!(!from("null"));
     }
 
     #[test]

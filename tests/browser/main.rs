@@ -11,4 +11,5 @@ mod stage;
 
 mod candidates;
 mod errors;
+mod readme;
 mod rooms;
