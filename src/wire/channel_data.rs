@@ -15,18 +15,21 @@ use super::DecodeError;
 /// Length of the ChannelData header in bytes.
 pub const CHANNEL_DATA_HEADER_LEN: usize = 4;
 
-/// A channel number a client may bind: 0x4000–0x4FFF (RFC 8656 §12; RFC 5766 allowed up to 0x7FFF, which RFC 7983 took
-/// back). As an attribute it is CHANNEL-NUMBER.
+/// A channel number a client may bind: 0x4000–0x7FFF, the range of RFC 5766 §11. As an attribute it is CHANNEL-NUMBER.
+///
+/// RFC 8656 §12 keeps 0x4000–0x4FFF of it, so that RFC 7983 can tell channels from QUIC on one port. Clients of the older
+/// RFC, coturn's own among them, draw from the whole of it, and nothing else uses those first bytes on a TURN server's
+/// port: they are served (see `docs/deviations.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelNumber(u16);
 
 impl ChannelNumber {
     /// The smallest, 0x4000.
     pub const MIN: Self = Self(0x4000);
-    /// The largest, 0x4FFF.
-    pub const MAX: Self = Self(0x4FFF);
+    /// The largest, 0x7FFF.
+    pub const MAX: Self = Self(0x7FFF);
 
-    /// `None` outside 0x4000–0x4FFF.
+    /// `None` outside 0x4000–0x7FFF.
     #[inline]
     #[must_use]
     pub const fn new(value: u16) -> Option<Self> {
@@ -44,7 +47,7 @@ impl ChannelNumber {
         self.0
     }
 
-    /// Position in a table of all 4096 channels: 0–4095.
+    /// Position in a table of all 16,384 channels: 0–16,383.
     #[inline]
     #[must_use]
     pub const fn index(self) -> usize {
@@ -109,14 +112,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_channel_number_outside_0x4000_to_0x4fff_does_not_exist() {
+    fn a_channel_number_outside_0x4000_to_0x7fff_does_not_exist() {
         assert_eq!(ChannelNumber::new(0x3FFF), None);
         assert_eq!(ChannelNumber::new(0x4000), Some(ChannelNumber::MIN));
-        assert_eq!(ChannelNumber::new(0x4FFF), Some(ChannelNumber::MAX));
-        assert_eq!(ChannelNumber::new(0x5000), None);
+        assert_eq!(ChannelNumber::new(0x7FFF), Some(ChannelNumber::MAX));
+        assert_eq!(ChannelNumber::new(0x8000), None);
         assert_eq!(ChannelNumber::MIN.index(), 0);
-        assert_eq!(ChannelNumber::MAX.index(), 4095);
-        assert_eq!(ChannelData::parse(&[0x50, 0, 0, 0]), Err(DecodeError::ChannelNumber));
+        assert_eq!(ChannelNumber::MAX.index(), 16_383);
+        assert_eq!(ChannelData::parse(&[0x80, 0, 0, 0]), Err(DecodeError::ChannelNumber));
     }
 
     #[test]
@@ -141,8 +144,8 @@ mod tests {
 
     #[test]
     fn an_empty_message_is_a_message() {
-        let parsed = ChannelData::parse(&[0x4F, 0xFF, 0, 0]).unwrap();
+        let parsed = ChannelData::parse(&[0x7F, 0xFF, 0, 0]).unwrap();
         assert_eq!((parsed.number, parsed.data), (ChannelNumber::MAX, &[][..]));
-        assert_eq!(ChannelData::header(ChannelNumber::MAX, 0), [0x4F, 0xFF, 0, 0]);
+        assert_eq!(ChannelData::header(ChannelNumber::MAX, 0), [0x7F, 0xFF, 0, 0]);
     }
 }

@@ -5,7 +5,8 @@
 pub enum PacketKind {
     /// First byte 0–3.
     Stun,
-    /// First byte 64–79: TURN channel numbers 0x4000–0x4FFF.
+    /// First byte 64–127: TURN channel numbers 0x4000–0x7FFF. RFC 7983 has 64–79, the rest is unassigned there and belongs
+    /// to clients of RFC 5766 (see `ChannelNumber`).
     ChannelData,
     /// First byte 20–63. RFC 9443 reuses part of the range above it for QUIC; DTLS keeps this one.
     Dtls,
@@ -19,7 +20,7 @@ pub enum PacketKind {
 pub const fn demux(packet: &[u8]) -> PacketKind {
     match packet {
         [0..=3, ..] => PacketKind::Stun,
-        [64..=79, ..] => PacketKind::ChannelData,
+        [64..=127, ..] => PacketKind::ChannelData,
         [20..=63, ..] => PacketKind::Dtls,
         _ => PacketKind::Other,
     }
@@ -34,9 +35,9 @@ mod tests {
         for byte in 0..=255u8 {
             let kind = match byte {
                 0..=3 => PacketKind::Stun,
-                4..=19 | 80..=255 => PacketKind::Other,
+                4..=19 | 128..=255 => PacketKind::Other,
                 20..=63 => PacketKind::Dtls,
-                64..=79 => PacketKind::ChannelData,
+                64..=127 => PacketKind::ChannelData,
             };
             assert_eq!(demux(&[byte]), kind, "{byte}");
         }

@@ -35,7 +35,7 @@ pub enum DecodeError {
     /// The value of this attribute has the right length and a content its definition does not allow.
     #[error("attribute {0} has a bad value")]
     AttributeValue(AttributeType),
-    /// Not a channel number of RFC 8656 §12 (0x4000–0x4FFF).
+    /// Not a channel number (0x4000–0x7FFF).
     #[error("not a channel number")]
     ChannelNumber,
     /// The first byte of a stream frame belongs to neither STUN nor ChannelData: framing is lost.

@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn the_channel_data_prefix_is_four_bytes() {
         let prefix = Prefix::channel_data(ChannelNumber::MAX, 0x0102).unwrap();
-        assert_eq!(prefix.as_slice(), [0x4F, 0xFF, 1, 2]);
+        assert_eq!(prefix.as_slice(), [0x7F, 0xFF, 1, 2]);
         assert!(Prefix::EMPTY.is_empty());
     }
 }

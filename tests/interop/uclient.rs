@@ -261,6 +261,33 @@ fn a_wrong_secret_opens_nothing_and_is_counted() {
 #[test]
 fn loopback_peers_are_refused_by_default() {
     let server = Meetpoint::start(&[]);
+    let peer = EchoPeer::start("127.0.0.2");
+    let mut command = Command::new("turnutils_uclient");
+    let (port, peer_port) = (server.udp.to_string(), peer.port.to_string());
+    command.args([
+        "-p",
+        &port,
+        "-u",
+        "interop",
+        "-W",
+        SECRET,
+        "-c",
+        "-e",
+        "127.0.0.2",
+        "-r",
+        &peer_port,
+        "127.0.0.1",
+    ]);
+    let (_, output) = output_of(&mut command, LIMIT);
+    assert!(output.contains("403"), "{output}");
+    assert_eq!(tally(&output), None);
+    server.assert_counted("meetpoint_relay_denied_peers_total", &["loopback"], 1.0);
+    drop(peer.program);
+}
+
+#[test]
+fn the_servers_own_address_is_no_way_to_its_other_services() {
+    let server = Meetpoint::start(&[]);
     let peer = EchoPeer::start("127.0.0.1");
     let mut command = Command::new("turnutils_uclient");
     let (port, peer_port) = (server.udp.to_string(), peer.port.to_string());
@@ -281,6 +308,6 @@ fn loopback_peers_are_refused_by_default() {
     let (_, output) = output_of(&mut command, LIMIT);
     assert!(output.contains("403"), "{output}");
     assert_eq!(tally(&output), None);
-    server.assert_counted("meetpoint_relay_denied_peers_total", &["loopback"], 1.0);
+    server.assert_counted("meetpoint_relay_denied_peers_total", &["own_address"], 1.0);
     drop(peer.program);
 }

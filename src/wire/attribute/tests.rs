@@ -163,14 +163,14 @@ fn the_fields_of_small_attributes_are_where_the_rfcs_draw_them() {
 #[test]
 fn a_channel_number_attribute_out_of_range_is_a_bad_value() {
     use super::super::ChannelNumber;
-    for bad in [0x3FFF_u16, 0x5000, 0x7FFF, 0xFFFF, 0] {
+    for bad in [0x3FFF_u16, 0x8000, 0xFFFF, 0] {
         let [a, b] = bad.to_be_bytes();
         assert_eq!(
             ChannelNumber::decode(&[a, b, 0, 0], &ID),
             value_error(AttributeType::CHANNEL_NUMBER)
         );
     }
-    assert_eq!(ChannelNumber::decode(&[0x4F, 0xFF, 9, 9], &ID), Ok(ChannelNumber::MAX));
+    assert_eq!(ChannelNumber::decode(&[0x7F, 0xFF, 9, 9], &ID), Ok(ChannelNumber::MAX));
 }
 
 #[test]

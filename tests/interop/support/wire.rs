@@ -12,10 +12,15 @@ use stun::{
     xoraddr::XorMappedAddress,
 };
 
+/// A port below the relay range and below the ports the kernel hands out, free in both families. Tests and their processes
+/// draw from different places, so that two seldom meet; a server that finds its port taken is started again.
 pub(crate) fn free_udp_port() -> u16 {
-    // Both families must have it.
-    (0..50)
-        .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port())
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(61);
+    (0..2000)
+        .map(|_| 20_000 + (start.wrapping_add(NEXT.fetch_add(1, Relaxed)) % 12_000) as u16)
+        .filter(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
         .find(|port| !ipv6_works() || UdpSocket::bind((Ipv6Addr::LOCALHOST, *port)).is_ok())
         .unwrap()
 }
