@@ -189,3 +189,184 @@ fn class_of_v6(v6: Ipv6Addr) -> Option<PeerClass> {
         _ => PeerClass::Reserved,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn judged(text: &str) -> Result<(), PeerClass> {
+        PeerFilter::default().judge_ip(ip(text))
+    }
+
+    #[test]
+    fn each_range_is_closed_from_its_first_address_to_its_last() {
+        for (first, last, class) in [
+            ("0.0.0.0", "0.255.255.255", PeerClass::Unspecified),
+            ("127.0.0.0", "127.255.255.255", PeerClass::Loopback),
+            ("10.0.0.0", "10.255.255.255", PeerClass::Private),
+            ("172.16.0.0", "172.31.255.255", PeerClass::Private),
+            ("192.168.0.0", "192.168.255.255", PeerClass::Private),
+            ("100.64.0.0", "100.127.255.255", PeerClass::CarrierGrade),
+            ("169.254.0.0", "169.254.255.255", PeerClass::LinkLocal),
+            ("192.0.0.0", "192.0.0.255", PeerClass::ProtocolAssignment),
+            ("192.0.2.0", "192.0.2.255", PeerClass::Documentation),
+            ("198.51.100.0", "198.51.100.255", PeerClass::Documentation),
+            ("203.0.113.0", "203.0.113.255", PeerClass::Documentation),
+            ("198.18.0.0", "198.19.255.255", PeerClass::Benchmarking),
+            ("224.0.0.0", "239.255.255.255", PeerClass::Multicast),
+            ("240.0.0.0", "255.255.255.254", PeerClass::Reserved),
+            ("255.255.255.255", "255.255.255.255", PeerClass::Broadcast),
+            (
+                "fc00::",
+                "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+                PeerClass::UniqueLocal,
+            ),
+            (
+                "fe80::",
+                "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+                PeerClass::LinkLocal,
+            ),
+            (
+                "fec0::",
+                "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+                PeerClass::SiteLocal,
+            ),
+            (
+                "ff00::",
+                "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+                PeerClass::Multicast,
+            ),
+            (
+                "2001:db8::",
+                "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
+                PeerClass::Documentation,
+            ),
+            (
+                "3fff::",
+                "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff",
+                PeerClass::Documentation,
+            ),
+            ("100::", "100::ffff:ffff:ffff:ffff", PeerClass::Discard),
+            ("4000::", "5fff::1", PeerClass::Reserved),
+            ("::1", "::1", PeerClass::Loopback),
+            ("::", "::", PeerClass::Unspecified),
+        ] {
+            assert_eq!(judged(first), Err(class), "{first}");
+            assert_eq!(judged(last), Err(class), "{last}");
+        }
+    }
+
+    #[test]
+    fn the_neighbours_of_closed_ranges_are_open() {
+        for open in [
+            "1.0.0.0",
+            "9.255.255.255",
+            "11.0.0.0",
+            "126.255.255.255",
+            "128.0.0.0",
+            "172.15.255.255",
+            "172.32.0.0",
+            "192.167.255.255",
+            "192.169.0.0",
+            "100.63.255.255",
+            "100.128.0.0",
+            "169.253.255.255",
+            "169.255.0.0",
+            "192.0.1.0",
+            "198.17.255.255",
+            "198.20.0.0",
+            "223.255.255.255",
+            "8.8.8.8",
+            "2001:200::",
+            "2001:db7::1",
+            "2001:db9::1",
+            "2600::1",
+            "3ffe::1",
+        ] {
+            assert_eq!(judged(open), Ok(()), "{open}");
+        }
+    }
+
+    #[test]
+    fn metadata_services_are_a_class_of_their_own() {
+        for address in [
+            "169.254.169.254",
+            "169.254.170.2",
+            "100.100.100.200",
+            "fd00:ec2::254",
+            "::ffff:169.254.169.254",
+        ] {
+            assert_eq!(judged(address), Err(PeerClass::Metadata), "{address}");
+        }
+    }
+
+    #[test]
+    fn no_second_spelling_of_a_closed_address_passes() {
+        for spelling in [
+            "::ffff:192.168.0.1",
+            "::192.168.0.1",
+            "::ffff:0:192.168.0.1",
+            "64:ff9b::192.168.0.1",
+            "64:ff9b:1::192.168.0.1",
+            "2002:c0a8:1::1",
+            "2001:0:1:2:3:4:3f57:fffe",
+            "2600::5efe:c0a8:1",
+            "2600::200:5efe:c0a8:1",
+        ] {
+            assert_eq!(reduce(ip(spelling)), ip("192.168.0.1"), "{spelling}");
+            assert_eq!(judged(spelling), Err(PeerClass::Private), "{spelling}");
+        }
+        for (spelling, class) in [
+            ("::ffff:127.0.0.1", PeerClass::Loopback),
+            ("::ffff:0.0.0.0", PeerClass::Unspecified),
+            ("2002:7f00:1::", PeerClass::Loopback),
+            ("64:ff9b::a00:1", PeerClass::Private),
+            ("::ffff:255.255.255.255", PeerClass::Broadcast),
+        ] {
+            assert_eq!(judged(spelling), Err(class), "{spelling}");
+        }
+        assert_eq!(judged("::ffff:8.8.8.8"), Ok(()));
+        assert_eq!(judged("64:ff9b::8.8.8.8"), Ok(()));
+    }
+
+    #[test]
+    fn a_deny_rule_beats_an_allow_rule_which_beats_the_list() {
+        let nets = |list: &[&str]| list.iter().map(|net| net.parse().unwrap()).collect::<Vec<IpNet>>();
+        let filter = PeerFilter::new(
+            nets(&["10.0.0.0/8", "fd00::/8", "2002::/16"]),
+            nets(&["10.1.0.0/16", "64:ff9b::/96", "8.8.8.8/32"]),
+        );
+        for (address, judged) in [
+            ("10.0.0.1", Ok(())),
+            ("::ffff:10.0.0.1", Ok(())),
+            ("10.1.0.1", Err(PeerClass::DenyRule)),
+            ("::ffff:10.1.0.1", Err(PeerClass::DenyRule)),
+            ("64:ff9b::9.9.9.9", Err(PeerClass::DenyRule)),
+            ("8.8.8.8", Err(PeerClass::DenyRule)),
+            ("2002:808:808::1", Err(PeerClass::DenyRule)),
+            ("fd12::1", Ok(())),
+            // Opening a transition prefix does not open what it carries.
+            ("2002:c0a8:1::1", Err(PeerClass::Private)),
+        ] {
+            assert_eq!(filter.judge_ip(ip(address)), judged, "{address}");
+        }
+    }
+
+    #[test]
+    fn nobody_listens_on_port_zero() {
+        let filter = PeerFilter::default();
+        assert_eq!(filter.judge("8.8.8.8:0".parse().unwrap()), Err(PeerClass::PortZero));
+        assert_eq!(filter.judge("8.8.8.8:1".parse().unwrap()), Ok(()));
+        assert_eq!(filter.judge("10.0.0.1:1".parse().unwrap()), Err(PeerClass::Private));
+    }
+
+    #[test]
+    fn labels_are_distinct() {
+        let labels: std::collections::HashSet<_> = PeerClass::ALL.iter().map(|class| class.as_label()).collect();
+        assert_eq!(labels.len(), PeerClass::COUNT);
+    }
+}

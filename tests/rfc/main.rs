@@ -6,11 +6,22 @@
     reason = "a test ends at its first surprise"
 )]
 
+#[path = "../support/relay.rs"]
+mod relay;
+
 mod any_attribute;
 mod oracle_stun_types;
 #[cfg(feature = "server")]
 mod oracle_webrtc;
 mod rfc5769;
+mod rfc8489_6_binding;
+mod rfc8489_9_authentication;
 mod rfc8489_appendix_b;
 mod rfc8489_codec;
+mod rfc8656_10_create_permission;
+mod rfc8656_11_send_and_data;
+mod rfc8656_12_channels;
+mod rfc8656_7_allocate;
+mod rfc8656_8_refresh;
+mod rfc8656_hairpin;
 mod vector;
