@@ -24,6 +24,9 @@ pub struct Client {
     pub ip: IpAddr,
     /// Whether the request came through a trusted proxy.
     pub proxied: bool,
+    /// Whether the request says that it came through a proxy, but that proxy is not a trusted one. Everybody can say so; it
+    /// matters on loopback, where a forgotten proxy would make the whole world look local.
+    pub through_unknown_proxy: bool,
     /// The host by which the client reached this server, if it named a usable one.
     pub host: Option<Host>,
     /// That host with its port, where a trusted proxy told it.
@@ -51,6 +54,8 @@ impl Client {
             Some(authority) => parse_host(authority.as_str()),
             None => headers.get(HOST).and_then(|host| parse_host(host.to_str().ok()?)),
         };
+        let forwarding = [&X_FORWARDED_FOR, &FORWARDED, &X_REAL_IP, &X_FORWARDED_HOST];
+        let through_unknown_proxy = !proxied && forwarding.into_iter().any(|name| headers.contains_key(name));
         let (host, forwarded_authority) = match proxied.then(forwarded).flatten() {
             Some((host, authority)) => (Some(host), Some(authority)),
             None => (own_host(), None),
@@ -58,9 +63,15 @@ impl Client {
         Self {
             ip,
             proxied,
+            through_unknown_proxy,
             host,
             forwarded_authority,
         }
+    }
+
+    /// Whether this is somebody on this machine: a loopback address that nothing claims to have been forwarded to.
+    pub fn is_local(&self) -> bool {
+        self.ip.is_loopback() && !self.through_unknown_proxy
     }
 }
 
@@ -208,6 +219,19 @@ mod tests {
             "10.0.0.1"
         );
         assert_eq!(ip("10.0.0.1:1", &[("forwarded", "for=_hidden")]), "10.0.0.1");
+    }
+
+    #[test]
+    fn loopback_is_local_unless_a_proxy_was_forgotten() {
+        assert!(client("127.0.0.1:1", &[("host", "localhost")]).is_local());
+        assert!(client("[::1]:1", &[]).is_local());
+        assert!(!client("203.0.113.7:1", &[]).is_local());
+        for header in ["x-forwarded-for", "forwarded", "x-real-ip", "x-forwarded-host"] {
+            assert!(
+                !client("127.0.0.1:1", &[(header, "203.0.113.7")]).is_local(),
+                "{header}"
+            );
+        }
     }
 
     #[test]

@@ -197,7 +197,8 @@ impl Default for Limits {
 /// Who sees room names and peer ids. A room's name is often all that keeps strangers out of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RoomListing {
-    /// Clients on loopback, and holders of a valid token where tokens are asked for. Default.
+    /// Clients on this machine (loopback, and not forwarded by a proxy), and holders of a valid token where tokens are asked
+    /// for. Default.
     #[default]
     Trusted,
     /// Everybody who can reach the port.

@@ -40,6 +40,9 @@ pub(super) async fn observe(State(state): State<AppState>, mut request: Request<
     let route = route(request.extensions().get::<MatchedPath>());
     let method = request.method().clone();
     let uri = request.uri().clone();
+    if client.through_unknown_proxy && ip.is_loopback() {
+        state.warn_of_unknown_proxy();
+    }
     if let Some(host) = client
         .forwarded_authority
         .as_deref()
@@ -75,7 +78,7 @@ pub(super) async fn observe(State(state): State<AppState>, mut request: Request<
         request_id = id,
         client = %Network(ip),
         %method,
-        target = %Target::new(uri.path(), uri.query()),
+        uri = %Target::new(uri.path(), uri.query()),
         status = status.as_u16(),
         elapsed_us = elapsed.as_micros() as u64,
         "request"

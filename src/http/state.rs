@@ -1,6 +1,6 @@
 //! What the handlers share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Instant;
 
 use super::auth::TokenAuthenticator;
@@ -21,6 +21,8 @@ struct Inner {
     hub: HubHandle,
     metrics: Metrics,
     rate_limiter: RateLimiter,
+    /// Said at most once.
+    unknown_proxy: Once,
 }
 
 impl AppState {
@@ -43,6 +45,7 @@ impl AppState {
             hub,
             metrics,
             rate_limiter,
+            unknown_proxy: Once::new(),
         }))
     }
 
@@ -64,6 +67,15 @@ impl AppState {
 
     pub(super) fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    pub(super) fn warn_of_unknown_proxy(&self) {
+        self.0.unknown_proxy.call_once(|| {
+            tracing::warn!(
+                "requests come through a proxy on this machine that is not in http.trusted_proxies: \
+                 all its clients count as one, and none of them is limited"
+            );
+        });
     }
 
     pub(super) fn rate_limiter(&self) -> &RateLimiter {

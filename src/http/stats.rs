@@ -49,7 +49,7 @@ fn may_list(state: &AppState, client: &Client, headers: &HeaderMap) -> bool {
             let authenticator = state.authenticator();
             // Without tokens everybody would pass as authenticated.
             let holds_token = || !authenticator.is_open() && authenticator.authenticate_request(headers).is_ok();
-            client.ip.is_loopback() || holds_token()
+            client.is_local() || holds_token()
         }
     }
 }

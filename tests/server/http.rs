@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use meetpoint::http::{Config, Ice, MetricsAccess, RoomListing};
+use meetpoint::telemetry::labels::Route;
 use serde_json::json;
 use sha1::Sha1;
 
@@ -207,6 +208,15 @@ async fn statistics_have_the_documented_shape_and_name_rooms_to_trusted_clients_
 }
 
 #[tokio::test]
+async fn a_forgotten_proxy_on_loopback_does_not_make_the_world_local() {
+    let api = Api::new(Config::default());
+    let headers = [("x-forwarded-for", "203.0.113.7")];
+    let forwarded = request("GET", "/api/signaling/stats", &headers, "");
+    let reply = api.answer_to("127.0.0.1".parse().unwrap(), forwarded).await;
+    assert_eq!(reply.json()["roomsListed"], false);
+}
+
+#[tokio::test]
 async fn metrics_count_the_requests_before_them() {
     let api = Api::new(Config::default());
     api.get("/api/ice-servers", &[]).await;
@@ -266,6 +276,16 @@ async fn an_upgrade_that_cannot_be_is_explained_in_json() {
         reply.assert_problem(426, "upgrade_required");
         assert_eq!(reply.header("upgrade"), Some("websocket"));
         assert_eq!(reply.header("sec-websocket-version"), Some("13"));
+    }
+}
+
+#[test]
+fn every_route_is_in_the_documentation() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/api.md")).unwrap();
+    for route in Route::ALL {
+        if route != Route::Unknown {
+            assert!(page.contains(&format!("`{}", route.as_label())), "{}", route.as_label());
+        }
     }
 }
 
