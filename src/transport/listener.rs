@@ -57,6 +57,10 @@ pub(crate) fn open(config: &Config, workers: usize) -> io::Result<Vec<Vec<Listen
                 missing = Some(explain(addr, &error));
                 continue;
             }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_covered(&sets, addr) => {
+                let text = format!("cannot listen on {addr} (UDP): another address of the same list covers it");
+                return Err(io::Error::new(error.kind(), text));
+            }
             Err(error) => return Err(explain(addr, &error)),
         };
         for (set, listener) in sets.iter_mut().zip(group) {
@@ -124,6 +128,16 @@ fn size_buffers(config: &Config, listener: &Listener, report: bool) -> io::Resul
     Ok(())
 }
 
+/// Whether a listener opened before takes what `addr` is meant to, or part of it.
+fn is_covered(sets: &[Vec<Listener>], addr: SocketAddr) -> bool {
+    let overlaps = |other: SocketAddr| {
+        let any = other.ip().is_unspecified() || addr.ip().is_unspecified();
+        other.port() == addr.port() && other.is_ipv4() == addr.is_ipv4() && (any || other.ip() == addr.ip())
+    };
+    sets.first()
+        .is_some_and(|set| set.iter().any(|listener| overlaps(listener.addr)))
+}
+
 fn is_family_missing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
@@ -178,6 +192,17 @@ mod tests {
             text.contains(&addr.to_string()) && text.contains("address in use"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn an_address_listed_twice_is_not_blamed_on_another_process() {
+        // A port that was free a moment ago.
+        let port = open(&config(&["127.0.0.1:0"]), 1).unwrap()[0][0].addr.port();
+        let (wildcard, exact) = (format!("0.0.0.0:{port}"), format!("127.0.0.1:{port}"));
+        for list in [[&*wildcard, &*exact], [&*exact, &*wildcard], [&*exact, &*exact]] {
+            let text = open(&config(&list), 2).unwrap_err().to_string();
+            assert!(text.contains(list[1]) && text.contains("same list"), "{text}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use meetpoint::transport::Relay;
+use meetpoint::transport::{self, Relay};
 use meetpoint::wire::attribute::AddressFamily;
 
 use crate::support::client::{Arrival, Client, Wish, channel_data};
@@ -275,6 +275,25 @@ fn floods_of_junk_disturb_nobody() {
         assert_eq!(receive(&peer), (vec![round], relayed));
     }
     assert!(running.relay.is_alive());
+}
+
+#[test]
+fn what_a_listener_has_no_room_for_is_counted() {
+    let narrow = transport::Config {
+        listener_recv_buffer: Some(1),
+        ..config(1, &["127.0.0.1:0"])
+    };
+    let running = Running::with(&narrow, core_config());
+    let junk = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(5);
+    // The count comes beside the next datagram that finds room.
+    while running.metric("meetpoint_relay_recv_overflows_total") == 0 && std::time::Instant::now() < deadline {
+        for _ in 0..200 {
+            junk.send_to(&[0xff; 1000], running.addr()).unwrap();
+        }
+    }
+    assert!(running.metric("meetpoint_relay_recv_overflows_total") > 0);
+    Client::new(running.addr()).allocate();
 }
 
 #[test]
