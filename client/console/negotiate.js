@@ -42,6 +42,15 @@ export class Link extends EventTarget {
     if (!this.connection) this.#openChat(this.#create());
   }
 
+  /** The hub is back: what was said meanwhile went nowhere, so it is said again. */
+  resume() {
+    const { connection } = this;
+    if (!connection) return this.offer();
+    this.#restarts = 0;
+    if (connection.signalingState === "have-local-offer") this.#sendOffer(connection);
+    else if (this.state !== "connected") this.restart();
+  }
+
   /** @param {Signal} signal */
   handle(signal) {
     this.#queue = this.#queue.then(() => this.#apply(signal)).catch((error) => this.#emit("error", { error }));
@@ -105,12 +114,17 @@ export class Link extends EventTarget {
     try {
       this.#makingOffer = true;
       await connection.setLocalDescription();
-      this.#send({ kind: "offer", data: connection.localDescription?.toJSON(), cid: this.#cid });
+      this.#sendOffer(connection);
     } catch (error) {
       if (connection.signalingState !== "closed") this.#emit("error", { error });
     } finally {
       this.#makingOffer = false;
     }
+  }
+
+  /** @param {RTCPeerConnection} connection */
+  #sendOffer(connection) {
+    this.#send({ kind: "offer", data: connection.localDescription?.toJSON(), cid: this.#cid });
   }
 
   /** @param {Signal} signal */
@@ -119,7 +133,12 @@ export class Link extends EventTarget {
     if (kind === "offer" && this.#remoteCid && cid !== this.#remoteCid) this.#discard();
     if (kind === "offer") return this.#applyOffer(data, cid);
     const connection = this.connection;
-    if (!connection || (this.#remoteCid && cid !== this.#remoteCid)) return;
+    if (!connection) return;
+    if (this.#remoteCid && cid !== this.#remoteCid) {
+      // Our offer met a page that has forgotten the connection it was meant to renew.
+      if (kind === "answer" && data.re === this.#cid) this.renew();
+      return;
+    }
     if (kind === "answer" && connection.signalingState === "have-local-offer" && (data.re ?? this.#cid) === this.#cid) {
       this.#remoteCid = cid;
       await connection.setRemoteDescription(data);

@@ -117,7 +117,7 @@ export class Room extends EventTarget {
       for (const { peer, meta } of page.peers ?? []) {
         if (peer === this.#hub.peer) continue;
         listed.add(peer);
-        this.#member(peer, meta).link.offer();
+        this.#member(peer, meta).link.resume();
       }
       page = page.more ? await this.#hub.request({ t: "who", room, after: page.more }).catch(() => null) : null;
     }

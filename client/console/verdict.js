@@ -91,7 +91,8 @@ function judgeRelay(probes) {
   const failed = probes.filter((probe) => !probe.running && !relays(probe));
   const all = count(probes.length, "URL", "URLs");
   if (works.length === probes.length) {
-    const first = Math.min(...works.flatMap(({ candidates }) => candidates.map(({ after }) => after)));
+    const relayed = works.flatMap(({ candidates }) => candidates.filter(({ type }) => type === "relay"));
+    const first = Math.min(...relayed.map(({ after }) => after));
     return { level: "ok", headline: "works", detail: `Relay works on ${all}, the first after ${ms(first)}.` };
   }
   const why = explain(worst(failed.flatMap(({ failures }) => failures)));
