@@ -19,8 +19,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
 
-/// The shared secret of every server here.
-pub(crate) const SECRET: &str = "a-shared-secret-of-the-tests";
+/// The secret that the relay of the tests has as well.
+pub(crate) use crate::support::SECRET;
 
 /// The router with everything behind it.
 pub(crate) struct Api {

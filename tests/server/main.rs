@@ -14,6 +14,7 @@ mod support;
 mod http;
 mod http_cors;
 mod http_limits;
+mod http_relay;
 mod http_server;
 mod http_support;
 mod relay;

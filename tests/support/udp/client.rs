@@ -85,6 +85,13 @@ impl Client {
         self.key = None;
     }
 
+    /// Uses this credential from now on.
+    pub(crate) fn log_in_with(&mut self, username: &str, password: &str) {
+        self.username = username.to_owned();
+        self.password = password.to_owned();
+        self.key = None;
+    }
+
     /// Allocates; the error code if that is refused.
     pub(crate) fn try_allocate(&mut self, wish: Wish) -> Result<Allocation, u16> {
         let add = |builder: &mut MessageBuilder<'_>| {
