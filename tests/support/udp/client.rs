@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use meetpoint::credentials::{self, KeyRing, UnixTime};
 use meetpoint::wire::attribute::{
@@ -14,6 +14,10 @@ use meetpoint::wire::{
 };
 
 use super::SECRET;
+
+/// How long a client waits for data, and for an answer before it asks again.
+const PATIENCE: Duration = Duration::from_secs(3);
+const RETRANSMIT: Duration = Duration::from_millis(500);
 
 /// What arrives at a client besides answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +66,7 @@ impl Client {
     }
 
     pub(crate) fn on(socket: UdpSocket, server: SocketAddr) -> Self {
-        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let ring = KeyRing::from_bytes([SECRET]).unwrap();
         let user = format!("user{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let now = UnixTime::from_system_time(SystemTime::now());
@@ -188,6 +192,27 @@ impl Client {
         }
     }
 
+    /// Sends `request` until the answer to `id` comes, as a client on a lossy network does (RFC 8489 §6.2.1).
+    fn transact(&self, id: TransactionId, request: &[u8]) -> Vec<u8> {
+        let mut buffer = [0; 65_536];
+        for _ in 0..8 {
+            self.socket.send_to(request, self.server).unwrap();
+            let deadline = Instant::now() + RETRANSMIT;
+            while Instant::now() < deadline {
+                self.socket.set_read_timeout(Some(RETRANSMIT)).unwrap();
+                let Ok((len, _)) = self.socket.recv_from(&mut buffer) else {
+                    break;
+                };
+                let bytes = &buffer[..len];
+                if demux(bytes) == PacketKind::Stun && Message::parse(bytes).unwrap().transaction_id() == id {
+                    self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+                    return bytes.to_vec();
+                }
+            }
+        }
+        panic!("no answer");
+    }
+
     /// Sends a request, signed once there is a key, and again after a challenge; reads what came of it.
     fn request<T>(
         &mut self,
@@ -208,17 +233,8 @@ impl Client {
                     .integrity(key);
             }
             let len = builder.finish().unwrap();
-            self.socket.send_to(&buffer[..len], self.server).unwrap();
-
-            let mut buffer = [0; 65_536];
-            let answer = loop {
-                let (len, _) = self.socket.recv_from(&mut buffer).expect("no answer");
-                if demux(&buffer[..len]) == PacketKind::Stun
-                    && Message::parse(&buffer[..len]).unwrap().transaction_id() == id
-                {
-                    break Message::parse(&buffer[..len]).unwrap();
-                }
-            };
+            let answer = self.transact(id, &buffer[..len]);
+            let answer = Message::parse(&answer).unwrap();
             match answer.class() {
                 Class::Success => return Ok(read(&answer)),
                 Class::Error => {
