@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// How long closed WebSockets may take to say goodbye.
+/// How long closed WebSockets may take to say goodbye, beyond the time that requests had.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Between these times clients of the hub come back, at random: not all at once.
@@ -100,12 +100,7 @@ impl Ending {
         self.hub.drain(COME_BACK, None);
         self.hub.close_all();
         while self.tasks.join_next().await.is_some() {}
-        let gone = async {
-            while self.hub.stats().connections > 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        if timeout(FAREWELL, gone).await.is_err() {
+        if timeout(FAREWELL, self.hub.emptied()).await.is_err() {
             tracing::debug!("some WebSockets did not say goodbye");
         }
     }

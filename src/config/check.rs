@@ -79,9 +79,11 @@ fn lifetimes(config: &Config, rules: &mut Rules<'_>) {
     }
 }
 
+/// A relay that meets a listener's port takes another one, so the default range may hold one. A range that somebody
+/// wrote down was meant to be free.
 fn ports(config: &Config, rules: &mut Rules<'_>) {
     let keys = ["relay.port_range", "relay.listen"];
-    if !rules.valid(&keys) {
+    if !rules.valid(&keys) || !rules.origins.contains_key("relay.port_range") {
         return;
     }
     let range = config.relay.port_range;

@@ -332,6 +332,11 @@ fn each_type_says_what_is_wrong_and_what_to_write() {
 }
 
 #[test]
+fn a_listener_inside_the_default_range_is_allowed() {
+    assert!(load(&file("[relay]\nlisten = \"127.0.0.1:50000\"\n")).is_ok());
+}
+
+#[test]
 fn every_wrong_element_of_a_list_is_reported_with_its_own_line() {
     let all = problems(&file("[peers]\nallow = [\n  \"10.0.0.0/8\",\n  \"x\",\n  \"y\",\n]\n"));
     assert_eq!(all.len(), 2);

@@ -10,7 +10,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use super::{
     Authenticator, Config, IceSource,
@@ -35,6 +38,8 @@ struct Shared {
     authenticator: Arc<dyn Authenticator>,
     ice: Arc<dyn IceSource>,
     per_ip: Arc<PerIp>,
+    /// Sessions that have not ended, those that say goodbye too.
+    sessions: watch::Sender<usize>,
     started: Instant,
     limits: SessionLimits,
     /// Told when a deadline is sooner than the one the timer sleeps for.
@@ -70,6 +75,7 @@ impl Drop for Admission {
     fn drop(&mut self) {
         // Does nothing when the connection has ended in an orderly way before.
         self.hub.disconnect(self.connection, CloseCode::Abnormal);
+        self.hub.shared.sessions.send_modify(|sessions| *sessions -= 1);
     }
 }
 
@@ -119,6 +125,7 @@ impl HubHandle {
             authenticator,
             ice,
             per_ip,
+            sessions: watch::Sender::new(0),
             started: Instant::now(),
             limits,
             timer: Arc::clone(&timer),
@@ -170,9 +177,20 @@ impl HubHandle {
         self.with_hub(|hub, _| hub.drain((millis(after.0), millis(after.1)), url));
     }
 
-    /// Closes every connection with 4003.
+    /// Closes every connection with 4003. They say goodbye in their own time: [`Self::emptied`].
     pub fn close_all(&self) {
         self.with_hub(|hub, _| hub.close_all());
+    }
+
+    /// Waits until no session is left, those included that only wait for their client to close.
+    pub async fn emptied(&self) {
+        // Fails when the sender is gone, which `self` holds.
+        let _ = self
+            .shared
+            .sessions
+            .subscribe()
+            .wait_for(|sessions| *sessions == 0)
+            .await;
     }
 
     pub(crate) fn connect(&self, dialect: Dialect) -> Result<Admission, Full> {
@@ -188,6 +206,7 @@ impl HubHandle {
         }
         self.shared.rearm(state);
         drop(guard);
+        self.shared.sessions.send_modify(|sessions| *sessions += 1);
         Ok(Admission {
             hub: self.clone(),
             connection,

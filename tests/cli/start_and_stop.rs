@@ -59,7 +59,7 @@ fn a_stop_waits_for_open_requests_and_a_second_signal_does_not() {
     // Until the request has been read there is nothing to wait for.
     let metrics = || get(server.http, "/metrics").unwrap();
     let start = Instant::now();
-    while !metrics().contains("meetpoint_api_connections 2") && start.elapsed() < Duration::from_secs(5) {
+    while !metrics().contains("meetpoint_http_connections 2") && start.elapsed() < Duration::from_secs(5) {
         pause();
     }
     server.signal("TERM");
