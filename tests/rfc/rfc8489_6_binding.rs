@@ -140,7 +140,7 @@ fn what_is_not_stun_is_dropped_and_counted() {
     for (datagram, reason) in [
         (&b""[..], DropReason::NotStun),
         (b"\x80", DropReason::NotStun),
-        (b"POST / HTTP/1.1", DropReason::NotStun),
+        (b"\x90 rtp", DropReason::NotStun),
         (&[0x16, 0xFE, 0xFD], DropReason::NotStun),
         (&no_cookie, DropReason::NotStun),
         (&good[..19], DropReason::Malformed),

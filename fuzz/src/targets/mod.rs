@@ -12,4 +12,4 @@ macro_rules! targets {
     };
 }
 
-targets!(codec);
+targets!(codec, turn_ops);

@@ -1,0 +1,252 @@
+//! Any sequence of operations on a relay that already has a living allocation. No panic; every packet has one verdict; nothing
+//! is relayed that was not asked for; and when everybody has left, nothing is left.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use meetpoint::turn::{BindError, Destination, Handled, Limits, RelayId};
+use meetpoint::wire::attribute::{RequestedTransport, XorPeerAddress, XorRelayedAddress};
+use meetpoint::wire::{AttributeType, Class, Message, MessageBuilder, Method};
+
+#[path = "../../../tests/support/relay.rs"]
+mod relay;
+
+use relay::{Client, Lab, Mode, PEER, PEER_V6, RELAY_V4, channel_data, config};
+
+/// Most operations of one input.
+const MAX_OPERATIONS: usize = 200;
+
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        *first
+    }
+
+    fn take(&mut self) -> &'a [u8] {
+        let len = usize::from(self.byte()).min(self.0.len());
+        let (taken, rest) = self.0.split_at(len);
+        self.0 = rest;
+        taken
+    }
+}
+
+struct State {
+    lab: Lab,
+    clients: Vec<Client>,
+    relayed: Vec<SocketAddr>,
+    asked: BTreeSet<IpAddr>,
+}
+
+pub(crate) fn run(data: &[u8]) {
+    let mut bytes = Bytes(data);
+    let mut small = config();
+    small.relay_ports = 50000..=50007;
+    small.limits = Limits {
+        allocations: 5,
+        permissions_per_allocation: 3,
+        channels_per_allocation: 3,
+        reservations: 2,
+        retransmit_cache: 2,
+        ..Limits::default()
+    };
+    let mut clients: Vec<_> = (1..=3).map(|n| Client::new(&format!("192.0.2.{n}:4000"))).collect();
+    clients[1].mode = Mode::Sha256;
+    clients[2].mode = Mode::Md5;
+    let mut lab = Lab::new(small);
+    // Deep state from the start: everybody has a nonce, the first has an allocation of both families.
+    for client in &mut clients {
+        client.challenge(&mut lab);
+    }
+    let reply = clients[0].allocate_with(&mut lab, |builder| {
+        builder.raw_attribute(AttributeType::ADDITIONAL_ADDRESS_FAMILY, &[2, 0, 0, 0]);
+    });
+    let relayed = reply.message().find_all::<XorRelayedAddress>().filter_map(Result::ok).map(|found| found.0).collect();
+    let mut state = State { lab, clients, relayed, asked: BTreeSet::new() };
+
+    for _ in 0..MAX_OPERATIONS {
+        if bytes.0.is_empty() {
+            break;
+        }
+        state.step(&mut bytes);
+        let stats = state.lab.server.stats();
+        state.lab.check();
+        assert!(state.lab.server.allocations() <= 5);
+        assert_eq!(state.lab.ledger.total() as usize, state.lab.server.allocations());
+        assert!(stats.permissions_active <= 15 && stats.channels_active <= 15);
+    }
+
+    state.lab.hold_binds = false;
+    while !state.lab.held.is_empty() {
+        state.lab.report(Err(BindError::Failed));
+    }
+    state.lab.advance(Duration::from_secs(3600));
+    state.lab.assert_empty();
+}
+
+impl State {
+    fn step(&mut self, bytes: &mut Bytes<'_>) {
+        let operation = bytes.byte();
+        let who = usize::from(bytes.byte()) % self.clients.len();
+        let peer = self.peer(bytes.byte());
+        match operation % 16 {
+            0 => self.lab.advance(Duration::from_millis(u64::from(bytes.byte()) * 1700)),
+            1 => self.lab.sleep(Duration::from_secs(u64::from(bytes.byte()))),
+            2 | 3 => {
+                let method = match bytes.byte() % 5 {
+                    0 => Method::ALLOCATE,
+                    1 => Method::REFRESH,
+                    2 => Method::CREATE_PERMISSION,
+                    3 => Method::CHANNEL_BIND,
+                    _ => Method::BINDING,
+                };
+                // Signed by somebody who knows the password: anything may stand before the seal.
+                let request = self.clients[who].request(method, |builder| attributes(builder, bytes));
+                self.deliver(who, &request);
+            }
+            4 => {
+                let request = self.clients[who].request(Method::ALLOCATE, |builder| {
+                    builder.attribute(&RequestedTransport::UDP);
+                    attributes(builder, bytes);
+                });
+                self.deliver(who, &request);
+                self.deliver(who, &request);
+            }
+            5 => {
+                let request = self.clients[who].request(Method::CREATE_PERMISSION, |builder| {
+                    builder.attribute(&XorPeerAddress(peer));
+                    attributes(builder, bytes);
+                });
+                self.deliver(who, &request);
+            }
+            6 => {
+                let number = bytes.byte() % 4;
+                let request = self.clients[who].request(Method::CHANNEL_BIND, |builder| {
+                    builder.raw_attribute(AttributeType::CHANNEL_NUMBER, &[0x40, number, 0, 0]);
+                    builder.attribute(&XorPeerAddress(peer));
+                });
+                self.deliver(who, &request);
+            }
+            7 => {
+                let number = 0x4000 + u16::from(bytes.byte() % 4);
+                let datagram = channel_data(number, bytes.take());
+                self.deliver(who, &datagram);
+            }
+            8 => {
+                let indication = self.clients[who].bare(Method::SEND, Class::Indication, |builder| {
+                    builder.attribute(&XorPeerAddress(peer)).raw_attribute(AttributeType::DATA, bytes.take());
+                    attributes(builder, bytes);
+                });
+                self.deliver(who, &indication);
+            }
+            9 => {
+                let relay = RelayId(u32::from(bytes.byte() % 12));
+                let datagram = bytes.take();
+                let handled = self.lab.peer(relay, peer, datagram);
+                self.judge(&handled, datagram.len());
+            }
+            10 => self.deliver(who, bytes.take()),
+            11 => {
+                let five_tuple = self.clients[who].five_tuple;
+                self.lab.gone(&five_tuple);
+            }
+            12 => self.lab.hold_binds = !self.lab.hold_binds,
+            13 if !self.lab.held.is_empty() => self.lab.report(match bytes.byte() % 4 {
+                0 => Err(BindError::InUse),
+                1 => Err(BindError::Failed),
+                2 => Err(BindError::NotReserved),
+                _ => Ok(()),
+            }),
+            14 => _ = self.lab.foreign.insert(50000 + u16::from(bytes.byte() % 8)),
+            _ => {
+                let mut changed = config();
+                changed.relay_ports = 50000..=50007;
+                changed.limits = Limits { allocations: 5, permissions_per_allocation: 3, ..Limits::default() };
+                changed.limits.channels_per_allocation = 3;
+                changed.draining = bytes.byte() % 2 == 1;
+                changed.offer_sha256 = bytes.byte() % 2 == 0;
+                self.lab.server.reconfigure(Arc::new(changed));
+            }
+        }
+        // Nonces that became stale are replaced, so that long inputs stay authenticated.
+        for (to, answer) in std::mem::take(&mut self.lab.sent) {
+            let message = Message::parse(&answer).expect("an answer is a message");
+            assert!(matches!(message.class(), Class::Success | Class::Error));
+            if let Ok(Some(nonce)) = message.find::<meetpoint::wire::attribute::Nonce<'_>>()
+                && let Some(client) = self.clients.iter_mut().find(|client| client.five_tuple == to)
+            {
+                client.nonce = nonce.as_str().to_owned();
+            }
+            if let Ok(Some(relayed)) = message.find::<XorRelayedAddress>() {
+                self.relayed.push(relayed.0);
+            }
+        }
+    }
+
+    fn peer(&self, choice: u8) -> SocketAddr {
+        match choice % 6 {
+            0 => relay::addr(PEER),
+            1 => relay::addr(PEER_V6),
+            2 => relay::addr("192.168.1.1:80"),
+            3 => relay::addr(&format!("{RELAY_V4}:3478")),
+            4 => relay::addr("[::ffff:127.0.0.1]:22"),
+            _ => self.relayed[usize::from(choice) % self.relayed.len()],
+        }
+    }
+
+    fn deliver(&mut self, who: usize, datagram: &[u8]) {
+        if let Ok(message) = Message::parse(datagram) {
+            self.asked.extend(message.find_all::<XorPeerAddress>().filter_map(Result::ok).map(|peer| peer.0.ip()));
+        }
+        let from = self.clients[who].five_tuple;
+        let handled = self.lab.client(&from, datagram);
+        self.judge(&handled, datagram.len());
+    }
+
+    fn judge(&self, handled: &Handled, len: usize) {
+        let Handled::Forward(forward) = handled else { return };
+        assert!(forward.payload().end <= len && forward.padding <= 3);
+        match forward.to {
+            Destination::Peer { relay, peer } => {
+                assert!(self.lab.sockets.contains_key(&relay));
+                assert!(self.asked.contains(&peer.0.ip()));
+                let closed = ["192.168.1.1", "::ffff:127.0.0.1", RELAY_V4];
+                assert!(!closed.iter().any(|closed| peer.0.ip() == relay::ip(closed)), "{peer:?} is closed");
+            }
+            Destination::Client(to) => assert!(self.clients.iter().any(|client| client.five_tuple == to)),
+            Destination::Sibling { .. } => panic!("there is one shard"),
+        }
+    }
+}
+
+/// Up to a dozen attributes of any type and value.
+fn attributes(builder: &mut MessageBuilder<'_>, bytes: &mut Bytes<'_>) {
+    for _ in 0..bytes.byte() % 12 {
+        let kind = match bytes.byte() % 16 {
+            0 => AttributeType::LIFETIME,
+            1 => AttributeType::XOR_PEER_ADDRESS,
+            2 => AttributeType::CHANNEL_NUMBER,
+            3 => AttributeType::EVEN_PORT,
+            4 => AttributeType::RESERVATION_TOKEN,
+            5 => AttributeType::REQUESTED_ADDRESS_FAMILY,
+            6 => AttributeType::ADDITIONAL_ADDRESS_FAMILY,
+            7 => AttributeType::REQUESTED_TRANSPORT,
+            8 => AttributeType::DONT_FRAGMENT,
+            9 => AttributeType::DATA,
+            10 => AttributeType::PASSWORD_ALGORITHM,
+            11 => AttributeType::PASSWORD_ALGORITHMS,
+            12 => AttributeType::USERNAME,
+            13 => AttributeType::USERHASH,
+            _ => AttributeType(u16::from(bytes.byte()) << 8 | u16::from(bytes.byte())),
+        };
+        let sealing = [AttributeType::MESSAGE_INTEGRITY, AttributeType::MESSAGE_INTEGRITY_SHA256, AttributeType::FINGERPRINT];
+        let value = &bytes.take()[..];
+        if !sealing.contains(&kind) {
+            builder.raw_attribute(kind, &value[..value.len().min(40)]);
+        }
+    }
+}
