@@ -235,7 +235,7 @@ fn a_retransmitted_channel_bind_gets_the_same_answer() {
 }
 
 #[test]
-fn a_mapped_source_address_matches_what_the_client_bound() {
+fn a_flow_label_or_scope_is_no_part_of_a_peers_address() {
     // The kernel of a dual-stack socket attaches a flow label and a scope; they are no part of the address.
     let mut lab = Lab::new(config());
     let mut client = Client::new(A);

@@ -152,20 +152,20 @@ impl World {
                 });
                 self.request(index, Method::CHANNEL_BIND, request);
             }
-            9 => self.from_client(index, channel_data(number, b"by channel")),
+            9 => self.packet_of(index, channel_data(number, b"by channel")),
             10 => {
                 let indication = actor.client.bare(Method::SEND, Class::Indication, |builder| {
                     builder
                         .attribute(&XorPeerAddress(peer))
                         .raw_attribute(AttributeType::DATA, b"by indication");
                 });
-                self.from_client(index, indication);
+                self.packet_of(index, indication);
             }
             11 => {
                 // A retransmission.
                 let again = actor.open.values().next().cloned();
                 if let Some((_, request)) = again {
-                    self.from_client(index, request);
+                    self.packet_of(index, request);
                 }
             }
             12 if self.chance.one_in(6) => {
@@ -203,10 +203,10 @@ impl World {
     fn request(&mut self, index: usize, method: Method, request: Vec<u8>) {
         let id = Message::parse(&request).unwrap().transaction_id().0;
         self.actors[index].open.insert(id, (method, request.clone()));
-        self.from_client(index, request);
+        self.packet_of(index, request);
     }
 
-    fn from_client(&mut self, client: usize, bytes: Vec<u8>) {
+    fn packet_of(&mut self, client: usize, bytes: Vec<u8>) {
         let from = self.actors[client].client.five_tuple.client.0;
         let packet = Packet::ToServer { from, bytes };
         self.network.send(&mut self.chance, self.clock, &packet);

@@ -168,7 +168,7 @@ impl State {
                 changed.limits = Limits { allocations: 5, permissions_per_allocation: 3, ..Limits::default() };
                 changed.limits.channels_per_allocation = 3;
                 changed.draining = bytes.byte() % 2 == 1;
-                changed.offer_sha256 = bytes.byte() % 2 == 0;
+                changed.offer_sha256 = bytes.byte().is_multiple_of(2);
                 self.lab.server.reconfigure(Arc::new(changed));
             }
         }
@@ -218,7 +218,7 @@ impl State {
                 assert!(!closed.iter().any(|closed| peer.0.ip() == relay::ip(closed)), "{peer:?} is closed");
             }
             Destination::Client(to) => assert!(self.clients.iter().any(|client| client.five_tuple == to)),
-            Destination::Sibling { .. } => panic!("there is one shard"),
+            Destination::Sibling { .. } => unreachable!("there is one shard"),
         }
     }
 }
@@ -244,7 +244,7 @@ fn attributes(builder: &mut MessageBuilder<'_>, bytes: &mut Bytes<'_>) {
             _ => AttributeType(u16::from(bytes.byte()) << 8 | u16::from(bytes.byte())),
         };
         let sealing = [AttributeType::MESSAGE_INTEGRITY, AttributeType::MESSAGE_INTEGRITY_SHA256, AttributeType::FINGERPRINT];
-        let value = &bytes.take()[..];
+        let value = bytes.take();
         if !sealing.contains(&kind) {
             builder.raw_attribute(kind, &value[..value.len().min(40)]);
         }
