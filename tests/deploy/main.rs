@@ -150,3 +150,36 @@ fn every_key_that_the_pages_name_exists() {
         }
     }
 }
+
+/// Every Rust file of the product and of its tests.
+fn sources(directory: &Path, found: &mut String) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+/// In the threat model, what is in backquotes with four words or more is the name of a test.
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let mut code = String::new();
+    sources(&root().join("src"), &mut code);
+    sources(&root().join("tests"), &mut code);
+    let text = fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
+    let named: Vec<&str> = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| name.matches('_').count() >= 3 && !name.contains('.'))
+        .collect();
+    assert!(named.len() > 40, "{named:?}");
+    let gone: Vec<_> = named
+        .iter()
+        .filter(|name| !code.contains(&format!("fn {name}(")))
+        .collect();
+    assert!(gone.is_empty(), "{gone:#?}");
+}
