@@ -105,8 +105,8 @@ start_meetpoint() {
     env MEETPOINT__HTTP__LISTEN=127.0.0.1:8000 MEETPOINT__RELAY__LISTEN=10.81.1.2:3478 \
         MEETPOINT__RELAY__EXTERNAL_IP=10.81.2.2 MEETPOINT__RELAY__WORKERS="$workers" \
         MEETPOINT__CREDENTIALS__SECRETS="$secret" MEETPOINT__PEERS__ALLOW=10.81.2.0/24 \
-        MEETPOINT__LIMITS__ALLOCATIONS=1000000 MEETPOINT__LIMITS__ALLOCATIONS_PER_USER=1000000 \
-        MEETPOINT__LIMITS__ALLOCATIONS_PER_CLIENT=1000000 MEETPOINT__LIMITS__UNAUTHENTICATED_PER_SECOND=0 MEETPOINT__LOG__LEVEL=warn \
+        MEETPOINT__LIMITS__ALLOCATIONS=1000000 MEETPOINT__LIMITS__ALLOCATIONS_PER_USER=1000000 MEETPOINT__LIMITS__ALLOCATIONS_PER_CLIENT=1000000 \
+        MEETPOINT__LIMITS__UNAUTHENTICATED_PER_SECOND=0 MEETPOINT__LOG__LEVEL=warn \
         ip netns exec "$relay" "$meetpoint" serve >"$work/server.log" 2>&1 &
     server_pid=$!
 }
@@ -125,13 +125,13 @@ wait_until_listening() {
 # --- the loads -------------------------------------------------------------------------------------------------------
 arguments() {
     local name=$1 shape=${1##*-}
-    local traffic=(relay --peer-netns "$peer" --peer-ip 10.81.2.1 --client-ip 10.81.1.1 --seconds "$seconds" --rate "$rate")
+    local traffic=(relay --peer-netns "$peer" --peer-ip 10.81.2.1 --client-ip 10.81.1.1 --seconds "$seconds")
     [[ $shape == *x* ]] && traffic+=(--allocations "${shape%x*}" --size "${shape#*x}")
     case $name in
-        both-*) echo "${traffic[@]} --direction both" ;;
-        up-*) echo "${traffic[@]} --direction up" ;;
-        send-*) echo "${traffic[@]} --direction both --method send" ;;
-        trains-*) echo "${traffic[@]} --direction both --train 8" ;;
+        both-*) echo "${traffic[@]} --rate $rate --direction both" ;;
+        up-*) echo "${traffic[@]} --rate $rate --direction up" ;;
+        send-*) echo "${traffic[@]} --rate $rate --direction both --method send" ;;
+        trains-*) echo "${traffic[@]} --rate $rate --direction both --train 8" ;;
         max-trains-*) echo "${traffic[@]} --direction up --train 8 --rate 100000 --find-max 0.1" ;;
         max-*) echo "${traffic[@]} --direction up --rate 80000 --find-max 0.1" ;;
         allocate) echo "allocate --seconds $seconds" ;;
