@@ -10,7 +10,7 @@
 # temporary directory that is kept when something failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-export CARGO_TERM_COLOR=never RUST_BACKTRACE=1 PYTHONDONTWRITEBYTECODE=1
+export CARGO_TERM_COLOR=never RUST_BACKTRACE=0 PYTHONDONTWRITEBYTECODE=1
 
 target=${CARGO_TARGET_DIR:-$PWD/target}
 venv=$target/test-python
@@ -85,7 +85,7 @@ stage() {
     else
         say FAIL "$name" "$((SECONDS - began)) s" "$result"
         # What failed first, then the end of the log.
-        grep -E '^(error|warning: unused|thread .* panicked|test .* FAILED|Diff in|E  )' "$log" | head -20 | sed 's/^/       | /'
+        grep -E '^(error|warning: unused|thread .* panicked|test .* FAILED|Diff in|E  )' -A3 "$log" | head -20 | sed 's/^/       | /'
         tail -n 25 "$log" | sed 's/^/       | /'
         echo "       | (whole log: $log)"
     fi

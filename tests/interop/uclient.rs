@@ -1,4 +1,7 @@
 //! coturn's `turnutils_uclient` through our relay, one kind of use a test.
+//!
+//! Not here: `-Z` (both families in one allocation), which coturn 4.6 asks for with an attribute number of its own, 0x8032,
+//! where RFC 8656 has 0x8000; and `-N`, which fails against coturn itself.
 
 use std::{process::Command, time::Duration};
 
@@ -144,14 +147,6 @@ fn repeated_permissions_and_channel_binds_disturb_nothing() {
 #[test]
 fn clients_that_vanish_and_return_disturb_nothing() {
     run_with_echo(&["-B", "-c", "-m", "3"]);
-}
-
-#[test]
-fn both_families_in_one_allocation_carry_everything() {
-    if !ipv6_works() {
-        return eprintln!("left out: no IPv6 on loopback");
-    }
-    run_with_echo(&["-Z"]);
 }
 
 #[test]
