@@ -1,6 +1,6 @@
 //! Every input the fuzzers found worth keeping, replayed: a bug once found stays found.
 
-#![expect(clippy::expect_used, reason = "a target says no by panicking")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a target says no by panicking")]
 
 use std::path::Path;
 

@@ -63,7 +63,7 @@ impl Path<'_> {
     /// Sends bursts and waits for each packet; returns how many allocations that took, by anybody.
     fn allocations(&self, buffer: &mut [u8]) -> u64 {
         let before = ALLOCATIONS.load(Ordering::SeqCst);
-        for burst in [1, 1, 8, 1, 16].into_iter().cycle().take(100) {
+        for burst in [1, 1, 8, 1, 16].into_iter().cycle().take(200) {
             for _ in 0..burst {
                 assert_eq!(self.from.send_to(&self.packet, self.via).unwrap(), self.packet.len());
             }
@@ -93,7 +93,7 @@ fn a_relayed_packet_allocates_nothing() {
         let indication_relayed = by_indication.allocate();
         by_indication.permit(there);
         // With two workers, some of these are on another one than the first.
-        let others: Vec<_> = (0..20)
+        let others: Vec<_> = (0..8)
             .map(|_| {
                 let mut other = Client::new(server);
                 let relayed = other.allocate();

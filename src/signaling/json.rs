@@ -91,10 +91,16 @@ impl Object {
         Bytes::from(self.text)
     }
 
-    /// Ends the object inside a longer text.
-    pub(crate) fn finish_into(mut self, text: &mut String) {
-        self.text.push('}');
-        text.push_str(&self.text);
+    /// Appends an object to a longer text.
+    pub(crate) fn nested(text: &mut String, build: impl FnOnce(Self) -> Self) {
+        let mut outer = std::mem::take(text);
+        outer.push('{');
+        let mut built = build(Self {
+            text: outer,
+            first: true,
+        });
+        built.text.push('}');
+        *text = built.text;
     }
 }
 

@@ -12,4 +12,4 @@ macro_rules! targets {
     };
 }
 
-targets!(codec, turn_ops);
+targets!(codec, hub_ops, turn_ops);

@@ -181,9 +181,10 @@ impl Hub {
 }
 
 fn write_member(member: &Member, text: &mut String) {
-    let entry = Object::with_capacity(64)
-        .text("peer", &member.peer)
-        .raw_with("meta", |text| Meta::write(member.meta.as_ref(), text))
-        .number("since", member.since_ms);
-    entry.finish_into(text);
+    Object::nested(text, |entry| {
+        entry
+            .text("peer", &member.peer)
+            .raw_with("meta", |text| Meta::write(member.meta.as_ref(), text))
+            .number("since", member.since_ms)
+    });
 }

@@ -88,18 +88,22 @@ pub(crate) struct Welcome<'a> {
 }
 
 pub(crate) fn welcome(welcome: &Welcome<'_>, config: &Config) -> Bytes {
-    let heartbeat = Object::with_capacity(40)
-        .number("ping", millis(config.ping_interval))
-        .number("dead", millis(config.dead_after));
-    let limits = Object::with_capacity(160)
-        .number("frame", config.frame_bytes as u64)
-        .number("rate", config.messages_per_second.into())
-        .number("burst", config.message_burst.into())
-        .number("rooms", config.rooms_per_connection as u64)
-        .number("peers", config.peers_per_room as u64)
-        .number("meta", config.meta_bytes as u64)
-        .number("relay_bps", config.relay_bytes_per_second.into())
-        .number("relay_burst", config.relay_byte_burst.into());
+    let heartbeat = |object: Object| {
+        object
+            .number("ping", millis(config.ping_interval))
+            .number("dead", millis(config.dead_after))
+    };
+    let limits = |object: Object| {
+        object
+            .number("frame", config.frame_bytes as u64)
+            .number("rate", config.messages_per_second.into())
+            .number("burst", config.message_burst.into())
+            .number("rooms", config.rooms_per_connection as u64)
+            .number("peers", config.peers_per_room as u64)
+            .number("meta", config.meta_bytes as u64)
+            .number("relay_bps", config.relay_bytes_per_second.into())
+            .number("relay_burst", config.relay_byte_burst.into())
+    };
     let ice_length = welcome.ice.map_or(0, |ice| ice.servers.len());
     Object::frame("welcome", 512 + ice_length)
         .maybe_number("id", welcome.id)
@@ -110,10 +114,10 @@ pub(crate) fn welcome(welcome: &Welcome<'_>, config: &Config) -> Bytes {
         .number("now", welcome.now_ms)
         .flag("resumed", false)
         .raw("caps", r#"["relay"]"#)
-        .raw_with("hb", |text| heartbeat.finish_into(text))
-        .raw_with("limits", |text| limits.finish_into(text))
+        .raw_with("hb", |text| Object::nested(text, heartbeat))
+        .raw_with("limits", |text| Object::nested(text, limits))
         .raw_with("ice", |text| {
-            ice_object(Object::with_capacity(64 + ice_length), welcome.ice).finish_into(text)
+            Object::nested(text, |object| ice_object(object, welcome.ice))
         })
         .text("node", &config.node)
         .finish()
