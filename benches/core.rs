@@ -34,6 +34,7 @@ impl Crowd {
         let mut config = config();
         config.limits.allocations_per_user = u32::MAX;
         config.limits.allocations_per_client = u32::MAX;
+        config.limits.unauthenticated_per_second = 0;
         let mut lab = Lab::new(config);
         let mut clients: Vec<_> = (0..count)
             .map(|n| Client::new(&format!("192.0.2.{}:{}", n / 60_000 + 1, 1024 + n % 60_000)))

@@ -1,6 +1,5 @@
 //! A relayed packet costs the core no heap allocation, in any direction and by any framing.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends at its first surprise")]
 #![expect(unsafe_code, reason = "a counting allocator is one")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -112,6 +112,7 @@ impl Server {
         let Some(allocation) = self.allocations.remove(index) else {
             return;
         };
+        self.sweep_timers();
         match &allocation.state {
             State::Live { .. } => self.stats.allocations_closed[reason.index()] += 1,
             State::Binding(pending) => {
@@ -124,6 +125,26 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// Entries of allocations that ended stay in the timers until their time. A client that allocates and deletes all day
+    /// would fill memory with them, so they are swept out once they outnumber the living: each sweep is paid for by as many
+    /// ends.
+    fn sweep_timers(&mut self) {
+        const SLACK: usize = 256;
+        if self.timers.len() <= SLACK + 4 * self.allocations.len() {
+            return;
+        }
+        let allocations = &self.allocations;
+        self.timers.retain(|at, due| match due {
+            Due::Allocation { index, generation } => {
+                allocations.generation(index) == Some(generation)
+                    && allocations
+                        .get(index)
+                        .is_some_and(|allocation| allocation.timer_at == at)
+            }
+            Due::Reservation { .. } => true,
+        });
     }
 
     /// Gives back one relay: its port, its id, its socket.
@@ -149,5 +170,84 @@ impl Server {
             self.ports.release_reserved(reservation.at, token);
             self.outputs.release(token);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use crate::credentials::UnixTime;
+    use crate::turn::{
+        ClientAddr, Config, FiveTuple, Ledger, ListenAddr, Now, Output, Reservations, Server, Shard, StaticUser,
+        Transport,
+    };
+    use crate::wire::attribute::{Lifetime, Nonce, Realm, RequestedTransport, Username};
+    use crate::wire::{Class, IntegrityKey, Message, MessageBuilder, Method, TransactionId};
+
+    #[test]
+    fn a_client_that_allocates_and_deletes_all_day_does_not_fill_the_timers() {
+        let config = Config {
+            static_users: vec![StaticUser::new("a", "b")],
+            ..Config::default()
+        };
+        let mut server = Server::new(
+            Arc::new(config),
+            Shard::SINGLE,
+            Ledger::new(),
+            Reservations::new(),
+            [1; 32],
+        );
+        let now = Now {
+            instant: Instant::now(),
+            unix: UnixTime(1_800_000_000),
+        };
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let from = FiveTuple {
+            transport: Transport::Udp,
+            client: ClientAddr(address("192.0.2.1:1")),
+            server: ListenAddr(address("192.0.2.2:3478")),
+        };
+        let key = IntegrityKey::long_term_md5("a", "meetpoint", "b");
+        let nonce = server.authenticator.nonce(now, &from);
+        let nonce = std::str::from_utf8(&nonce).unwrap();
+        for round in 0..2000_u32 {
+            for method in [Method::ALLOCATE, Method::REFRESH] {
+                let mut id = [method.value() as u8; 12];
+                id[..4].copy_from_slice(&round.to_be_bytes());
+                let mut buffer = [0; 256];
+                let mut builder = MessageBuilder::new(&mut buffer, method, Class::Request, TransactionId(id));
+                builder.attribute(&RequestedTransport::UDP);
+                builder.attribute(&Lifetime(if method == Method::ALLOCATE { 3600 } else { 0 }));
+                builder
+                    .attribute(&Username::new("a").unwrap())
+                    .attribute(&Realm::new("meetpoint").unwrap());
+                let len = builder
+                    .attribute(&Nonce::new(nonce).unwrap())
+                    .integrity(&key)
+                    .finish()
+                    .unwrap();
+                server.handle_client(now, &from, &buffer[..len]);
+                let mut bind = None;
+                while let Some(output) = server.poll_output() {
+                    match output {
+                        Output::BindRelay { relay, at, .. } => bind = Some((relay, at)),
+                        Output::Transmit { bytes, .. } => {
+                            assert_eq!(Message::parse(bytes).unwrap().class(), Class::Success);
+                        }
+                        _ => {}
+                    }
+                }
+                if let Some((relay, at)) = bind {
+                    server.handle_relay_bound(now, relay, Ok(at));
+                    while server.poll_output().is_some() {}
+                }
+            }
+            assert!(server.timers.len() <= 261, "{}", server.timers.len());
+        }
+        assert_eq!(server.stats().allocations_created, 2000);
+        assert_eq!(server.allocations(), 0);
     }
 }

@@ -1,6 +1,6 @@
 //! The process-wide ledger of allocations: who holds how many.
 //!
-//! Touched by Allocate and by the end of an allocation only, never by a relayed packet. A [`Lease`] is one entry; dropping it
+//! Touched by Allocate and by the end of an allocation only, never by a relayed packet. A `Lease` is one entry; dropping it
 //! is the only way to give it back, so that no path can do so twice or forget it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -59,9 +59,14 @@ impl Timers {
         self.0.pop().map(|entry| (entry.at, entry.due))
     }
 
-    #[cfg(test)]
+    /// Entries, those included that will come up in vain.
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Drops the entries that would come up in vain.
+    pub(super) fn retain(&mut self, mut wanted: impl FnMut(Instant, Due) -> bool) {
+        self.0.retain(|entry| wanted(entry.at, entry.due));
     }
 }
 
