@@ -1,8 +1,8 @@
 //! meetpoint: a STUN/TURN relay, a WebSocket signaling hub and an HTTP API for ICE servers in one process.
 //!
-//! Modules are declared in layer order; a module imports only from the layers above it in this file.
-//! `wire`, `credentials`, `turn` and `signaling` are sans-I/O: bytes and `now` come in as arguments,
-//! outputs go out as values. They build without the feature `server`.
+//! Modules are declared below in layer order; a module imports only from the layers above it in this file.
+//!
+#![doc = include_str!("../docs/architecture.md")]
 
 // L0: bytes.
 pub mod wire;
