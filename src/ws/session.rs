@@ -42,6 +42,10 @@ const WRITE_BUFFER: usize = 4_096;
 /// Frames read before other tasks get their turn, when the client keeps our buffers full.
 const READS_PER_TURN: usize = 32;
 
+/// Pings and pongs that a client may send in one ping interval. They are answered without the hub and so without its rate
+/// limit; nobody needs more than a few.
+const CONTROL_FRAMES: u32 = 1_000;
+
 /// What came with the upgrade and is needed until, or beyond, the hello.
 #[derive(Debug)]
 pub(crate) struct Opening {
@@ -97,6 +101,8 @@ struct Session<S> {
     dead_after: Duration,
     write_timeout: Duration,
     next_ping: Instant,
+    /// Pings and pongs since the last ping of ours.
+    control_frames: u32,
     /// When the socket stopped taking bytes; `None` while it takes them.
     blocked_since: Option<Instant>,
     /// Something was written and not yet flushed.
@@ -134,6 +140,7 @@ where
         dead_after,
         write_timeout,
         next_ping: now + ping_interval,
+        control_frames: 0,
         blocked_since: None,
         dirty: false,
         timer: Box::pin(tokio::time::sleep(ping_interval.min(dead_after))),
@@ -191,7 +198,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Message::Binary(bytes) => self.admission.hub.handle_frame(asker, Frame::binary(bytes.len())),
                 Message::Close(_) => return Poll::Ready(CloseCode::Normal),
                 // Answered by the WebSocket itself; that bytes came has been noted.
-                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {
+                    self.control_frames += 1;
+                    if self.control_frames > CONTROL_FRAMES {
+                        return Poll::Ready(CloseCode::Rate);
+                    }
+                }
             }
         }
         cx.waker().wake_by_ref();
@@ -281,6 +293,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             if now >= self.next_ping {
                 self.next_ping = now + self.ping_interval;
+                self.control_frames = 0;
                 // A blocked socket is full of bytes already; one more ping would only queue up behind them.
                 if self.blocked_since.is_none() {
                     if Pin::new(&mut self.socket)

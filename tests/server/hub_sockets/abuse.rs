@@ -260,6 +260,19 @@ async fn who_keeps_shouting_is_told_and_then_closed_with_4004() {
 }
 
 #[tokio::test]
+async fn a_thousand_pings_are_answered_and_one_more_is_too_many() {
+    let server = Server::default().await;
+    let mut a = server.member("a", "r").await;
+    for _ in 0..1_000 {
+        a.socket.feed(Message::Ping("p".into())).await.unwrap();
+    }
+    a.socket.flush().await.unwrap();
+    assert_eq!(a.ask(json!({"t": "ping", "n": 1})).await["t"], "pong");
+    a.socket.send(Message::Ping("p".into())).await.unwrap();
+    assert_eq!(a.closed().await.0, 4004);
+}
+
+#[tokio::test]
 async fn the_close_frame_of_a_refused_client_survives_what_it_still_sends() {
     let server = Server::default().await;
     let mut a = server.connect().await;

@@ -138,7 +138,7 @@ impl Client {
                 .expect("a frame in time");
             match message.expect("an open socket").unwrap() {
                 Message::Text(text) => return text.to_string(),
-                Message::Ping(_) => {}
+                Message::Ping(_) | Message::Pong(_) => {}
                 other => panic!("not a text frame: {other:?}"),
             }
         }
