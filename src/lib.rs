@@ -18,8 +18,6 @@ pub mod telemetry;
 
 // L3: the drivers, which own sockets and time.
 #[cfg(feature = "server")]
-pub mod backplane;
-#[cfg(feature = "server")]
 pub mod http;
 #[cfg(feature = "server")]
 pub mod transport;
