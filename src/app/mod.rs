@@ -8,6 +8,7 @@
 //! that names the way out; the first signal drains, the second ends at once.
 
 mod bind;
+mod front;
 mod notice;
 mod secrets;
 mod services;
@@ -18,6 +19,7 @@ use crate::config::types::LogFormat;
 use crate::config::{Config, Settings, advertised};
 use crate::telemetry::{Metrics, build_info, logging};
 use crate::transport::Relay;
+use crate::transport::front::Front;
 use anyhow::Context as _;
 use notice::Listening;
 use services::Services;
@@ -71,16 +73,19 @@ async fn serve(
     let metrics_only = bind::listen(&config.metrics.listen, "metrics.listen")?;
     let core = Arc::new(settings.turn.clone());
     let relay = Relay::start(&settings.transport, &core, &metrics).map_err(bind::relay_advice)?;
+    let tcp = front::listen(config, relay.local_addrs())?;
     // Port 0 is known only now.
-    settings.http.ice.listeners = advertised(config.ice.port, relay.local_addrs());
+    settings.http.ice.listeners = advertised(&config.ice, relay.local_addrs(), &bind::addresses(&tcp));
     let listening = Listening {
         web: bind::addresses(&web),
         metrics: bind::addresses(&metrics_only),
         relay: relay.local_addrs().to_vec(),
+        relay_tcp: bind::addresses(&tcp),
     };
 
     let services = Services::start(&settings, &metrics)?;
-    let ending = services.spawn(web, metrics_only);
+    let front = Front::new(&settings.transport.streams, &relay, &metrics);
+    let ending = services.spawn(web, metrics_only, &front, tcp);
     announce(config, &settings, &listening, machine, err, terminal);
     metrics.readiness().set(true);
 

@@ -14,6 +14,7 @@ pub(super) struct Listening {
     pub(super) web: Vec<SocketAddr>,
     pub(super) metrics: Vec<SocketAddr>,
     pub(super) relay: Vec<SocketAddr>,
+    pub(super) relay_tcp: Vec<SocketAddr>,
 }
 
 /// What is open, or will surprise, with the key that changes it.
@@ -119,6 +120,9 @@ pub(super) fn banner(config: &Config, settings: &Settings, listening: &Listening
         let _ = writeln!(out, "  {:<11}{}", "metrics", list(&listening.metrics));
     }
     let _ = writeln!(out, "  {:<11}{} (UDP)", "STUN/TURN", list(&listening.relay));
+    if !listening.relay_tcp.is_empty() {
+        let _ = writeln!(out, "  {:<11}{} (TCP)", "", list(&listening.relay_tcp));
+    }
     let _ = writeln!(
         out,
         "  {:<11}from {}, ports {}-{}",
@@ -217,6 +221,7 @@ mod tests {
             web: vec!["0.0.0.0:8000".parse().unwrap(), "[::]:8000".parse().unwrap()],
             metrics: Vec::new(),
             relay: vec!["0.0.0.0:3478".parse().unwrap()],
+            relay_tcp: vec!["0.0.0.0:3478".parse().unwrap()],
         };
         let text = banner(&config, &settings, &listening, &machine());
         assert!(text.contains("open       http://localhost:8000/\n"), "{text}");

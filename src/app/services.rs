@@ -6,6 +6,7 @@ use crate::http::{self, AppState, Issuer, TokenAuthenticator};
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::Surface;
 use crate::transport::Relay;
+use crate::transport::front::Front;
 use crate::turn;
 use crate::ws::HubHandle;
 use anyhow::Context as _;
@@ -58,20 +59,31 @@ impl Services {
     }
 
     /// Serves on all listeners until [`Ending::drain`].
-    pub(super) fn spawn(self, web: Vec<TcpListener>, metrics_only: Vec<TcpListener>) -> Ending {
+    pub(super) fn spawn(
+        self,
+        web: Vec<TcpListener>,
+        metrics_only: Vec<TcpListener>,
+        front: &Front,
+        relay_tcp: Vec<TcpListener>,
+    ) -> Ending {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let metrics_routes = http::metrics_router(self.metrics.clone());
         let with_routes = |listeners: Vec<TcpListener>, routes: axum::Router| {
             listeners.into_iter().map(move |listener| (listener, routes.clone()))
         };
-        for (listener, routes) in with_routes(web, self.routes).chain(with_routes(metrics_only, metrics_routes)) {
+        let until = || {
             let mut stopped = stopped.clone();
-            let until = async move {
+            async move {
                 // An error means that nobody can ask for a stop any more.
                 let _ = stopped.wait_for(|stopped| *stopped).await;
-            };
-            tasks.spawn(self.server.clone().serve(listener, routes, until));
+            }
+        };
+        for (listener, routes) in with_routes(web, self.routes).chain(with_routes(metrics_only, metrics_routes)) {
+            tasks.spawn(self.server.clone().serve(listener, routes, until()));
+        }
+        for listener in relay_tcp {
+            tasks.spawn(front.clone().serve(listener, until()));
         }
         Ending {
             stop,

@@ -1,7 +1,7 @@
 //! From what an operator wrote to each module's plain configuration.
 
 use super::detect::Machine;
-use super::schema::{Config, Signaling};
+use super::schema::{Config, Ice, Signaling};
 use super::types::{ByteSize, ExternalIp, RoomListing, TakeoverPolicy};
 use crate::credentials::{Advertised, Host, KeyRing, UriTransport};
 use crate::turn::{AlternateServer, NonceKey, PeerFilter, RelayAddr, StaticUser};
@@ -47,6 +47,15 @@ impl Config {
         KeyRing::from_bytes(self.credentials.secrets.iter().map(|secret| secret.expose())).ok()
     }
 
+    /// Where the relay listens for TCP, when it listens for UDP at `udp`.
+    #[must_use]
+    pub fn relay_tcp(&self, udp: &[SocketAddr]) -> Vec<SocketAddr> {
+        let web = [&self.http.listen, &self.metrics.listen];
+        self.relay.listen_tcp.addresses(udp, |address| {
+            web.iter().copied().flatten().any(|taken| overlap(*taken, *address))
+        })
+    }
+
     fn relay_addrs(&self, machine: &Machine) -> Vec<RelayAddr> {
         let configured = &self.relay.external_ip;
         if !configured.is_empty() {
@@ -68,7 +77,9 @@ impl Config {
 
     fn turn_settings(&self, relay_addrs: Vec<RelayAddr>, machine: &Machine) -> turn::Config {
         let (relay, limits) = (&self.relay, &self.limits);
-        let listeners = relay.listen.iter().chain(&self.http.listen).map(SocketAddr::ip);
+        let tcp = self.relay_tcp(&relay.listen);
+        let listeners = relay.listen.iter().chain(&tcp).chain(&self.http.listen);
+        let listeners = listeners.map(SocketAddr::ip);
         let mut own_addrs: Vec<IpAddr> = machine.addresses.iter().copied().chain(listeners).collect();
         own_addrs.extend(
             relay_addrs
@@ -132,6 +143,13 @@ impl Config {
             relay_send_buffer: size(relay.relay_send_buffer),
             offload: relay.offload,
             stats_interval: relay.stats_interval,
+            streams: transport::Streams {
+                connections: self.streams.max_connections,
+                connections_per_client: self.streams.max_connections_per_client,
+                idle_timeout: self.streams.idle_timeout,
+                first_timeout: self.streams.first_timeout,
+                queue_bytes: self.streams.queue_size.as_usize(),
+            },
         }
     }
 
@@ -202,7 +220,7 @@ impl Config {
         http::Ice {
             hosts,
             fallback_hosts: relay_addrs.iter().map(|address| host_of(address.advertised)).collect(),
-            listeners: advertised(ice.port, &self.relay.listen),
+            listeners: advertised(ice, &self.relay.listen, &self.relay_tcp(&self.relay.listen)),
             extra: ice.extra.iter().map(|server| server.0.clone()).collect(),
             ttl: self.credentials.ttl,
             max_ttl: self.credentials.max_ttl,
@@ -266,23 +284,33 @@ impl Signaling {
     }
 }
 
-/// What is advertised for UDP listeners: each port once, or the one port that the operator names.
+/// Whether one of two listeners would be in the other's way.
+pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_ip = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && same_ip
+}
+
+/// What is advertised: each port of each kind of listener once, or the one port that the operator names for that kind.
 #[must_use]
-pub fn advertised(port: Option<u16>, listeners: &[SocketAddr]) -> Vec<Advertised> {
-    let mut ports: Vec<u16> = Vec::new();
-    for port in port.map_or_else(|| listeners.iter().map(SocketAddr::port).collect(), |port| vec![port]) {
-        if !ports.contains(&port) {
-            ports.push(port);
+pub fn advertised(ice: &Ice, udp: &[SocketAddr], tcp: &[SocketAddr]) -> Vec<Advertised> {
+    let kinds = [
+        (UriTransport::Udp, false, ice.port, udp),
+        (UriTransport::Tcp, false, ice.tcp_port, tcp),
+    ];
+    let mut all: Vec<Advertised> = Vec::new();
+    for (transport, secure, port, listeners) in kinds {
+        for listener in listeners {
+            let one = Advertised {
+                transport,
+                secure,
+                port: port.unwrap_or(listener.port()),
+            };
+            if !all.contains(&one) {
+                all.push(one);
+            }
         }
     }
-    ports
-        .into_iter()
-        .map(|port| Advertised {
-            transport: UriTransport::Udp,
-            secure: false,
-            port,
-        })
-        .collect()
+    all
 }
 
 /// A bucket's interval from a rate; nothing in any time is no limit.
@@ -440,14 +468,31 @@ mod tests {
     #[test]
     fn what_is_advertised_can_differ_from_what_is_bound() {
         let ice = |text: &str| settings(text, &machine()).http.ice;
-        let ports = |ice: &http::Ice| ice.listeners.iter().map(|each| each.port).collect::<Vec<_>>();
-        assert_eq!(ports(&ice("")), [3478]);
+        let ports = |ice: &http::Ice| {
+            let each = ice.listeners.iter();
+            each.map(|each| (each.transport, each.port)).collect::<Vec<_>>()
+        };
+        let both = |udp: &[u16], tcp: &[u16]| {
+            let kind = |transport, ports: &[u16]| ports.iter().map(|&port| (transport, port)).collect::<Vec<_>>();
+            [kind(UriTransport::Udp, udp), kind(UriTransport::Tcp, tcp)].concat()
+        };
+        assert_eq!(ports(&ice("")), both(&[3478], &[3478]));
+        let listen = "[relay]\nlisten = [\"0.0.0.0:1\", \"0.0.0.0:2\", \"[::]:1\"]";
+        assert_eq!(ports(&ice(listen)), both(&[1, 2], &[1, 2]));
         assert_eq!(
-            ports(&ice("[relay]\nlisten = [\"0.0.0.0:1\", \"0.0.0.0:2\", \"[::]:1\"]")),
-            [1, 2]
+            ports(&ice(&format!("{listen}\nlisten_tcp = \"off\""))),
+            both(&[1, 2], &[])
+        );
+        assert_eq!(
+            ports(&ice(&format!("{listen}\nlisten_tcp = \"[::]:443\""))),
+            both(&[1, 2], &[443])
+        );
+        assert_eq!(
+            ports(&ice(&format!("{listen}\n[ice]\ntcp_port = 80"))),
+            both(&[1, 2], &[80])
         );
         let far = ice("[ice]\nhost = [\"turn.example.org\", \"2001:db8::7\"]\nport = 443");
-        assert_eq!(ports(&far), [443]);
+        assert_eq!(ports(&far), both(&[443], &[3478]));
         assert_eq!(
             far.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
             ["turn.example.org", "[2001:db8::7]"]

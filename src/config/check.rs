@@ -1,7 +1,9 @@
 //! What must hold between keys.
 
+use super::apply::overlap;
 use super::problem::{Origin, Problem};
 use super::schema::Config;
+use super::types::TcpListen;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
@@ -119,10 +121,16 @@ fn listeners(config: &Config, rules: &mut Rules<'_>) {
             );
         }
     }
-    let lists = [
+    let relay_tcp = match &config.relay.listen_tcp {
+        TcpListen::At(addresses) => addresses.as_slice(),
+        TcpListen::Same | TcpListen::Off => &[],
+    };
+    tcp_twice(config, relay_tcp, rules);
+    let lists: [(&str, &[SocketAddr]); 4] = [
         ("http.listen", &config.http.listen),
         ("relay.listen", &config.relay.listen),
         ("metrics.listen", &config.metrics.listen),
+        ("relay.listen_tcp", relay_tcp),
     ];
     for (key, listen) in lists {
         if !rules.valid(&[key]) {
@@ -135,6 +143,29 @@ fn listeners(config: &Config, rules: &mut Rules<'_>) {
                     &[key],
                     format!("{address} is listed twice"),
                     "remove one of them".into(),
+                );
+            }
+        }
+    }
+}
+
+/// A TCP address serves one thing.
+fn tcp_twice(config: &Config, relay_tcp: &[SocketAddr], rules: &mut Rules<'_>) {
+    let web: [(&str, &[SocketAddr]); 2] = [
+        ("http.listen", &config.http.listen),
+        ("metrics.listen", &config.metrics.listen),
+    ];
+    for (key, listen) in web {
+        let keys = ["relay.listen_tcp", key];
+        if !rules.valid(&keys) {
+            continue;
+        }
+        for address in relay_tcp {
+            if listen.iter().any(|taken| overlap(*taken, *address)) {
+                rules.broken(
+                    &keys,
+                    format!("{address} is also in `{key}`"),
+                    "choose another port for one of them".into(),
                 );
             }
         }

@@ -52,7 +52,7 @@ pub struct Ice {
     /// Advertised when `hosts` is empty and the request's own host is missing or unusable: the addresses the relay is
     /// known to have.
     pub fallback_hosts: Vec<Host>,
-    /// The relay's listeners as clients reach them, preferred ones first. Default: UDP on 3478.
+    /// The relay's listeners as clients reach them, preferred ones first. Default: UDP and TCP on 3478.
     pub listeners: Vec<Advertised>,
     /// Entries of other servers, appended as they are. Each makes every client send more probes.
     pub extra: Vec<IceServer>,
@@ -71,11 +71,13 @@ impl Default for Ice {
         Self {
             hosts: Vec::new(),
             fallback_hosts: Vec::new(),
-            listeners: vec![Advertised {
-                transport: UriTransport::Udp,
-                secure: false,
-                port: 3478,
-            }],
+            listeners: [UriTransport::Udp, UriTransport::Tcp]
+                .map(|transport| Advertised {
+                    transport,
+                    secure: false,
+                    port: 3478,
+                })
+                .into(),
             extra: Vec::new(),
             ttl: Duration::from_secs(3_600),
             max_ttl: Duration::from_secs(12 * 3_600),

@@ -18,6 +18,50 @@ labels! {
     }
 }
 
+labels! {
+    /// What a stream runs over.
+    StreamKind {
+        /// TCP.
+        Tcp = "tcp",
+        /// TLS over TCP.
+        Tls = "tls",
+    }
+}
+
+labels! {
+    /// Why a stream ended.
+    StreamEnd {
+        /// The client closed it.
+        Client = "client",
+        /// No request for too long, and no allocation.
+        Idle = "idle",
+        /// The client never sent a whole message.
+        Silent = "silent",
+        /// Neither STUN nor ChannelData, or longer than a client without an allocation may send.
+        Framing = "framing",
+        /// The client broke TLS.
+        Tls = "tls",
+        /// The client asks and does not read the answers.
+        SlowReader = "slow_reader",
+        /// Reset, or unreachable for too long.
+        Failed = "failed",
+        /// The client came again from the same address and port.
+        Replaced = "replaced",
+    }
+}
+
+labels! {
+    /// Why a connection was closed as soon as it was accepted.
+    StreamRefusal {
+        /// As many connections as the process takes.
+        Total = "total",
+        /// As many connections as one client gets.
+        Client = "client",
+        /// The worker's queue of new streams is full.
+        Busy = "busy",
+    }
+}
+
 /// Counters (only ever grow) and gauges of one worker, plain integers that it publishes each tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DriverStats {
@@ -53,4 +97,12 @@ pub struct DriverStats {
     pub bind_failures: u64,
     /// Gauge: relay sockets open now.
     pub relay_sockets: u64,
+    /// Gauge: streams of clients open now, by [`StreamKind`].
+    pub streams: [u64; StreamKind::COUNT],
+    /// Counter: streams that this worker took in, by [`StreamKind`].
+    pub streams_opened: [u64; StreamKind::COUNT],
+    /// Counter: streams that ended, by [`StreamEnd`].
+    pub streams_closed: [u64; StreamEnd::COUNT],
+    /// Counter: frames dropped because their client does not read fast enough.
+    pub stream_dropped_frames: u64,
 }

@@ -66,6 +66,14 @@ labels! {
 }
 
 labels! {
+    /// What a TCP listener is for.
+    FrontListener {
+        /// TURN over TCP.
+        Turn = "turn",
+    }
+}
+
+labels! {
     /// A request's method.
     Method {
         /// GET.

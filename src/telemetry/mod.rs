@@ -14,5 +14,5 @@ pub mod logging;
 pub mod metrics;
 pub mod redact;
 
-pub use driver_stats::{DriverStats, SendFailure};
-pub use metrics::{ApiMetrics, HubSlot, Metrics, Readiness, ShardSlot};
+pub use driver_stats::{DriverStats, SendFailure, StreamEnd, StreamKind, StreamRefusal};
+pub use metrics::{ApiMetrics, FrontMetrics, HubSlot, Metrics, Readiness, ShardSlot};

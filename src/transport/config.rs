@@ -4,8 +4,13 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use super::Streams;
+
 /// The port of STUN and TURN over UDP (RFC 8489 §8.1, RFC 8656 §4).
 pub const DEFAULT_PORT: u16 = 3478;
+
+/// The port of STUN and TURN over TLS (RFC 8489 §8.1, RFC 8656 §4).
+pub const DEFAULT_TLS_PORT: u16 = 5349;
 
 /// Sockets, threads and offloads of the UDP driver. What the relay allows is `turn::Config`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +48,8 @@ pub struct Config {
     pub offload: bool,
     /// How often each worker publishes its counters. Default: 250 ms. Shorter wakes an idle worker more often.
     pub stats_interval: Duration,
+    /// Bounds and patience for clients that come by TCP or TLS.
+    pub streams: Streams,
 }
 
 impl Default for Config {
@@ -59,6 +66,7 @@ impl Default for Config {
             relay_send_buffer: None,
             offload: true,
             stats_interval: Duration::from_millis(250),
+            streams: Streams::default(),
         }
     }
 }

@@ -4,10 +4,12 @@
 //! `turn::Server`, its own relay sockets and its own buffers.
 //!
 //! It is not: protocol (that is `turn` and `wire`), a place where a packet waits (what the kernel does not take at once
-//! is dropped and counted, as any router would), nor a user of tokio.
+//! is dropped and counted, as any router would), nor a user of tokio: that is [`front`] alone, where connections are
+//! accepted and handed to the workers.
 //!
 //! Invariants:
-//! - A relayed packet meets no lock, no heap allocation and no copy of its payload in user space.
+//! - A relayed packet of UDP meets no lock, no heap allocation and no copy of its payload in user space. (On a stream it
+//!   is copied once: into the batch, or into the client's queue.)
 //! - An error on one socket or for one destination never ends a worker and never costs the rest of a batch.
 //! - `unsafe` lives in `udp/sys.rs` alone.
 //!
@@ -21,6 +23,7 @@ compile_error!(
 
 mod buffer;
 mod config;
+pub mod front;
 mod handover;
 mod limits;
 mod listener;
@@ -28,8 +31,10 @@ mod outbox;
 mod poller;
 mod relay;
 mod relay_table;
+mod stream;
 mod udp;
 mod worker;
 
-pub use config::{Config, DEFAULT_PORT, MAX_WORKERS};
+pub use config::{Config, DEFAULT_PORT, DEFAULT_TLS_PORT, MAX_WORKERS};
 pub use relay::Relay;
+pub use stream::Streams;

@@ -12,6 +12,7 @@ use super::buffer::{Answers, Arena, Memory, Source};
 use super::handover::{self, PortOwners};
 use super::listener::Listener;
 use super::relay_table::RelayTable;
+use super::stream::table::{Frame, StreamTable};
 use super::udp::socket::{OutSocket, OutSockets, SendState, SocketKey};
 use super::udp::{Packet, SendBatch};
 use crate::telemetry::{DriverStats, SendFailure};
@@ -67,6 +68,7 @@ impl Sockets {
 /// The batch, the answers it points to, and the sockets it leaves by.
 pub(crate) struct Outbox {
     pub(crate) sockets: Sockets,
+    pub(crate) streams: StreamTable,
     pub(crate) stats: DriverStats,
     batch: SendBatch,
     answers: Answers,
@@ -76,9 +78,10 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn new(sockets: Sockets, owners: Arc<PortOwners>, index: u16) -> Self {
+    pub(crate) fn new(sockets: Sockets, streams: StreamTable, owners: Arc<PortOwners>, index: u16) -> Self {
         Self {
             sockets,
+            streams,
             stats: DriverStats::default(),
             batch: SendBatch::new(),
             answers: Answers::new(),
@@ -91,7 +94,36 @@ impl Outbox {
     pub(crate) fn forward(&mut self, now: Instant, arena: &Arena, slot: u16, start: usize, forward: &Forward) {
         let payload = forward.payload();
         let range = start + payload.start..start + payload.end;
-        let source = Source::Slot(slot);
+        self.forward_from(now, arena, Source::Slot(slot), range, forward);
+    }
+
+    /// As [`Outbox::forward`], of a frame of a stream: its payload is copied, because the stream is read on before the
+    /// batch goes out.
+    pub(crate) fn forward_frame(&mut self, now: Instant, arena: &Arena, frame: &[u8], forward: &Forward) {
+        let payload = frame.get(forward.payload()).unwrap_or_default();
+        if let Destination::Client(to) = &forward.to
+            && is_stream(to.transport)
+        {
+            let prefix = forward.prefix.as_slice();
+            self.streams
+                .send(&mut self.stats, to, Frame::Relayed, prefix, payload, forward.padding);
+            return;
+        }
+        match self.keep(now, arena, payload) {
+            Some(range) => self.forward_from(now, arena, Source::Answer, range, forward),
+            None => self.stats.send_failures[SendFailure::TooLong.index()] += 1,
+        }
+    }
+
+    /// Copies bytes to where they stay until the next flush.
+    fn keep(&mut self, now: Instant, arena: &Arena, bytes: &[u8]) -> Option<Range<usize>> {
+        self.answers.push(bytes).or_else(|| {
+            self.flush(now, arena);
+            self.answers.push(bytes)
+        })
+    }
+
+    fn forward_from(&mut self, now: Instant, arena: &Arena, source: Source, range: Range<usize>, forward: &Forward) {
         let prefix = forward.prefix.as_slice();
         let (socket, to, prefix, padding) = match forward.to {
             Destination::Peer { relay, peer } => (SocketKey::Relay(relay.0), Some(peer.0), prefix, forward.padding),
@@ -130,11 +162,11 @@ impl Outbox {
 
     /// Adds an answer of the protocol.
     pub(crate) fn answer(&mut self, now: Instant, arena: &Arena, to: &FiveTuple, bytes: &[u8]) {
-        let range = self.answers.push(bytes).or_else(|| {
-            self.flush(now, arena);
-            self.answers.push(bytes)
-        });
-        match range {
+        if is_stream(to.transport) {
+            self.streams.send(&mut self.stats, to, Frame::Answer, &[], bytes, 0);
+            return;
+        }
+        match self.keep(now, arena, bytes) {
             Some(range) => self.push_client(now, arena, to, &[], Source::Answer, range, 0),
             None => self.stats.send_failures[SendFailure::TooLong.index()] += 1,
         }
@@ -153,8 +185,18 @@ impl Outbox {
     ) {
         let listener = match client.transport {
             Transport::Udp => self.sockets.listener_of(client.server.0),
-            // Their drivers own the way to such a client.
-            Transport::Tcp | Transport::Tls | Transport::Dtls | Transport::WebSocket => None,
+            Transport::Tcp | Transport::Tls => {
+                let memory = Memory {
+                    arena,
+                    answers: &self.answers,
+                };
+                let payload = memory.slice(source, range);
+                self.streams
+                    .send(&mut self.stats, client, Frame::Relayed, prefix, payload, padding);
+                return;
+            }
+            // There is no such client: nothing hands in their packets.
+            Transport::Dtls | Transport::WebSocket => None,
         };
         let Some((socket, local)) = listener else {
             self.stats.send_failures[SendFailure::Other.index()] += 1;
@@ -199,4 +241,9 @@ impl Outbox {
         }
         self.answers.reset();
     }
+}
+
+/// Whether a client of this transport is in the [`StreamTable`].
+const fn is_stream(transport: Transport) -> bool {
+    matches!(transport, Transport::Tcp | Transport::Tls)
 }

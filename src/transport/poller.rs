@@ -13,7 +13,7 @@ use rustix::event::{Timespec, epoll};
 /// The most sockets one turn of the loop serves.
 const EVENTS: usize = 128;
 
-/// Which socket of the worker is ready. Stream listeners and their connections are further kinds of the same poller.
+/// Which socket of the worker is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Token {
     /// Another thread wants this worker to look at its control state.
@@ -24,6 +24,8 @@ pub(crate) enum Token {
     Listener(u16),
     /// The relay socket of this index.
     Relay(u32),
+    /// The stream of this index.
+    Stream(u32),
 }
 
 impl Token {
@@ -33,6 +35,7 @@ impl Token {
             Self::Inbox => (1, 0),
             Self::Listener(index) => (2, u32::from(index)),
             Self::Relay(index) => (3, index),
+            Self::Stream(index) => (4, index),
         };
         kind << 32 | u64::from(index)
     }
@@ -44,6 +47,7 @@ impl Token {
             1 => Some(Self::Inbox),
             2 => u16::try_from(index).ok().map(Self::Listener),
             3 => Some(Self::Relay(index)),
+            4 => Some(Self::Stream(index)),
             _ => None,
         }
     }
@@ -69,6 +73,14 @@ impl Poller {
         Ok(epoll::add(&self.epoll, source, data, epoll::EventFlags::IN)?)
     }
 
+    /// Whether to report `source` also when there is room to write to it.
+    pub(crate) fn watch_room(&self, source: impl AsFd, token: Token, room: bool) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(token.encode());
+        let mut flags = epoll::EventFlags::IN;
+        flags.set(epoll::EventFlags::OUT, room);
+        Ok(epoll::modify(&self.epoll, source, data, flags)?)
+    }
+
     /// Waits until something can be read or `deadline` has come. Returns how many events there are.
     pub(crate) fn wait(&mut self, now: Instant, deadline: Instant) -> io::Result<usize> {
         self.events.clear();
@@ -85,6 +97,22 @@ impl Poller {
         let event = self.events.get(index)?;
         let data = event.data;
         Token::decode(data.u64())
+    }
+
+    /// Whether the source of this event has room to write.
+    pub(crate) fn has_room(&self, index: usize) -> bool {
+        self.events.get(index).is_some_and(|event| {
+            let flags = event.flags;
+            flags.contains(epoll::EventFlags::OUT)
+        })
+    }
+
+    /// Whether the source of this event has bytes, an end or an error to read.
+    pub(crate) fn is_readable(&self, index: usize) -> bool {
+        self.events.get(index).is_some_and(|event| {
+            let flags = event.flags;
+            flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR)
+        })
     }
 }
 
@@ -109,6 +137,7 @@ mod tests {
             Token::Inbox,
             Token::Listener(u16::MAX),
             Token::Relay(u32::MAX),
+            Token::Stream(u32::MAX),
         ] {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }

@@ -10,6 +10,7 @@ use super::handover::{PortOwners, inbox};
 use super::limits::raise_open_files;
 use super::listener;
 use super::relay_table::Parked;
+use super::stream::intake::{Desk, Dispatch};
 use super::worker::{Control, Parts, Worker};
 use crate::telemetry::Metrics;
 use crate::turn::{self, Ledger, Reservations, Server, Shard};
@@ -19,6 +20,7 @@ use crate::turn::{self, Ledger, Reservations, Server, Shard};
 pub struct Relay {
     workers: Vec<Handle>,
     local_addrs: Vec<SocketAddr>,
+    dispatch: Dispatch,
 }
 
 #[derive(Debug)]
@@ -61,7 +63,9 @@ impl Relay {
         let mut relay = Self {
             workers: Vec::with_capacity(count),
             local_addrs,
+            dispatch: Dispatch::default(),
         };
+        let mut desks = Vec::with_capacity(count);
         for (index, (listeners, inbox)) in sets.into_iter().zip(receivers).enumerate() {
             let mut seed = [0; 32];
             getrandom::fill(&mut seed).map_err(io::Error::other)?;
@@ -70,6 +74,8 @@ impl Relay {
                 count: count as u16,
             };
             let control = Arc::new(Control::new()?);
+            let (desk, intake) = Desk::open(Arc::clone(&control));
+            desks.push(desk);
             let server = Server::new(Arc::clone(core), shard, ledger.clone(), reservations.clone(), seed);
             let parts = Parts {
                 index: shard.index,
@@ -82,10 +88,12 @@ impl Relay {
                 parked: parked.clone(),
                 control: Arc::clone(&control),
                 metrics: metrics.relay_shard(index),
+                intake,
             };
             // On an error, dropping what was started ends it.
             relay.workers.push(spawn(parts, control)?);
         }
+        relay.dispatch = Dispatch::new(desks);
         tracing::info!(workers = count, addrs = ?relay.local_addrs, "relay listening (UDP)");
         Ok(relay)
     }
@@ -93,6 +101,11 @@ impl Relay {
     /// The addresses clients reach this relay at, in the order of [`Config::listen`], with the ports that were taken.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local_addrs
+    }
+
+    /// The way of streams to the workers.
+    pub(super) fn dispatch(&self) -> &Dispatch {
+        &self.dispatch
     }
 
     /// Gives every worker a new configuration of the core. It takes effect within the worker's current turn.

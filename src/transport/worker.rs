@@ -1,5 +1,7 @@
 //! One shard: a thread that waits, receives, asks its `turn::Server`, and sends.
 
+mod streams;
+
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,6 +19,9 @@ use super::listener::Listener;
 use super::outbox::{Outbox, Sockets};
 use super::poller::{Poller, Token};
 use super::relay_table::{self, Parked, RelayTable};
+use super::stream::connection::Scratch;
+use super::stream::intake::Intake;
+use super::stream::table::StreamTable;
 use super::udp::socket::SendState;
 use crate::credentials::UnixTime;
 use crate::telemetry::ShardSlot;
@@ -65,7 +70,8 @@ impl Control {
         self.wake();
     }
 
-    fn wake(&self) {
+    /// Makes the worker look at what waits for it.
+    pub(crate) fn wake(&self) {
         // It can only fail when the counter is full, and then the worker is about to wake anyway.
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
@@ -91,6 +97,7 @@ pub(crate) struct Parts {
     pub(crate) parked: Parked,
     pub(crate) control: Arc<Control>,
     pub(crate) metrics: ShardSlot,
+    pub(crate) intake: Intake,
 }
 
 /// A shard on its own thread.
@@ -107,6 +114,9 @@ pub(crate) struct Worker {
     control: Arc<Control>,
     metrics: ShardSlot,
     listeners: Vec<ListenerState>,
+    intake: Intake,
+    /// What streams are read with; empty until there is one.
+    scratch: Scratch,
 }
 
 /// What a worker remembers about a listener.
@@ -157,19 +167,22 @@ impl Worker {
                 .map(|inbox| (inbox, SendState::new(false, false, started)))
                 .collect(),
         };
+        let streams = StreamTable::new(parts.config.streams.clone());
         Ok(Self {
             index: parts.index,
             config: parts.config,
             server: parts.server,
             poller,
             arena: Arena::new(),
-            outbox: Outbox::new(sockets, Arc::clone(&parts.owners), parts.index),
+            outbox: Outbox::new(sockets, streams, Arc::clone(&parts.owners), parts.index),
             inbox: parts.inbox,
             owners: parts.owners,
             parked: parts.parked,
             control: parts.control,
             metrics: parts.metrics,
             listeners,
+            intake: parts.intake,
+            scratch: Scratch::default(),
         })
     }
 
@@ -186,12 +199,17 @@ impl Worker {
                 self.metrics.publish(self.server.stats(), &self.outbox.stats);
                 publish_at = at.instant + self.config.stats_interval;
             }
-            let deadline = self.server.poll_timeout().map_or(publish_at, |due| due.min(publish_at));
+            let mut deadline = self.server.poll_timeout().map_or(publish_at, |due| due.min(publish_at));
+            let stream_deadline = self.outbox.streams.next_deadline();
+            deadline = stream_deadline.map_or(deadline, |due| due.min(deadline));
             let ready = self.poller.wait(at.instant, deadline)?;
             at = now();
             if self.server.poll_timeout().is_some_and(|due| due <= at.instant) {
                 self.server.handle_timeout(at);
                 self.drain(at);
+            }
+            if stream_deadline.is_some_and(|due| due <= at.instant) {
+                self.expire_streams(at);
             }
             for index in 0..ready {
                 if index % LISTENER_EVERY == LISTENER_EVERY - 1 {
@@ -207,10 +225,19 @@ impl Worker {
                         if let Some(config) = self.control.take_config() {
                             self.server.reconfigure(config);
                         }
+                        self.adopt_streams(at);
                     }
                     Some(Token::Inbox) => self.serve_inbox(at),
                     Some(Token::Listener(listener)) => self.serve_listener(at, listener),
                     Some(Token::Relay(relay)) => self.serve_relay(at, RelayId(relay)),
+                    Some(Token::Stream(stream)) => {
+                        if self.poller.has_room(index) {
+                            self.outbox.streams.write_later(stream);
+                        }
+                        if self.poller.is_readable(index) {
+                            self.serve_stream(at, stream, false);
+                        }
+                    }
                     None => {}
                 }
             }
@@ -220,6 +247,9 @@ impl Worker {
 
     /// Sends what waits and frees the receive buffers.
     fn flush(&mut self, at: Now) {
+        if self.outbox.streams.has_work() {
+            self.finish_streams(at);
+        }
         self.outbox.flush(at.instant, &self.arena);
         self.arena.reset();
     }

@@ -142,6 +142,11 @@ impl Server {
         self.config = config;
     }
 
+    /// Whether a client has an allocation, one being bound included. Until then a driver owes its stream little.
+    pub fn has_allocation(&self, client: &FiveTuple) -> bool {
+        self.allocations.find(client).is_some()
+    }
+
     /// What was counted so far.
     pub const fn stats(&self) -> &Stats {
         &self.stats

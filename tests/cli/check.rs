@@ -24,7 +24,8 @@ fn a_server_without_configuration_passes_every_step() {
     let server = Server::start(&[]);
     let (code, out, err) = run(&["check", &server.url(), "--json"]);
     assert_eq!((code, err.as_str()), (0, ""), "{out}{}", server.log());
-    let expected = ["ready", "API", "STUN", "TURN", "signaling"].map(|step| (step.to_owned(), "ok".to_owned()));
+    // TURN by UDP and by TCP.
+    let expected = ["ready", "API", "STUN", "TURN", "TURN", "signaling"].map(|step| (step.to_owned(), "ok".to_owned()));
     assert_eq!(outcomes(&out), expected);
     let (code, table, _) = run(&["check", &server.url(), "--relay-only"]);
     assert_eq!(code, 0);
@@ -44,7 +45,7 @@ fn a_server_on_ipv6_passes_every_step() {
     let server = Server::start_at("::1", &["--relay-external-ip", "127.0.0.1,::1"], &[]);
     let (code, out, _) = run(&["check", &server.url(), "--json"]);
     assert_eq!(code, 0, "{out}{}", server.log());
-    assert_eq!(outcomes(&out).len(), 5);
+    assert_eq!(outcomes(&out).len(), 6);
 }
 
 #[test]

@@ -195,6 +195,33 @@ fn a_relay_of_the_other_family_is_granted() {
 }
 
 #[test]
+fn clients_by_tcp_carry_everything_to_the_peer_and_back() {
+    run_with_echo(&["-t", "-n", "50", "-m", "4"]);
+    run_with_echo(&["-t", "-s", "-c", "-n", "50", "-m", "4"]);
+    run_with_echo(&["-t", "-c", "-l", "1201", "-n", "50"]);
+}
+
+#[test]
+fn two_clients_by_tcp_reach_each_other_on_whichever_worker() {
+    let server = Meetpoint::start(&[("RELAY__WORKERS", "3")]);
+    run(&server, "127.0.0.1", &["-t", "-y", "-c", "-n", "50", "-m", "4"]);
+    run(&server, "127.0.0.1", &["-t", "-y", "-s", "-c", "-n", "50", "-m", "4"]);
+}
+
+#[test]
+fn clients_by_tcp_over_ipv6_are_served() {
+    if !ipv6_works() {
+        return eprintln!("left out: no IPv6 on loopback");
+    }
+    let server = Meetpoint::with_loopback_peers();
+    let peer = EchoPeer::start("::1");
+    let port = peer.port.to_string();
+    run(&server, "::1", &["-t", "-x", "-c", "-e", "::1", "-r", &port]);
+    run(&server, "::1", &["-t", "-x", "-s", "-c", "-e", "::1", "-r", &port]);
+    drop(peer.program);
+}
+
+#[test]
 fn credentials_of_the_api_open_the_relay() {
     let server = Meetpoint::with_loopback_peers();
     let peer = EchoPeer::start("127.0.0.1");

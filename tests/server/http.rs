@@ -27,7 +27,8 @@ async fn the_ice_list_is_ready_for_a_peer_connection_and_its_credential_is_what_
     assert_eq!(body["servers"], body["iceServers"]);
     assert_eq!(body["iceServers"][0], json!({ "urls": ["stun:meet.example:3478"] }));
     let turn = &body["iceServers"][1];
-    assert_eq!(turn["urls"], json!(["turn:meet.example:3478?transport=udp"]));
+    let urls = ["udp", "tcp"].map(|transport| format!("turn:meet.example:3478?transport={transport}"));
+    assert_eq!(turn["urls"], json!(urls));
     let username = turn["username"].as_str().unwrap();
     let (expiry, user) = username.split_once(':').unwrap();
     assert_eq!(user, "alice");

@@ -4,6 +4,7 @@
 //! Every step has a time limit, and every failure names its likely cause.
 
 mod api;
+mod leg;
 mod relay;
 mod report;
 mod signaling;
@@ -11,8 +12,10 @@ mod web;
 
 use super::{DONE, Environment, FAILED, MISUSED, say};
 use crate::credentials::{StunUri, TurnUri, UriTransport};
+use crate::transport::{DEFAULT_PORT, DEFAULT_TLS_PORT};
 use api::{Entry, Urls};
 use clap::Args;
+use leg::Leg;
 use report::{Failure, Outcome, Report};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -161,23 +164,37 @@ impl<'a> Plan<'a> {
     async fn server(&self, url: &str, entry: &Entry, report: &mut Report) {
         if let Ok(stun) = url.parse::<StunUri>() {
             if stun.secure {
-                return report.skip("STUN", url, "only UDP without DTLS is tested");
+                return report.skip("STUN", url, "only STUN over UDP is tested");
             }
-            let port = stun.port.unwrap_or(crate::transport::DEFAULT_PORT);
-            self.each_address("STUN", url, &stun.host.to_string(), port, report, relay::binding)
+            let port = stun.port.unwrap_or(DEFAULT_PORT);
+            let host = stun.host.to_string();
+            self.each_address("STUN", url, &host, port, Leg::Udp.way_out(), report, relay::binding)
                 .await;
         } else if let Ok(turn) = url.parse::<TurnUri>() {
-            if turn.secure || turn.transport.is_some_and(|transport| transport != UriTransport::Udp) {
-                return report.skip("TURN", url, "only UDP without DTLS is tested");
-            }
+            let tcp = turn.transport.unwrap_or(if turn.secure {
+                UriTransport::Tcp
+            } else {
+                UriTransport::Udp
+            });
+            let host = turn.host.to_string();
+            let leg = match (tcp, turn.secure) {
+                (UriTransport::Udp, false) => Leg::Udp,
+                (UriTransport::Tcp, false) => Leg::Tcp,
+                (UriTransport::Tcp, true) => Leg::Tls {
+                    host: host.trim_matches(['[', ']']).to_owned(),
+                    trust: &self.trust,
+                },
+                (UriTransport::Udp, true) => return report.skip("TURN", url, "TURN over DTLS is not tested"),
+            };
             let (Some(username), Some(credential)) = (&entry.username, &entry.credential) else {
                 return report.skip("TURN", url, "the list gives no credential for it");
             };
-            let port = turn.port.unwrap_or(crate::transport::DEFAULT_PORT);
+            let default = if turn.secure { DEFAULT_TLS_PORT } else { DEFAULT_PORT };
+            let port = turn.port.unwrap_or(default);
             // Half of the time for the exchange, so that a lost packet is not taken for a lost server.
             let patience = self.limit / 2;
-            let work = async |server| relay::round_trip(server, username, credential, patience).await;
-            self.each_address("TURN", url, &turn.host.to_string(), port, report, work)
+            let work = async |server| relay::round_trip(&leg, server, username, credential, patience).await;
+            self.each_address("TURN", url, &host, port, leg.way_out(), report, work)
                 .await;
         } else {
             report.skip("list", url, "not a stun: or turn: URL");
@@ -185,12 +202,14 @@ impl<'a> Plan<'a> {
     }
 
     /// Runs a step for each address of the host. One that fails beside one that works is no failure: clients try all.
+    #[expect(clippy::too_many_arguments, reason = "what differs between the kinds of URLs")]
     async fn each_address<T>(
         &self,
         step: &'static str,
         url: &str,
         host: &str,
         port: u16,
+        slow: &'static str,
         report: &mut Report,
         work: impl AsyncFn(std::net::SocketAddr) -> Result<(T, String), Failure>,
     ) {
@@ -203,7 +222,6 @@ impl<'a> Plan<'a> {
             }
         };
         let first = report.steps.len();
-        let slow = "open the UDP port of relay.listen in every firewall up to the server";
         for address in addresses {
             let target = if host.contains(':') || host.parse::<std::net::IpAddr>().is_ok() {
                 url.to_owned()

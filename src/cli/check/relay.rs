@@ -1,15 +1,14 @@
 //! The relay under test, judged by the `stun` and `turn` crates: code that shares nothing with ours.
 
+use super::leg::{Leg, socket_towards};
 use super::report::Failure;
 use ::stun::agent::TransactionId;
 use ::stun::attributes::ATTR_XORMAPPED_ADDRESS;
 use ::stun::message::{BINDING_REQUEST, Message};
 use ::stun::xoraddr::XorMappedAddress;
 use ::turn::client::{Client, ClientConfig};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use tokio::net::UdpSocket;
 use tokio::time::timeout;
 use webrtc_util::Conn;
 
@@ -18,20 +17,6 @@ const PAYLOAD: usize = 1000;
 
 /// One loss more than this in a row is worth a failure.
 const ATTEMPTS: u32 = 4;
-
-async fn socket_towards(server: SocketAddr) -> Result<UdpSocket, Failure> {
-    let any = if server.is_ipv4() {
-        SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
-    } else {
-        SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
-    };
-    UdpSocket::bind(any).await.map_err(|error| {
-        Failure::new(
-            format!("UDP: {error}"),
-            "this machine cannot open a UDP socket of that family",
-        )
-    })
-}
 
 /// The addresses of a STUN or TURN URL's host, one of each family at most.
 pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
@@ -94,13 +79,14 @@ pub(super) async fn binding(server: SocketAddr) -> Result<(SocketAddr, String), 
 
 /// Two allocations that send to each other through the server and back (RFC 8656 §7, §9, §11).
 pub(super) async fn round_trip(
+    leg: &Leg<'_>,
     server: SocketAddr,
     username: &str,
     credential: &str,
     patience: Duration,
 ) -> Result<((), String), Failure> {
-    let one = allocate(server, username, credential).await?;
-    let other = match allocate(server, username, credential).await {
+    let one = allocate(leg, server, username, credential).await?;
+    let other = match allocate(leg, server, username, credential).await {
         Ok(other) => other,
         Err(failure) => {
             one.close().await;
@@ -135,9 +121,12 @@ impl Allocation {
     }
 }
 
-async fn allocate(server: SocketAddr, username: &str, credential: &str) -> Result<Allocation, Failure> {
-    let conn = Arc::new(socket_towards(server).await?);
-    let failed = |error: ::turn::Error| Failure::new(format!("Allocate: {error}"), allocate_hint(&error.to_string()));
+async fn allocate(leg: &Leg<'_>, server: SocketAddr, username: &str, credential: &str) -> Result<Allocation, Failure> {
+    let conn = leg.connect(server).await?;
+    let failed = |error: ::turn::Error| {
+        let text = error.to_string();
+        Failure::new(format!("Allocate: {text}"), allocate_hint(leg, &text))
+    };
     let client = Client::new(ClientConfig {
         stun_serv_addr: server.to_string(),
         turn_serv_addr: server.to_string(),
@@ -169,7 +158,7 @@ async fn allocate(server: SocketAddr, username: &str, credential: &str) -> Resul
     })
 }
 
-fn allocate_hint(error: &str) -> &'static str {
+fn allocate_hint(leg: &Leg<'_>, error: &str) -> &'static str {
     // The crate gives the code in text only, as in "Allocate error response (error 401: Unauthorized)".
     let has = |code: &str| error.contains(&format!("error {code}"));
     if has("401") || has("441") {
@@ -183,7 +172,7 @@ fn allocate_hint(error: &str) -> &'static str {
     } else if has("438") {
         "the nonce changed in between: replicas behind one address need the same relay.nonce_secret"
     } else if error.contains("retransmissions failed") {
-        "open the UDP port of relay.listen in every firewall up to the server"
+        leg.way_out()
     } else {
         "look at the server's log with log.level = \"debug\""
     }

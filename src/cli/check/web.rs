@@ -109,6 +109,15 @@ impl Trust {
     }
 }
 
+impl Trust {
+    /// TLS for TURN, which says so (RFC 7443).
+    pub(super) fn for_turn(&self) -> tokio_rustls::TlsConnector {
+        let mut config = (*self.0).clone();
+        config.alpn_protocols = vec![b"stun.turn".to_vec()];
+        Arc::new(config).into()
+    }
+}
+
 /// Connects, with TLS where the URL says so.
 pub(super) async fn connect(site: &Site, trust: &Trust) -> Result<Box<dyn Stream>, Failure> {
     let stream = TcpStream::connect((site.host.as_str(), site.port))

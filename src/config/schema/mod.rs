@@ -4,10 +4,12 @@
 
 mod hub;
 mod relay;
+mod streams;
 mod web;
 
 pub use hub::Signaling;
 pub use relay::{Credentials, Limits, Peers, Relay};
+pub use streams::Streams;
 pub use web::{Auth, Http, Ice, Metrics};
 
 use super::types::LogFormat;
@@ -63,6 +65,7 @@ sections! {
     Config {
         http: Http,
         relay: Relay,
+        streams: Streams,
         limits: Limits,
         peers: Peers,
         credentials: Credentials,

@@ -1,7 +1,7 @@
 //! The relay, its bounds, its peers and its users.
 
 use super::{everywhere, hours, minutes};
-use crate::config::types::{ByteSize, ExternalIp, PortRange, SecretText, StaticUser};
+use crate::config::types::{ByteSize, ExternalIp, PortRange, SecretText, StaticUser, TcpListen};
 use crate::config::value::{Between, Must, NonEmpty};
 use crate::credentials::key_ring::MAX_SECRETS;
 use ipnet::IpNet;
@@ -9,13 +9,17 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 section! {
-    /// The STUN/TURN relay over UDP (RFC 8489, RFC 8656).
+    /// The STUN/TURN relay (RFC 8489, RFC 8656).
     Relay as "relay" {
         /// UDP addresses to listen on.
         ///
         /// A wildcard works with any number of addresses and costs two control messages per packet; naming the
         /// address saves them. The IPv6 default is skipped where there is no IPv6.
         listen: Vec<SocketAddr> = everywhere(3478), NonEmpty;
+        /// TCP addresses to listen on, for clients whose network lets no UDP through.
+        ///
+        /// What is relayed beyond this server is UDP as ever.
+        listen_tcp: TcpListen = TcpListen::Same;
         /// Addresses that relayed traffic comes from as peers see them, at most one of each family.
         ///
         /// Without it the addresses of the default routes are found by asking the kernel (no packet is sent). Behind

@@ -75,8 +75,10 @@ section! {
         /// Without it: the host of `http.public_url`, else the host at which the client asked for the list, else the
         /// addresses of the relay.
         host: Vec<HostName> = Vec::new();
-        /// The port to advertise, where it is not the port of `relay.listen` (behind a load balancer or a mapping).
+        /// The port to advertise for UDP, where it is not the port of `relay.listen` (behind a load balancer or a mapping).
         port: Option<u16> = None, Must("a port from 1 to 65535", |port: &Option<u16>| *port != Some(0));
+        /// The port to advertise for TCP, where it is not the port of `relay.listen_tcp`.
+        tcp_port: Option<u16> = None, Must("a port from 1 to 65535", |port: &Option<u16>| *port != Some(0));
         /// Servers to add to the list: a URI such as `"stun:stun.example.org:3478"`, or a table
         /// `{ urls = ["turn:…"], username = "…", credential = "…" }`.
         ///

@@ -7,5 +7,5 @@ mod secret;
 
 pub use amount::{ByteSize, Rate};
 pub use choice::{LogFormat, RoomListing, TakeoverPolicy};
-pub use net::{ExternalIp, HostName, PortRange};
+pub use net::{ExternalIp, HostName, PortRange, TcpListen};
 pub use secret::{ExtraServer, SecretText, StaticUser};

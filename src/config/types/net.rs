@@ -3,7 +3,7 @@
 use crate::config::value::{Fault, Raw, Value, quoted};
 use crate::credentials::Host;
 use ipnet::IpNet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// A range of ports, both ends inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,61 @@ impl Value for PortRange {
 
     fn to_toml(&self) -> String {
         quoted(format_args!("{}-{}", self.first, self.last))
+    }
+}
+
+/// Where TCP is listened on, next to UDP.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum TcpListen {
+    /// At the addresses and ports of UDP, save those that the web server has.
+    #[default]
+    Same,
+    /// Nowhere.
+    Off,
+    /// At these.
+    At(Vec<SocketAddr>),
+}
+
+impl TcpListen {
+    /// The addresses, where `udp` are those of UDP and `taken` those that serve something else by TCP.
+    #[must_use]
+    pub fn addresses(&self, udp: &[SocketAddr], taken: impl Fn(&SocketAddr) -> bool) -> Vec<SocketAddr> {
+        match self {
+            Self::Same => udp.iter().copied().filter(|address| !taken(address)).collect(),
+            Self::Off => Vec::new(),
+            Self::At(addresses) => addresses.clone(),
+        }
+    }
+}
+
+impl Value for TcpListen {
+    fn expects() -> String {
+        format!(
+            "`\"same\"` for the addresses of `relay.listen` (save those of `http.listen`), `\"off\"`, or a list, each {}",
+            SocketAddr::expects()
+        )
+    }
+
+    fn from_raw(raw: &Raw) -> Result<Self, Vec<Fault>> {
+        match raw.text() {
+            Ok("same") => Ok(Self::Same),
+            Ok("off") => Ok(Self::Off),
+            _ => Vec::from_raw(raw).map(|addresses| {
+                if addresses.is_empty() {
+                    Self::Off
+                } else {
+                    Self::At(addresses)
+                }
+            }),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        match self {
+            Self::Same => quoted("same"),
+            Self::Off => quoted("off"),
+            Self::At(addresses) => addresses.to_toml(),
+        }
     }
 }
 

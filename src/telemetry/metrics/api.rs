@@ -78,16 +78,16 @@ impl ApiMetrics {
     }
 }
 
-fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
+pub(super) fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
 }
 
-fn counter(registry: &Registry, family: &Family) -> prometheus::Result<IntCounter> {
+pub(super) fn counter(registry: &Registry, family: &Family) -> prometheus::Result<IntCounter> {
     registered(registry, IntCounter::with_opts(family.opts())?)
 }
 
-fn counters(registry: &Registry, family: &Family) -> prometheus::Result<IntCounterVec> {
+pub(super) fn counters(registry: &Registry, family: &Family) -> prometheus::Result<IntCounterVec> {
     registered(registry, IntCounterVec::new(family.opts(), &family.label_names())?)
 }
 

@@ -10,6 +10,7 @@
 
 mod api;
 pub mod family;
+mod front;
 mod hub;
 pub mod markdown;
 mod process;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use prometheus::{Encoder as _, Registry, TextEncoder};
 
 pub use api::ApiMetrics;
+pub use front::FrontMetrics;
 pub use hub::HubSlot;
 pub use process::Readiness;
 pub use relay::ShardSlot;
@@ -38,6 +40,7 @@ struct Inner {
     shards: relay::Shards,
     hub: HubSlot,
     api: ApiMetrics,
+    front: FrontMetrics,
     process: process::Process,
 }
 
@@ -55,11 +58,13 @@ impl Metrics {
         let process = process::Process::begin();
         process.register(&registry)?;
         let api = ApiMetrics::register(&registry)?;
+        let front = FrontMetrics::register(&registry)?;
         Ok(Self(Arc::new(Inner {
             registry,
             shards,
             hub,
             api,
+            front,
             process,
         })))
     }
@@ -77,6 +82,11 @@ impl Metrics {
     /// Counters of the API.
     pub fn api(&self) -> &ApiMetrics {
         &self.0.api
+    }
+
+    /// Counters of accepted connections.
+    pub fn front(&self) -> &FrontMetrics {
+        &self.0.front
     }
 
     /// Whether this process takes work; the flag behind `/readyz`.

@@ -104,6 +104,10 @@ const FAMILIES: &[&super::family::Family] = &[
     &t::HANDOVERS,
     &t::HANDOVER_OVERFLOWS,
     &t::BIND_FAILURES,
+    &t::STREAMS,
+    &t::STREAMS_OPENED,
+    &t::STREAMS_CLOSED,
+    &t::STREAM_DROPPED,
 ];
 
 fn families(all: &[Snapshot]) -> Vec<MetricFamily> {
@@ -169,6 +173,10 @@ fn families(all: &[Snapshot]) -> Vec<MetricFamily> {
         t::HANDOVER_OVERFLOWS.single(driver(|stats| stats.handover_overflows)),
         t::HANDOVER_UNOWNED.single(driver(|stats| stats.handover_unowned)),
         t::BIND_FAILURES.single(driver(|stats| stats.bind_failures)),
+        t::STREAMS.by_label(&sum(all, |one| &one.driver.streams)),
+        t::STREAMS_OPENED.by_label(&sum(all, |one| &one.driver.streams_opened)),
+        t::STREAMS_CLOSED.by_label(&sum(all, |one| &one.driver.streams_closed)),
+        t::STREAM_DROPPED.single(driver(|stats| stats.stream_dropped_frames)),
     ]
 }
 

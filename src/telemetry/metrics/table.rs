@@ -2,8 +2,8 @@
 
 use super::family::{Family, Kind, Label};
 use crate::signaling::{CloseCode, ErrorCode, MessageKind};
-use crate::telemetry::labels::{IssueResult, Method, Route, StatusClass, Surface, TokenFailure};
-use crate::telemetry::{SendFailure, build_info};
+use crate::telemetry::labels::{FrontListener, IssueResult, Method, Route, StatusClass, Surface, TokenFailure};
+use crate::telemetry::{SendFailure, StreamEnd, StreamKind, StreamRefusal, build_info};
 use crate::turn;
 
 /// Upper bounds of request durations, seconds: the answers are made from memory, so what is slow is queueing.
@@ -28,6 +28,10 @@ const PEER_CLASS: Label = label!("class", turn::PeerClass);
 const QUOTA: Label = label!("quota", turn::QuotaKind);
 const CLOSE_REASON: Label = label!("reason", turn::CloseReason);
 const SEND_FAILURE: Label = label!("reason", SendFailure);
+const STREAM: Label = label!("transport", StreamKind);
+const STREAM_END: Label = label!("reason", StreamEnd);
+const REFUSAL: Label = label!("reason", StreamRefusal);
+const LISTENER: Label = label!("listener", FrontListener);
 const MESSAGE: Label = label!("kind", MessageKind);
 const ERROR: Label = label!("code", ErrorCode);
 const CLOSE: Label = label!("code", CloseCode);
@@ -152,6 +156,20 @@ table! {
             "Datagrams for a relayed address of this process that no worker holds.";
         BIND_FAILURES = Kind::Counter, "meetpoint_relay_bind_failures_total", [],
             "Relay sockets that could not be bound.";
+    }
+    "Relay: streams" {
+        STREAMS = Kind::Gauge, "meetpoint_relay_streams", [STREAM],
+            "Open streams of TURN clients.";
+        STREAMS_OPENED = Kind::Counter, "meetpoint_relay_streams_opened_total", [STREAM],
+            "Streams that a worker took in.";
+        STREAMS_CLOSED = Kind::Counter, "meetpoint_relay_streams_closed_total", [STREAM_END],
+            "Streams that ended, by why.";
+        STREAM_DROPPED = Kind::Counter, "meetpoint_relay_stream_dropped_frames_total", [],
+            "Frames dropped because their client does not read them fast enough.";
+        FRONT_ACCEPTED = Kind::Counter, "meetpoint_front_connections_total", [LISTENER],
+            "TCP connections accepted on the listeners of the relay, of TLS, and of everything on one port.";
+        FRONT_REFUSED = Kind::Counter, "meetpoint_front_refused_connections_total", [REFUSAL],
+            "Connections closed as soon as they were accepted, by the bound that was reached.";
     }
     "Signaling" {
         HUB_CONNECTIONS = Kind::Gauge, "meetpoint_signaling_connections", [],

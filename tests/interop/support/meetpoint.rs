@@ -73,8 +73,9 @@ impl Meetpoint {
             if server.program.ended().is_some() {
                 return Err(server.program.log());
             }
-            let web = TcpStream::connect(("127.0.0.1", http)).is_ok();
-            if web && binding_mapped_address(SocketAddr::from(([127, 0, 0, 1], udp))).is_some() {
+            // The relay's TCP listener is the last one to be opened.
+            let open = |port: u16| TcpStream::connect(("127.0.0.1", port)).is_ok();
+            if open(http) && open(udp) && binding_mapped_address(SocketAddr::from(([127, 0, 0, 1], udp))).is_some() {
                 return Ok(server);
             }
             pause(Duration::from_millis(50));

@@ -1,0 +1,26 @@
+//! Clients that come by TCP.
+
+use super::seconds;
+use crate::config::types::ByteSize;
+use crate::config::value::Between;
+use std::time::Duration;
+
+section! {
+    /// Clients of the relay that come by TCP or TLS (RFC 8489 §6.2.2): their number, and how long they are waited for.
+    Streams as "streams" {
+        /// Connections open at once, those still in a handshake included. Beyond it new ones are closed at once.
+        ///
+        /// Each costs a file descriptor and about 1 KiB, with TLS 40 KiB.
+        max_connections: usize = 20_000, Between(1, 1_000_000);
+        /// Connections of one client address (IPv4 address, IPv6 /64). Whole companies share an address.
+        max_connections_per_client: usize = 500, Between(1, 1_000_000);
+        /// How long a connection without an allocation may go without a request.
+        idle_timeout: Duration = seconds(30), Between(seconds(1), seconds(3600));
+        /// How long a client may take to its first whole message; with TLS, also how long to the end of the handshake.
+        first_timeout: Duration = seconds(10), Between(seconds(1), seconds(300));
+        /// What may wait for one client to read it. Beyond it relayed data is dropped, as a full link would.
+        ///
+        /// At 2 Mbit/s the default is one second of video: more only makes what arrives older.
+        queue_size: ByteSize = ByteSize::kib(256), Between(ByteSize::kib(64), ByteSize::mib(16));
+    }
+}

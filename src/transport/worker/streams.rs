@@ -1,0 +1,143 @@
+//! The worker's turn with its streams: take in, read, cut, write, end.
+
+use super::{Control, Now, Token, Worker};
+use crate::telemetry::StreamEnd;
+use crate::transport::stream::connection::{Received, SMALL_FRAME, Scratch};
+use crate::transport::stream::intake::{Load, NewStream};
+use crate::turn::{FiveTuple, Handled};
+use crate::wire::stream::frame_len;
+
+/// Streams taken in in one turn.
+const ADOPTIONS: usize = 64;
+
+impl Worker {
+    /// Takes in the streams that wait.
+    pub(super) fn adopt_streams(&mut self, at: Now) {
+        for _ in 0..ADOPTIONS {
+            let Ok((new, load)) = self.intake.try_recv() else {
+                return;
+            };
+            self.adopt_stream(at, new, load);
+        }
+        Control::wake(&self.control);
+    }
+
+    fn adopt_stream(&mut self, at: Now, new: NewStream, load: Load) {
+        if let Some(former) = self.outbox.streams.find(&new.five_tuple) {
+            // The kernel knows that the former connection is gone before we do.
+            self.outbox.streams.end(former, StreamEnd::Replaced);
+            self.finish_streams(at);
+        }
+        let poller = &self.poller;
+        let (streams, stats) = (&mut self.outbox.streams, &mut self.outbox.stats);
+        let result = streams.insert(stats, new, load, at.instant, |socket, index| {
+            poller.add(socket, Token::Stream(index))
+        });
+        match result {
+            Ok(index) => self.serve_stream(at, index, true),
+            Err(error) => tracing::debug!(%error, "a stream ended before it began"),
+        }
+    }
+
+    /// Reads a stream. `adopted`: what was read of it before is looked at first.
+    pub(super) fn serve_stream(&mut self, at: Now, index: u32, adopted: bool) {
+        if self.outbox.streams.get_mut(index).is_none() {
+            return;
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        if scratch.frames.is_empty() {
+            // A worker that never sees a stream sets nothing aside.
+            scratch = Scratch::new();
+        }
+        if let Err(why) = self.read_stream(at, index, &mut scratch, adopted) {
+            self.outbox.streams.end(index, why);
+        }
+        self.scratch = scratch;
+    }
+
+    fn read_stream(&mut self, at: Now, index: u32, scratch: &mut Scratch, adopted: bool) -> Result<(), StreamEnd> {
+        let Some(connection) = self.outbox.streams.get_mut(index) else {
+            return Ok(());
+        };
+        let five_tuple = connection.five_tuple;
+        let mut held = connection.resume(&mut scratch.frames);
+        if adopted {
+            held = self.cut_frames(at, index, &five_tuple, &mut scratch.frames, held)?;
+        }
+        let mut fresh = true;
+        let received = loop {
+            let Some(connection) = self.outbox.streams.get_mut(index) else {
+                return Ok(());
+            };
+            match connection.receive(scratch, held, fresh)? {
+                Received::Bytes(count) => held += count,
+                other => break other,
+            }
+            fresh = false;
+            held = self.cut_frames(at, index, &five_tuple, &mut scratch.frames, held)?;
+        };
+        let Some(connection) = self.outbox.streams.get_mut(index) else {
+            return Ok(());
+        };
+        connection.keep(scratch.frames.get(..held).unwrap_or_default());
+        if connection.tls_wants_write() {
+            self.outbox.streams.write_later(index);
+        }
+        match received {
+            Received::Closed => Err(StreamEnd::Client),
+            _ => Ok(()),
+        }
+    }
+
+    /// Handles every whole frame in the first `held` bytes and moves the rest to the front; how long that is.
+    fn cut_frames(
+        &mut self,
+        at: Now,
+        index: u32,
+        from: &FiveTuple,
+        bytes: &mut [u8],
+        held: usize,
+    ) -> Result<usize, StreamEnd> {
+        let mut start = 0;
+        while let Some(rest) = bytes.get(start..held) {
+            let Some(len) = frame_len(rest).map_err(|_| StreamEnd::Framing)? else {
+                break;
+            };
+            if len > SMALL_FRAME && !self.server.has_allocation(from) {
+                return Err(StreamEnd::Framing);
+            }
+            let Some(frame) = rest.get(..len) else { break };
+            start += len;
+            let handled = self.server.handle_client(at, from, frame);
+            if let Handled::Forward(forward) = &handled {
+                self.outbox.forward_frame(at.instant, &self.arena, frame, forward);
+            }
+            self.drain(at);
+            self.outbox.streams.heard(index, at.instant);
+        }
+        bytes.copy_within(start..held, 0);
+        Ok(held - start)
+    }
+
+    /// Ends streams whose time is up.
+    pub(super) fn expire_streams(&mut self, at: Now) {
+        let server = &self.server;
+        self.outbox
+            .streams
+            .expire(at.instant, |five_tuple| server.has_allocation(five_tuple));
+    }
+
+    /// Writes what waits and closes what ends, until there is nothing of either: an end can make more of both.
+    pub(super) fn finish_streams(&mut self, at: Now) {
+        while self.outbox.streams.has_work() {
+            let poller = &self.poller;
+            self.outbox
+                .streams
+                .write(|interest| poller.watch_room(interest.socket, Token::Stream(interest.index), interest.room));
+            while let Some(five_tuple) = self.outbox.streams.close_next(&mut self.outbox.stats) {
+                self.server.handle_client_gone(at, &five_tuple);
+                self.drain(at);
+            }
+        }
+    }
+}

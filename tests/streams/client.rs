@@ -1,0 +1,236 @@
+//! A TURN client over a stream, built on the codec alone.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+
+use meetpoint::credentials::{self, KeyRing, UnixTime};
+use meetpoint::wire::attribute::{
+    AddressFamily, Data, ErrorCodeAttribute, Lifetime, Nonce, Realm, RequestedAddressFamily, RequestedTransport,
+    Username, XorMappedAddress, XorPeerAddress, XorRelayedAddress,
+};
+use meetpoint::wire::stream::{FrameReader, MAX_FRAME_LEN};
+use meetpoint::wire::{
+    ChannelData, ChannelNumber, Class, IntegrityKey, Message, MessageBuilder, Method, PacketKind, TransactionId, demux,
+};
+
+use crate::support::SECRET;
+pub(crate) use crate::support::client::Arrival;
+
+/// Anything that carries bytes both ways.
+pub(crate) trait Link: Read + Write {}
+impl<T: Read + Write> Link for T {}
+
+pub(crate) struct Client {
+    pub(crate) link: Box<dyn Link>,
+    pub(crate) local: SocketAddr,
+    server: SocketAddr,
+    frames: FrameReader,
+    username: String,
+    password: String,
+    realm: String,
+    nonce: String,
+    key: Option<IntegrityKey>,
+}
+
+static COUNT: AtomicU32 = AtomicU32::new(1);
+
+pub(crate) fn transaction_id() -> TransactionId {
+    let mut id = [0xa5; 12];
+    id[..4].copy_from_slice(&COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    TransactionId(id)
+}
+
+/// A connection that gives up after two seconds of silence.
+pub(crate) fn connect(server: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(server).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// A Binding request with its FINGERPRINT.
+pub(crate) fn binding() -> Vec<u8> {
+    let mut buffer = [0; 64];
+    let len = MessageBuilder::new(&mut buffer, Method::BINDING, Class::Request, transaction_id())
+        .fingerprint()
+        .finish()
+        .unwrap();
+    buffer[..len].to_vec()
+}
+
+/// ChannelData with the padding of a stream.
+pub(crate) fn channel_data(number: u16, payload: &[u8]) -> Vec<u8> {
+    let mut frame = crate::support::client::channel_data(number, payload);
+    frame.resize(frame.len().next_multiple_of(4), 0);
+    frame
+}
+
+impl Client {
+    pub(crate) fn tcp(server: SocketAddr) -> Self {
+        let stream = connect(server);
+        let local = stream.local_addr().unwrap();
+        Self::over(Box::new(stream), local, server)
+    }
+
+    pub(crate) fn over(link: Box<dyn Link>, local: SocketAddr, server: SocketAddr) -> Self {
+        let ring = KeyRing::from_bytes([SECRET]).unwrap();
+        let user = format!("stream{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let now = UnixTime::from_system_time(SystemTime::now());
+        let credential = credentials::mint(&ring, now, &user, Duration::from_secs(600)).unwrap();
+        Self {
+            link,
+            local,
+            server,
+            frames: FrameReader::new(vec![0; MAX_FRAME_LEN].into()),
+            username: credential.username,
+            password: credential.password.as_str().to_owned(),
+            realm: String::new(),
+            nonce: String::new(),
+            key: None,
+        }
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.link.write_all(bytes).unwrap();
+        self.link.flush().unwrap();
+    }
+
+    /// The next whole frame; `None` when the server has closed the stream.
+    pub(crate) fn frame(&mut self) -> Option<Vec<u8>> {
+        loop {
+            if let Some(frame) = self.frames.next_frame().unwrap() {
+                return Some(frame.to_vec());
+            }
+            match self.link.read(self.frames.space()) {
+                Ok(0) => return None,
+                Ok(len) => self.frames.filled(len),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("nothing comes: {error}"),
+            }
+        }
+    }
+
+    /// The address that a Binding request is answered with.
+    pub(crate) fn mapped(&mut self) -> SocketAddr {
+        self.write(&binding());
+        let frame = self.frame().expect("closed");
+        let message = Message::parse(&frame).unwrap();
+        assert_eq!(message.class(), Class::Success);
+        message.find::<XorMappedAddress>().unwrap().unwrap().0
+    }
+
+    pub(crate) fn allocate(&mut self) -> SocketAddr {
+        self.try_allocate().unwrap()
+    }
+
+    pub(crate) fn try_allocate(&mut self) -> Result<SocketAddr, u16> {
+        let family = AddressFamily::of(self.server);
+        let add = |builder: &mut MessageBuilder<'_>| {
+            builder
+                .attribute(&RequestedTransport::UDP)
+                .attribute(&RequestedAddressFamily(family.value()));
+        };
+        self.request(Method::ALLOCATE, add, |answer| {
+            answer.find::<XorRelayedAddress>().unwrap().unwrap().0
+        })
+    }
+
+    pub(crate) fn permit(&mut self, peer: SocketAddr) {
+        let add = |builder: &mut MessageBuilder<'_>| {
+            builder.attribute(&XorPeerAddress(peer));
+        };
+        self.request(Method::CREATE_PERMISSION, add, |_| ()).unwrap();
+    }
+
+    pub(crate) fn bind(&mut self, number: u16, peer: SocketAddr) {
+        let add = |builder: &mut MessageBuilder<'_>| {
+            builder
+                .attribute(&ChannelNumber::new(number).unwrap())
+                .attribute(&XorPeerAddress(peer));
+        };
+        self.request(Method::CHANNEL_BIND, add, |_| ()).unwrap();
+    }
+
+    pub(crate) fn refresh(&mut self, seconds: u32) {
+        let add = |builder: &mut MessageBuilder<'_>| {
+            builder.attribute(&Lifetime(seconds));
+        };
+        self.request(Method::REFRESH, add, |_| ()).unwrap();
+    }
+
+    pub(crate) fn send_channel(&mut self, number: u16, payload: &[u8]) {
+        self.write(&channel_data(number, payload));
+    }
+
+    pub(crate) fn send_indication(&mut self, peer: SocketAddr, payload: &[u8]) {
+        self.write(&crate::support::client::send_indication(peer, payload, false));
+    }
+
+    /// The next channel data or Data indication.
+    pub(crate) fn receive(&mut self) -> Option<Arrival> {
+        loop {
+            let frame = self.frame()?;
+            if let Some(arrival) = arrival(&frame) {
+                return Some(arrival);
+            }
+        }
+    }
+
+    /// Sends a request, signed once there is a key, and again after a challenge; reads what came of it.
+    fn request<T>(
+        &mut self,
+        method: Method,
+        add: impl Fn(&mut MessageBuilder<'_>),
+        read: impl Fn(&Message<'_>) -> T,
+    ) -> Result<T, u16> {
+        for _ in 0..3 {
+            let id = transaction_id();
+            let mut buffer = [0; 1024];
+            let mut builder = MessageBuilder::new(&mut buffer, method, Class::Request, id);
+            add(&mut builder);
+            if let Some(key) = &self.key {
+                builder
+                    .attribute(&Username::new(&self.username).unwrap())
+                    .attribute(&Realm::new(&self.realm).unwrap())
+                    .attribute(&Nonce::new(&self.nonce).unwrap())
+                    .integrity(key);
+            }
+            let len = builder.finish().unwrap();
+            self.write(&buffer[..len]);
+            let frame = loop {
+                let frame = self.frame().expect("closed instead of an answer");
+                if demux(&frame) == PacketKind::Stun && Message::parse(&frame).unwrap().transaction_id() == id {
+                    break frame;
+                }
+            };
+            let answer = Message::parse(&frame).unwrap();
+            if answer.class() == Class::Success {
+                return Ok(read(&answer));
+            }
+            let code = answer.find::<ErrorCodeAttribute<'_>>().unwrap().unwrap().code().value();
+            if (code != 401 && code != 438) || (code == 401 && self.key.is_some()) {
+                return Err(code);
+            }
+            self.realm = answer.find::<Realm<'_>>().unwrap().unwrap().as_str().to_owned();
+            self.nonce = answer.find::<Nonce<'_>>().unwrap().unwrap().as_str().to_owned();
+            self.key = Some(IntegrityKey::long_term_md5(&self.username, &self.realm, &self.password));
+        }
+        panic!("challenged again and again");
+    }
+}
+
+fn arrival(frame: &[u8]) -> Option<Arrival> {
+    if demux(frame) == PacketKind::ChannelData {
+        let data = ChannelData::parse(frame).unwrap();
+        assert_eq!(frame.len() % 4, 0, "ChannelData on a stream is padded (RFC 8656 §12.5)");
+        return Some(Arrival::Channel(data.number.value(), frame[data.data_range()].to_vec()));
+    }
+    let message = Message::parse(frame).unwrap();
+    (message.method() == Method::DATA).then(|| {
+        let peer = message.find::<XorPeerAddress>().unwrap().unwrap().0;
+        let data = message.find::<Data<'_>>().unwrap().unwrap().0.to_vec();
+        Arrival::Data(peer, data)
+    })
+}
