@@ -31,7 +31,8 @@ labels! {
         /// `169.254.0.0/16`, `fe80::/10` (RFC 3927, RFC 4291).
         LinkLocal = "link_local",
         /// `169.254.169.254`, `169.254.170.2`, `fd00:ec2::254`, `fd20:ce::254`, `100.100.100.200`, `192.0.0.192`: where clouds
-        /// keep credentials.
+        /// keep credentials. `168.63.129.16`, public by its number, is Azure's host as its virtual machines see it: resolver and
+        /// agent channel.
         Metadata = "metadata",
         /// `192.0.0.0/24`, `2001::/23` (RFC 6890): protocol assignments.
         ProtocolAssignment = "protocol_assignment",
@@ -128,8 +129,11 @@ pub fn reduce(ip: IpAddr) -> IpAddr {
     ip
 }
 
-/// Mapped (RFC 4291 §2.5.5.2), compatible (§2.5.5.1), translated (`::ffff:0:a.b.c.d`, RFC 2765), NAT64 (RFC 6052; the
-/// local-use prefix of RFC 8215 in its /96 form), 6to4 (RFC 3056), Teredo (RFC 4380: the client, obfuscated), ISATAP (RFC 5214).
+/// Mapped (RFC 4291 §2.5.5.2), compatible (§2.5.5.1), translated (`::ffff:0:a.b.c.d`, RFC 2765), NAT64 (RFC 6052), 6to4
+/// (RFC 3056), Teredo (RFC 4380: the client, obfuscated), ISATAP (RFC 5214).
+///
+/// Not NAT64 under the local-use prefix `64:ff9b:1::/48` (RFC 8215): where the IPv4 address is in it depends on the length that
+/// its network chose, so it stays what it is, which is not public.
 fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     let s = v6.segments();
     let tail = Ipv4Addr::from((u32::from(s[6]) << 16) | u32::from(s[7]));
@@ -138,10 +142,12 @@ fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
         // `::` and `::1` are addresses of their own.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
         [0, 0, 0, 0, 0, 0, ..] => Some(tail),
-        [0x0064, 0xff9b, 0, 0, 0, 0, ..] | [0x0064, 0xff9b, 1, ..] => Some(tail),
+        [0x0064, 0xff9b, 0, 0, 0, 0, ..] => Some(tail),
         [0x2002, high, low, ..] => Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low))),
         [0x2001, 0, ..] => Some(Ipv4Addr::from(!u32::from(tail))),
-        [_, _, _, _, 0x0000 | 0x0200, 0x5efe, ..] => Some(tail),
+        // An interface identifier goes with any prefix, and what is no tunnel takes it for a plain address: a multicast group or
+        // a neighbour on the link is not opened by a public address inside.
+        [_, _, _, _, 0x0000 | 0x0200, 0x5efe, ..] if class_of_v6(v6).is_none() => Some(tail),
         _ => None,
     }
 }
@@ -156,7 +162,9 @@ fn class_of(ip: IpAddr) -> Option<PeerClass> {
 
 fn class_of_v4(v4: Ipv4Addr) -> Option<PeerClass> {
     Some(match v4.octets() {
-        [169, 254, 169, 254] | [169, 254, 170, 2] | [100, 100, 100, 200] | [192, 0, 0, 192] => PeerClass::Metadata,
+        [169, 254, 169, 254] | [169, 254, 170, 2] | [100, 100, 100, 200] | [192, 0, 0, 192] | [168, 63, 129, 16] => {
+            PeerClass::Metadata
+        }
         [0, ..] => PeerClass::Unspecified,
         [127, ..] => PeerClass::Loopback,
         [10, ..] | [172, 16..=31, ..] | [192, 168, ..] => PeerClass::Private,
@@ -297,6 +305,7 @@ mod tests {
             "169.254.169.254",
             "169.254.170.2",
             "100.100.100.200",
+            "168.63.129.16",
             "fd00:ec2::254",
             "::ffff:169.254.169.254",
         ] {
@@ -311,7 +320,6 @@ mod tests {
             "::192.168.0.1",
             "::ffff:0:192.168.0.1",
             "64:ff9b::192.168.0.1",
-            "64:ff9b:1::192.168.0.1",
             "2002:c0a8:1::1",
             "2001:0:1:2:3:4:3f57:fffe",
             "2600::5efe:c0a8:1",
@@ -331,6 +339,27 @@ mod tests {
         }
         assert_eq!(judged("::ffff:8.8.8.8"), Ok(()));
         assert_eq!(judged("64:ff9b::8.8.8.8"), Ok(()));
+    }
+
+    #[test]
+    fn a_public_ipv4_address_inside_does_not_open_the_address_around_it() {
+        for (address, class) in [
+            // Interface identifiers of ISATAP, in addresses that are no public unicast.
+            ("ff02::5efe:808:808", PeerClass::Multicast),
+            ("ff02::200:5efe:808:808", PeerClass::Multicast),
+            ("fe80::5efe:808:808", PeerClass::LinkLocal),
+            ("fd00::5efe:808:808", PeerClass::UniqueLocal),
+            ("2001:db8::5efe:808:808", PeerClass::Documentation),
+            // A translator with a prefix of 48 bits sends this one to 10.0.0.1 (RFC 6052 §2.2).
+            ("64:ff9b:1:a00:0:100:808:808", PeerClass::Reserved),
+            ("64:ff9b:1::8.8.8.8", PeerClass::Reserved),
+        ] {
+            assert_eq!(judged(address), Err(class), "{address}");
+        }
+        let opened = PeerFilter::new(["8.8.8.8/32".parse().unwrap()], []);
+        assert_eq!(opened.judge_ip(ip("ff02::5efe:808:808")), Err(PeerClass::Multicast));
+        let opened = PeerFilter::new(["64:ff9b:1::/48".parse().unwrap()], []);
+        assert_eq!(opened.judge_ip(ip("64:ff9b:1::8.8.8.8")), Ok(()));
     }
 
     #[test]
