@@ -132,18 +132,15 @@ impl Server {
     /// ends.
     fn sweep_timers(&mut self) {
         const SLACK: usize = 256;
-        if self.timers.len() <= SLACK + 4 * self.allocations.len() {
+        if self.timers.of_allocations() <= SLACK + 4 * self.allocations.len() {
             return;
         }
         let allocations = &self.allocations;
-        self.timers.retain(|at, due| match due {
-            Due::Allocation { index, generation } => {
-                allocations.generation(index) == Some(generation)
-                    && allocations
-                        .get(index)
-                        .is_some_and(|allocation| allocation.timer_at == at)
-            }
-            Due::Reservation { .. } => true,
+        self.timers.retain_allocations(|at, index, generation| {
+            allocations.generation(index) == Some(generation)
+                && allocations
+                    .get(index)
+                    .is_some_and(|allocation| allocation.timer_at == at)
         });
     }
 
@@ -245,7 +242,11 @@ mod tests {
                     while server.poll_output().is_some() {}
                 }
             }
-            assert!(server.timers.len() <= 261, "{}", server.timers.len());
+            assert!(
+                server.timers.of_allocations() <= 261,
+                "{}",
+                server.timers.of_allocations()
+            );
         }
         assert_eq!(server.stats().allocations_created, 2000);
         assert_eq!(server.allocations(), 0);

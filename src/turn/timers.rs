@@ -32,7 +32,10 @@ pub(super) enum Due {
 
 /// The heap.
 #[derive(Debug, Default)]
-pub(super) struct Timers(BinaryHeap<Entry>);
+pub(super) struct Timers {
+    heap: BinaryHeap<Entry>,
+    reservations: usize,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -42,13 +45,14 @@ struct Entry {
 
 impl Timers {
     pub(super) fn push(&mut self, at: Instant, due: Due) {
-        self.0.push(Entry { at, due });
+        self.reservations += usize::from(matches!(due, Due::Reservation { .. }));
+        self.heap.push(Entry { at, due });
     }
 
     /// The earliest deadline.
     #[inline]
     pub(super) fn next(&self) -> Option<Instant> {
-        self.0.peek().map(|entry| entry.at)
+        self.heap.peek().map(|entry| entry.at)
     }
 
     /// Takes the earliest deadline if it is not after `now`.
@@ -56,17 +60,22 @@ impl Timers {
         if self.next()? > now {
             return None;
         }
-        self.0.pop().map(|entry| (entry.at, entry.due))
+        let Entry { at, due } = self.heap.pop()?;
+        self.reservations -= usize::from(matches!(due, Due::Reservation { .. }));
+        Some((at, due))
     }
 
-    /// Entries, those included that will come up in vain.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
+    /// Entries of allocations, those included that will come up in vain.
+    pub(super) fn of_allocations(&self) -> usize {
+        self.heap.len() - self.reservations
     }
 
-    /// Drops the entries that would come up in vain.
-    pub(super) fn retain(&mut self, mut wanted: impl FnMut(Instant, Due) -> bool) {
-        self.0.retain(|entry| wanted(entry.at, entry.due));
+    /// Drops the entries of allocations that would come up in vain. Those of reservations are needed to the end.
+    pub(super) fn retain_allocations(&mut self, mut wanted: impl FnMut(Instant, u32, u32) -> bool) {
+        self.heap.retain(|entry| match entry.due {
+            Due::Allocation { index, generation } => wanted(entry.at, index, generation),
+            Due::Reservation { .. } => true,
+        });
     }
 }
 
@@ -95,6 +104,26 @@ impl Eq for Entry {}
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn reservations_are_not_counted_among_the_entries_that_a_sweep_could_drop() {
+        let start = Instant::now();
+        let mut timers = Timers::default();
+        for index in 0..3 {
+            timers.push(start, Due::Allocation { index, generation: 0 });
+            let token = ReservationToken([index as u8; 8]);
+            let at = SocketAddr::from(([127, 0, 0, 1], 50001));
+            timers.push(start, Due::Reservation { token, at });
+        }
+        assert_eq!(timers.of_allocations(), 3);
+        timers.retain_allocations(|_, index, _| index == 1);
+        assert_eq!(timers.of_allocations(), 1);
+        let mut due = 0;
+        while timers.pop(start).is_some() {
+            due += 1;
+        }
+        assert_eq!((due, timers.of_allocations()), (4, 0));
+    }
 
     #[test]
     fn deadlines_come_in_order_and_not_before_their_time() {
@@ -134,6 +163,6 @@ mod tests {
                 generation: 0
             })
         );
-        assert_eq!(timers.len(), 0);
+        assert_eq!(timers.of_allocations(), 0);
     }
 }
