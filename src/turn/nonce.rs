@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! "obMatJos2" + 4 characters of security features      (RFC 8489 §9.2)
-//! base64( seconds since 1970, 32 bits ‖ HMAC-SHA256(key, cookie ‖ seconds ‖ address ‖ port), first 80 bits )
+//! base64( seconds since 1970, last 18 bits ‖ HMAC-SHA256(key, cookie ‖ seconds ‖ address ‖ port), first 46 bits )
 //! ```
-//! 32 characters: short, because every 401 carries them to sources that may be forged. 80 bits cannot be guessed within the
-//! life of a nonce. Nothing is remembered: the server recognises its own work, and so does a replica with the same key.
+//! 24 characters: short, because every 401 carries them to sources that may be forged, and no answer to one shall be more than
+//! three times its request. 46 bits cannot be guessed within the life of a nonce, and would give nothing to who has no password.
+//! The seconds are sealed whole: those not sent are taken from the clock, so that a nonce does not come to life again.
+//! Nothing is remembered: the server recognises its own work, and so does a replica with the same key.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -21,10 +23,13 @@ use super::config::NonceKey;
 use crate::credentials::UnixTime;
 use crate::wire::attribute::SecurityFeatures;
 
-const MAC_LEN: usize = 10;
-const SEALED_LEN: usize = 4 + MAC_LEN;
+/// Bits of the time that are sent: three days, more than any nonce lives.
+const TIME_BITS: u32 = 18;
+const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
+const MAC_BITS: u32 = u64::BITS - TIME_BITS;
+const SEALED_LEN: usize = size_of::<u64>();
 /// Characters of a nonce.
-pub(super) const NONCE_LEN: usize = SecurityFeatures::COOKIE_LEN + 19;
+pub(super) const NONCE_LEN: usize = SecurityFeatures::COOKIE_LEN + 11;
 
 /// How far ahead another replica's clock may be.
 const CLOCK_SKEW: u64 = 60;
@@ -59,15 +64,12 @@ impl Nonces {
     /// A nonce for `client`, made at `now`.
     pub(super) fn mint(&self, features: SecurityFeatures, client: SocketAddr, now: UnixTime) -> [u8; NONCE_LEN] {
         let cookie = features.cookie();
-        let seconds = (now.0 as u32).to_be_bytes();
-        let mut sealed = [0; SEALED_LEN];
-        sealed[..4].copy_from_slice(&seconds);
-        sealed[4..].copy_from_slice(&self.seal(&cookie, seconds, client));
+        let sealed = self.seal(&cookie, now.0, client).to_be_bytes();
         let mut nonce = [0; NONCE_LEN];
         nonce[..cookie.len()].copy_from_slice(&cookie);
-        // 14 bytes are 19 characters, always.
+        // 8 bytes are 11 characters, always.
         let written = STANDARD_NO_PAD.encode_slice(sealed, &mut nonce[cookie.len()..]);
-        debug_assert_eq!(written, Ok(19));
+        debug_assert_eq!(written, Ok(11));
         nonce
     }
 
@@ -82,22 +84,23 @@ impl Nonces {
         if STANDARD_NO_PAD.decode_slice(text, &mut sealed) != Ok(SEALED_LEN) {
             return NonceState::Foreign;
         }
-        let [a, b, c, d, mac @ .., _] = sealed;
-        let seconds = [a, b, c, d];
-        if !bool::from(self.seal(cookie, seconds, client).ct_eq(&mac)) {
+        let [sealed @ .., _] = sealed;
+        let sealed = u64::from_be_bytes(sealed);
+        // When it was made: at most a little ahead, else less than three days ago.
+        let latest = now.0.wrapping_add(CLOCK_SKEW);
+        let seconds = latest.wrapping_sub(latest.wrapping_sub(sealed >> MAC_BITS) & TIME_MASK);
+        if !bool::from(self.seal(cookie, seconds, client).ct_eq(&sealed)) {
             return NonceState::Foreign;
         }
-        // In 2106 the seconds begin anew; differences stay right.
-        let age = (now.0 as u32).wrapping_sub(u32::from_be_bytes(seconds));
-        let ahead = u64::from(age.wrapping_neg());
-        if u64::from(age) < self.lifetime || (ahead != 0 && ahead <= CLOCK_SKEW) {
+        if now.0.saturating_sub(seconds) < self.lifetime {
             NonceState::Fresh
         } else {
             NonceState::Stale
         }
     }
 
-    fn seal(&self, cookie: &[u8], seconds: [u8; 4], client: SocketAddr) -> [u8; MAC_LEN] {
+    /// What is sent behind the cookie.
+    fn seal(&self, cookie: &[u8], seconds: u64, client: SocketAddr) -> u64 {
         let ip = match client.ip() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
             IpAddr::V6(ip) => ip,
@@ -106,14 +109,14 @@ impl Nonces {
             .mac
             .clone()
             .chain_update(cookie)
-            .chain_update(seconds)
+            .chain_update(seconds.to_be_bytes())
             .chain_update(ip.octets())
             .chain_update(client.port().to_be_bytes())
             .finalize()
             .into_bytes();
-        let mut out = [0; MAC_LEN];
-        out.copy_from_slice(&mac[..MAC_LEN]);
-        out
+        let mut first = [0; SEALED_LEN];
+        first.copy_from_slice(&mac[..SEALED_LEN]);
+        (seconds & TIME_MASK) << MAC_BITS | u64::from_be_bytes(first) >> TIME_BITS
     }
 }
 
@@ -167,8 +170,24 @@ mod tests {
         );
         assert_eq!(
             nonces().judge(&nonce, client(), UnixTime(NOW.0 - 61)),
-            NonceState::Stale
+            NonceState::Foreign
         );
+    }
+
+    #[test]
+    fn a_nonce_does_not_come_to_life_again_when_the_time_it_carries_does() {
+        let nonce = minted();
+        let period = TIME_MASK + 1;
+        let judged = |at| nonces().judge(&nonce, client(), UnixTime(at));
+        assert_eq!(judged(NOW.0 + period - CLOCK_SKEW - 1), NonceState::Stale);
+        for later in [period - CLOCK_SKEW, period, period + 1, 1000 * period] {
+            assert_eq!(judged(NOW.0 + later), NonceState::Foreign, "{later}");
+        }
+        // A clock that stands at the beginning of time is no cause to panic.
+        let first = nonces().mint(FEATURES, client(), UnixTime(0));
+        let first = std::str::from_utf8(&first).unwrap();
+        assert_eq!(nonces().judge(first, client(), UnixTime(0)), NonceState::Fresh);
+        assert_eq!(nonces().judge(&nonce, client(), UnixTime(0)), NonceState::Foreign);
     }
 
     #[test]
@@ -210,6 +229,6 @@ mod tests {
     fn a_nonce_begins_with_the_cookie_of_its_features() {
         assert_eq!(SecurityFeatures::of_nonce(&minted()), Some(FEATURES));
         assert!(minted().starts_with("obMatJos2"));
-        assert_eq!(minted().len(), 32);
+        assert_eq!(minted().len(), 24);
     }
 }
