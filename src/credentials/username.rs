@@ -55,8 +55,8 @@ impl<'a> Username<'a> {
         self.text
     }
 
-    /// The part after the first colon, empty for a bare expiry. Quotas count by this part: a fresh expiry must not be a
-    /// fresh quota.
+    /// The part after the first colon, empty for a bare expiry. Quotas count by this part, where there is one: a fresh
+    /// expiry must not be a fresh quota.
     pub const fn user(&self) -> &'a str {
         self.user
     }

@@ -255,12 +255,16 @@ impl Authenticator {
     }
 }
 
-/// Part of a username that quotas count by: behind the expiry, or all of a static user's name.
+/// Part of a username that quotas count by: behind the expiry; all of it for a static user, and where nothing is behind the
+/// expiry. Some services mint such a name for everybody, and one user's share would be all that everybody gets.
 pub(super) fn quota_user<'a>(config: &Config, username: &'a str) -> &'a str {
     if config.static_users.iter().any(|user| user.name == username) {
         return username;
     }
-    credentials::Username::parse(username).map_or(username, |parsed| parsed.user())
+    match credentials::Username::parse(username) {
+        Ok(parsed) if !parsed.user().is_empty() => parsed.user(),
+        _ => username,
+    }
 }
 
 /// Whom the request claims to be from.

@@ -112,8 +112,8 @@ impl RelayAddr {
 /// Bounds, each counted when it is hit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Allocations of one user in this process, counted by the part of the username after the expiry (486). Default 50. A
-    /// browser opens one per interface, transport and TURN URL of each connection.
+    /// Allocations of one user in this process, counted by the part of the username after the expiry, by all of it where
+    /// nothing follows (486). Default 50. A browser opens one per interface, transport and TURN URL of each connection.
     pub allocations_per_user: u32,
     /// Allocations of one client address (486). Default 500: whole companies share an address. For IPv6, of one prefix.
     pub allocations_per_client: u32,
@@ -127,7 +127,8 @@ pub struct Limits {
     pub permissions_per_allocation: u16,
     /// Channels of one allocation (508). Default 256; 128 bytes each.
     pub channels_per_allocation: u16,
-    /// Ports reserved by EVEN-PORT, process-wide (508). Default 500; a socket each, for 30 s.
+    /// Ports reserved by EVEN-PORT, process-wide (508). Default 500; a socket each, for 30 s. One user holds no more of them
+    /// than `allocations_per_user`.
     pub reservations: u32,
     /// Remembered answers to the Refresh that deleted an allocation, per shard; the oldest makes room. Default 4096; 200 bytes
     /// each, for 40 s.

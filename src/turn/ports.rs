@@ -136,6 +136,15 @@ impl Ports {
         }
     }
 
+    /// Frees the reserved ports whose reservation is `gone`: claimed by another shard, which may have given them back long
+    /// since. For when there is no other port left; if a socket is still there, binding will tell. Whether there were any.
+    pub(super) fn forget_reserved(&mut self, gone: impl Fn(ReservationToken) -> bool) -> bool {
+        let before = self.taken.len();
+        self.taken
+            .retain(|_, holder| !matches!(holder, Holder::Reservation(token) if gone(*token)));
+        self.taken.len() < before
+    }
+
     /// Ports taken.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {

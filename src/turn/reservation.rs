@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
-use super::config::RelayAddr;
+use super::config::{Limits, RelayAddr};
 use super::output::ReservationToken;
 
 /// How long a reservation is held (RFC 8656 §7.2: at least 30 s).
@@ -51,14 +51,24 @@ impl Reservations {
         self.len() == 0
     }
 
-    /// Enters a reservation; `false` if `limit` are held already.
-    pub(super) fn try_reserve(&self, limit: u32, token: ReservationToken, reservation: Reservation) -> bool {
+    /// Enters a reservation; `false` if as many are held already as there may be, in the process or by this user. They
+    /// outlive the allocation they came with, so its quota does not bound them.
+    pub(super) fn try_reserve(&self, limits: &Limits, token: ReservationToken, reservation: Reservation) -> bool {
         let mut entries = self.entries();
-        if entries.len() >= limit as usize || entries.contains_key(&token) {
+        if entries.len() >= limits.reservations as usize || entries.contains_key(&token) {
+            return false;
+        }
+        let of_user = entries.values().filter(|held| held.user == reservation.user).count();
+        if of_user >= limits.allocations_per_user as usize {
             return false;
         }
         entries.insert(token, reservation);
         true
+    }
+
+    /// Whether `token` is neither claimed nor given up.
+    pub(super) fn is_held(&self, token: ReservationToken) -> bool {
+        self.entries().contains_key(&token)
     }
 
     /// Whether `token` can be claimed by `user` now.
@@ -109,6 +119,13 @@ mod tests {
 
     const TOKEN: ReservationToken = ReservationToken([7; 8]);
 
+    fn limits(reservations: u32) -> Limits {
+        Limits {
+            reservations,
+            ..Limits::default()
+        }
+    }
+
     fn reservation(now: Instant) -> Reservation {
         Reservation {
             user: Arc::from("alice"),
@@ -123,7 +140,7 @@ mod tests {
         let now = Instant::now();
         let late = now + RESERVATION_LIFETIME;
         let table = Reservations::new();
-        assert!(table.try_reserve(9, TOKEN, reservation(now)));
+        assert!(table.try_reserve(&limits(9), TOKEN, reservation(now)));
         assert_eq!(table.claim(TOKEN, "mallory", now), None);
         assert_eq!(table.claim(ReservationToken([8; 8]), "alice", now), None);
         assert_eq!(table.claim(TOKEN, "alice", late), None);
@@ -139,7 +156,7 @@ mod tests {
     fn a_released_token_cannot_be_claimed() {
         let now = Instant::now();
         let table = Reservations::new();
-        assert!(table.try_reserve(1, TOKEN, reservation(now)));
+        assert!(table.try_reserve(&limits(1), TOKEN, reservation(now)));
         assert!(table.release(TOKEN).is_some());
         assert_eq!(table.claim(TOKEN, "alice", now), None);
         assert!(table.is_empty());
@@ -151,7 +168,7 @@ mod tests {
         let table = Reservations::new();
         for byte in 0..3 {
             assert_eq!(
-                table.try_reserve(2, ReservationToken([byte; 8]), reservation(now)),
+                table.try_reserve(&limits(2), ReservationToken([byte; 8]), reservation(now)),
                 byte < 2
             );
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use meetpoint::turn::{
-    Answer, BindError, CloseReason, DropReason, Family, Handled, Limits, QuotaKind, RelayAddr, RelaySocket,
+    Answer, BindError, CloseReason, DropReason, Family, Handled, Ledger, Limits, QuotaKind, RelayAddr, RelaySocket,
     ReservationToken, Reservations, Shard, Transport, Verdict,
 };
 use meetpoint::wire::attribute::{
@@ -499,7 +499,7 @@ fn a_reserved_port_is_held_for_thirty_seconds_and_then_closed() {
 
 #[test]
 fn a_token_gets_its_port_once_from_any_shard() {
-    let ledger = meetpoint::turn::Ledger::new();
+    let ledger = Ledger::new();
     let reservations = Reservations::new();
     let shard = |index| Shard { index, count: 2 };
     let mut one = Lab::shard(config(), shard(0), ledger.clone(), reservations.clone());
@@ -591,6 +591,73 @@ fn reservations_end_at_their_bound() {
 }
 
 #[test]
+fn one_user_cannot_hold_every_reservation_of_the_process() {
+    // A reservation outlives the allocation it came with, so the quota of allocations does not bound them.
+    let mut few = config();
+    few.limits = Limits {
+        allocations_per_user: 2,
+        ..Limits::default()
+    };
+    let mut lab = Lab::new(few);
+    let reserve = |lab: &mut Lab, user: &str, port: u16| {
+        let mut client = Client::with_expiry(&format!("192.0.2.1:{port}"), user, Duration::from_secs(3600));
+        let reply = client.allocate_with(lab, |builder| {
+            builder.attribute(&EvenPort { reserve_next: true });
+        });
+        if reply.code() == 0 {
+            client.refresh(lab, 0);
+            lab.sent.clear();
+        }
+        reply.code()
+    };
+    assert_eq!(reserve(&mut lab, "mallory", 1), 0);
+    assert_eq!(reserve(&mut lab, "mallory", 2), 0);
+    assert_eq!(reserve(&mut lab, "mallory", 3), 508);
+    assert_eq!(reserve(&mut lab, "alice", 4), 0);
+    assert_eq!(lab.server.stats().quota_hits[QuotaKind::Reservations.index()], 1);
+    lab.advance(Duration::from_secs(30));
+    assert_eq!(reserve(&mut lab, "mallory", 5), 0);
+    lab.advance(Duration::from_secs(30));
+    lab.assert_empty();
+}
+
+#[test]
+fn a_reserved_port_that_another_shard_took_and_gave_back_is_free_before_its_timer() {
+    // One pair of ports in each shard: 50000 and 50001 belong to the first, 50002 and 50003 to the second.
+    let mut narrow = config();
+    narrow.relay_ports = 50000..=50003;
+    let (ledger, reservations) = (Ledger::new(), Reservations::new());
+    let shard = |index| Shard { index, count: 2 };
+    let mut first = Lab::shard(narrow.clone(), shard(0), ledger.clone(), reservations.clone());
+    let mut second = Lab::shard(narrow, shard(1), ledger, reservations);
+    second.now = first.now;
+    let mut client = Client::new(A);
+    let reply = client.allocate_with(&mut first, |builder| {
+        builder.attribute(&EvenPort { reserve_next: true });
+    });
+    let token = reply.token().unwrap();
+    second.parked.append(&mut first.parked);
+    let mut claimant = Client::new("192.0.2.1:4001");
+    let claimed = claimant.allocate_with(&mut second, |builder| {
+        builder.attribute(&token);
+    });
+    assert_eq!(
+        (claimed.code(), claimed.relayed().port()),
+        (0, reply.relayed().port() + 1)
+    );
+    claimant.refresh(&mut second, 0);
+    client.refresh(&mut first, 0);
+    for port in 5000..5002 {
+        assert_eq!(
+            Client::new(&format!("192.0.2.1:{port}"))
+                .allocate_with(&mut first, |_| {})
+                .code(),
+            0
+        );
+    }
+}
+
+#[test]
 fn a_pair_is_asked_for_as_a_pair() {
     let mut lab = Lab::new(config());
     lab.hold_binds = true;
@@ -656,6 +723,23 @@ fn users_clients_and_the_process_have_their_quotas() {
         clients[0].refresh(&mut lab, 0);
         assert_eq!(clients[2].allocate_with(&mut lab, |_| {}).code(), 0);
     }
+}
+
+#[test]
+fn clients_without_a_user_are_counted_by_their_credential() {
+    // Prosody and others mint a bare expiry for everybody: they must not share one user's quota.
+    let mut few = config();
+    few.limits = Limits {
+        allocations_per_user: 1,
+        ..Limits::default()
+    };
+    let mut lab = Lab::new(few);
+    let codes = [(4000, 3600), (4001, 3601), (4002, 3601)].map(|(port, ttl)| {
+        let address = format!("192.0.2.1:{port}");
+        let mut client = Client::with_expiry(&address, "", Duration::from_secs(ttl));
+        client.allocate_with(&mut lab, |_| {}).code()
+    });
+    assert_eq!(codes, [0, 0, 486]);
 }
 
 #[test]

@@ -290,7 +290,11 @@ impl Server {
             let Some(relay_addr) = self.relay_addr(family) else {
                 continue;
             };
-            match self.ports.pick(&mut self.rng, relay_addr.bind, range, wanted.port) {
+            let mut picked = self.ports.pick(&mut self.rng, relay_addr.bind, range, wanted.port);
+            if picked.is_none() && self.ports.forget_reserved(|token| !self.reservations.is_held(token)) {
+                picked = self.ports.pick(&mut self.rng, relay_addr.bind, range, wanted.port);
+            }
+            match picked {
                 Some(port) => {
                     let at = SocketAddr::new(relay_addr.bind, port);
                     places.legs[family.index()] = Some(Place {
@@ -318,10 +322,7 @@ impl Server {
                 relay_addr: place.relay_addr,
                 expires,
             };
-            if !self
-                .reservations
-                .try_reserve(self.config.limits.reservations, token, entry)
-            {
+            if !self.reservations.try_reserve(&self.config.limits, token, entry) {
                 self.stats.quota_hits[QuotaKind::Reservations.index()] += 1;
                 return Err(Answer::InsufficientCapacity.into());
             }
