@@ -101,7 +101,7 @@ async fn server(wanted: usize) {
         before / 1_024
     );
     let mut driver = Driver::start(address, count);
-    for step in ["open", "welcomed", "joined", "after 10 signals each"] {
+    for step in ["open", "welcomed", "joined", "10 offers each way"] {
         driver.wait();
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         let grown = resident().saturating_sub(before);
@@ -121,6 +121,13 @@ async fn server(wanted: usize) {
     until(&hub, 0).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     println!("{:>22}: {} KiB resident", "all gone", resident() / 1_024);
+    // What the allocator kept is used again; a leak would show as growth from here on.
+    let mut driver = Driver::start(address, count);
+    for _ in 0..4 {
+        driver.wait();
+        driver.go_on();
+    }
+    println!("{:>22}: {} KiB resident", "all of it once more", resident() / 1_024);
 }
 
 async fn until(hub: &HubHandle, connections: u64) {
@@ -188,8 +195,8 @@ fn client(address: SocketAddr, count: usize) {
     let count = sockets(count);
     let mut open: Vec<TcpStream> = (0..count).map(|_| handshake(address)).collect();
     step();
-    for socket in &mut open {
-        say(socket, r#"{"t":"hello","v":[1]}"#);
+    for (at, socket) in open.iter_mut().enumerate() {
+        say(socket, &format!(r#"{{"t":"hello","v":[1],"peer":"peer-{at}"}}"#));
         hear(socket, "welcome");
     }
     step();
@@ -204,14 +211,20 @@ fn client(address: SocketAddr, count: usize) {
         hear(socket, "joined");
     }
     step();
-    let data = "candidate:1 1 udp 2122260223 192.0.2.1 54321 typ host ".repeat(4);
-    for round in 0..10 {
-        for socket in &mut open {
-            say(
-                socket,
-                &format!(r#"{{"t":"send","id":{round},"room":"{}","data":"{data}"}}"#, "none"),
+    // Neighbours of a room signal each other: as long as an offer, and answered.
+    let sdp = "a=candidate:1 1 udp 2122260223 192.0.2.1 54321 typ host".repeat(15);
+    for _ in 0..10 {
+        for at in 0..count {
+            let (room, neighbour) = (at / ROOM, at ^ 1);
+            if neighbour >= count {
+                continue;
+            }
+            let sig = format!(
+                r#"{{"t":"sig","id":1,"room":"room-{room}","to":"peer-{neighbour}","kind":"offer","data":{{"sdp":"{sdp}"}}}}"#
             );
-            hear(socket, "err");
+            say(&mut open[at], &sig);
+            hear(&mut open[at], "ok");
+            hear(&mut open[neighbour], "sig");
         }
     }
     step();

@@ -23,6 +23,7 @@ mod session;
 mod sources;
 mod stats_view;
 mod upgrade;
+mod wire;
 
 pub use config::Config;
 pub use hub_handle::HubHandle;

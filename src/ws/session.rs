@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::{Sink, SinkExt, Stream};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, Sleep},
 };
 use tokio_tungstenite::{
@@ -21,10 +21,7 @@ use tokio_tungstenite::{
         Error, Message,
         protocol::{
             Role, WebSocketConfig,
-            frame::{
-                CloseFrame, Frame as WsFrame,
-                coding::{CloseCode as WsCloseCode, Data, OpCode},
-            },
+            frame::{CloseFrame, coding::CloseCode as WsCloseCode},
         },
     },
 };
@@ -33,11 +30,12 @@ use super::{
     hub_handle::{Admission, Asker, SessionLimits},
     outbox::{Item, Outbox},
     per_ip::Slot,
+    wire::Wire,
 };
 use crate::signaling::{CloseCode, Dialect, Frame};
 
-/// Bytes that are collected before they are written: several waiting frames leave in one system call.
-const WRITE_BUFFER: usize = 4_096;
+/// What the WebSocket library may hold to be written: control frames, of at most 127 bytes each.
+const WRITE_BUFFER: usize = 1_024;
 
 /// Frames read before other tasks get their turn, when the client keeps our buffers full.
 const READS_PER_TURN: usize = 32;
@@ -57,43 +55,8 @@ pub(crate) struct Opening {
     pub(crate) slot: Slot,
 }
 
-/// Notes when bytes arrive, whole messages or not.
-struct Heard<S> {
-    io: S,
-    at: Instant,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let before = buffer.filled().len();
-        let result = ready!(Pin::new(&mut self.io).poll_read(cx, buffer));
-        if buffer.filled().len() > before {
-            self.at = Instant::now();
-        }
-        Poll::Ready(result)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buffer)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
 struct Session<S> {
-    socket: WebSocketStream<Heard<S>>,
+    socket: WebSocketStream<Wire<S>>,
     admission: Admission,
     opening: Opening,
     dialect: Dialect,
@@ -105,8 +68,7 @@ struct Session<S> {
     control_frames: u32,
     /// When the socket stopped taking bytes; `None` while it takes them.
     blocked_since: Option<Instant>,
-    /// Something was written and not yet flushed.
-    dirty: bool,
+
     timer: Pin<Box<Sleep>>,
 }
 
@@ -125,12 +87,11 @@ where
     let now = Instant::now();
     let websocket = WebSocketConfig::default()
         .read_buffer_size(config.read_buffer)
-        .write_buffer_size(WRITE_BUFFER)
-        // A frame is handed over only when the buffer is below its target; the largest frame is as long as a whole queue.
-        .max_write_buffer_size(WRITE_BUFFER + config.queue_bytes + 1_024)
+        .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BUFFER)
         .max_message_size(Some(frame_bytes))
         .max_frame_size(Some(frame_bytes));
-    let io = Heard { io, at: now };
+    let io = Wire::new(io);
     let mut session = Session {
         socket: WebSocketStream::from_raw_socket(io, Role::Server, Some(websocket)).await,
         admission,
@@ -142,7 +103,7 @@ where
         next_ping: now + ping_interval,
         control_frames: 0,
         blocked_since: None,
-        dirty: false,
+
         timer: Box::pin(tokio::time::sleep(ping_interval.min(dead_after))),
     };
     let code = poll_fn(|cx| session.poll(cx)).await;
@@ -234,30 +195,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<CloseCode> {
         loop {
-            match Pin::new(&mut self.socket).poll_ready(cx) {
+            // Ours of before, then what the WebSocket itself has to say.
+            match Pin::new(&mut self.socket).poll_flush(cx) {
                 Poll::Ready(Ok(())) => self.blocked_since = None,
                 Poll::Ready(Err(_)) => return Poll::Ready(CloseCode::Abnormal),
                 Poll::Pending => return self.poll_blocked(cx),
             }
             match self.admission.outbox.poll_next(cx) {
-                Poll::Ready(Item::Frame(payload)) => {
-                    // The hub writes UTF-8; a raw frame spares checking it once per receiver.
-                    let frame = WsFrame::message(payload, OpCode::Data(Data::Text), true);
-                    if Pin::new(&mut self.socket).start_send(Message::Frame(frame)).is_err() {
-                        return Poll::Ready(CloseCode::Abnormal);
-                    }
-                    self.dirty = true;
-                }
+                Poll::Ready(Item::Frame(payload)) => self.socket.get_mut().start(payload),
                 Poll::Ready(Item::Close(code)) => return Poll::Ready(code),
-                Poll::Pending if self.dirty => match Pin::new(&mut self.socket).poll_flush(cx) {
-                    Poll::Ready(Ok(())) => {
-                        self.dirty = false;
-                        self.blocked_since = None;
-                        return Poll::Pending;
-                    }
-                    Poll::Ready(Err(_)) => return Poll::Ready(CloseCode::Abnormal),
-                    Poll::Pending => return self.poll_blocked(cx),
-                },
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -283,7 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<CloseCode> {
         while self.timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            let dead_at = self.socket.get_ref().at + self.dead_after;
+            let dead_at = self.socket.get_ref().heard + self.dead_after;
             if now >= dead_at {
                 return Poll::Ready(CloseCode::Dead);
             }
@@ -302,7 +248,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     {
                         return Poll::Ready(CloseCode::Abnormal);
                     }
-                    self.dirty = true;
                     if let Poll::Ready(code) = self.poll_write(cx) {
                         return Poll::Ready(code);
                     }
@@ -317,15 +262,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 }
 
 /// Writes what is still queued (after an error the answer to it), then the close frame, and waits for the other end.
-async fn farewell<S>(mut socket: WebSocketStream<Heard<S>>, outbox: &Outbox, code: CloseCode)
+async fn farewell<S>(mut socket: WebSocketStream<Wire<S>>, outbox: &Outbox, code: CloseCode)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     while let Some(payload) = outbox.pop() {
-        let frame = WsFrame::message(payload, OpCode::Data(Data::Text), true);
-        if socket.send(Message::Frame(frame)).await.is_err() {
+        // What was on its way when the session ended comes first.
+        if socket.flush().await.is_err() {
             break;
         }
+        socket.get_mut().start(payload);
     }
     let frame = CloseFrame {
         code: WsCloseCode::from(code.status()),
