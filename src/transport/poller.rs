@@ -114,6 +114,14 @@ impl Poller {
             flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR)
         })
     }
+
+    /// Whether the event of this index says that the source has an error to tell of.
+    pub(crate) fn has_error(&self, index: usize) -> bool {
+        self.events.get(index).is_some_and(|event| {
+            let flags = event.flags;
+            flags.contains(epoll::EventFlags::ERR)
+        })
+    }
 }
 
 /// Rounded up, so that a worker does not spin through the last millisecond before a deadline.

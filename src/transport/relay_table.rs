@@ -153,6 +153,7 @@ fn try_bind(config: &Config, at: SocketAddr) -> io::Result<Socket> {
     let relay = socket::open(at)?;
     socket::bind(&relay, at)?;
     socket::allow_fragments(&relay, at.is_ipv6())?;
+    socket::queue_errors(&relay, at.is_ipv6())?;
     if config.offload {
         socket::receive_trains(&relay);
     }
@@ -171,6 +172,8 @@ fn try_bind(config: &Config, at: SocketAddr) -> io::Result<Socket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::poller::{Poller, Token};
+    use crate::transport::udp::receive_error;
 
     const TOKEN: ReservationToken = ReservationToken([7; 8]);
 
@@ -233,6 +236,29 @@ mod tests {
         let at = "192.0.2.1:50000".parse().unwrap();
         let result = open(&Config::default(), &Parked::default(), at, RelaySocket::Fresh);
         assert_eq!(result.unwrap_err(), BindError::Failed);
+    }
+
+    #[test]
+    fn errors_wake_the_worker_until_they_are_read_and_no_longer() {
+        let at = "127.0.0.1:0".parse().unwrap();
+        let (socket, _) = open(&Config::default(), &Parked::default(), at, RelaySocket::Fresh).unwrap();
+        let gone = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut poller = Poller::new().unwrap();
+        poller.add(&socket, Token::Relay(1)).unwrap();
+        for _ in 0..3 {
+            // Loopback delivers the error before the call returns; the next call reports that of the one before.
+            while socket.send_to(b"anybody there?", &gone.into()).is_err() {}
+        }
+        let now = Instant::now();
+        for _ in 0..3 {
+            assert_eq!(poller.wait(now, now).unwrap(), 1);
+            assert!(poller.has_error(0));
+            let (to, control) = receive_error(socket.as_fd()).unwrap();
+            let icmp = control.icmp_error().unwrap();
+            assert_eq!((to.socket_addr(), icmp.kind, icmp.code), (Some(gone), 3, 3));
+        }
+        assert_eq!(poller.wait(now, now).unwrap(), 0);
+        assert!(receive_error(socket.as_fd()).is_err());
     }
 
     #[test]

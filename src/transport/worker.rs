@@ -22,7 +22,8 @@ use super::relay_table::{self, Parked, RelayTable};
 use super::stream::connection::Scratch;
 use super::stream::intake::Intake;
 use super::stream::table::StreamTable;
-use super::udp::socket::SendState;
+use super::udp::receive_error;
+use super::udp::socket::{SendState, is_stale};
 use crate::credentials::UnixTime;
 use crate::telemetry::ShardSlot;
 use crate::turn::{
@@ -35,6 +36,9 @@ const LISTENER_BATCH: usize = 32;
 const INBOX_BATCH: usize = 16;
 /// Messages taken from a relay socket in one turn: there are many, and each belongs to one client.
 const RELAY_BATCH: usize = 8;
+/// Errors taken from a relay socket in one turn, a system call each. They share the socket's receive buffer, so a storm of
+/// them must be cleared away faster than packets are.
+const ERROR_BATCH: usize = 16;
 /// A listener that was not emptied gets another turn after so many other sockets: one of it stands for all clients, and a
 /// flood towards many relay sockets must not shut them out.
 const LISTENER_EVERY: usize = 8;
@@ -229,7 +233,12 @@ impl Worker {
                     }
                     Some(Token::Inbox) => self.serve_inbox(at),
                     Some(Token::Listener(listener)) => self.serve_listener(at, listener),
-                    Some(Token::Relay(relay)) => self.serve_relay(at, RelayId(relay)),
+                    Some(Token::Relay(relay)) => {
+                        if self.poller.has_error(index) {
+                            self.serve_errors(at, RelayId(relay));
+                        }
+                        self.serve_relay(at, RelayId(relay));
+                    }
                     Some(Token::Stream(stream)) => {
                         if self.poller.has_room(index) {
                             self.outbox.streams.write_later(stream);
@@ -314,7 +323,11 @@ impl Worker {
         let Some(socket) = self.outbox.sockets.relays.socket(relay) else {
             return;
         };
-        let slots = self.arena.receive(socket.as_fd(), RELAY_BATCH);
+        let slots = match self.arena.receive(socket.as_fd(), RELAY_BATCH) {
+            // It says nothing about what waits, and reading it took it away.
+            Err(error) if is_stale(&error) => self.arena.receive(socket.as_fd(), RELAY_BATCH),
+            other => other,
+        };
         for slot in self.received(slots) {
             let Ok(message) = self.arena.received(slot) else {
                 self.outbox.stats.recv_unusable += 1;
@@ -327,6 +340,22 @@ impl Worker {
                 let datagram = &self.arena.bytes(slot)[segment];
                 let handled = self.server.handle_peer(at, relay, from, datagram);
                 self.settle(at, slot, start, &handled);
+            }
+        }
+    }
+
+    /// Empties the error queue of a relay socket, or as much of it as one turn has time for: what is left is reported again.
+    fn serve_errors(&mut self, at: Now, relay: RelayId) {
+        for _ in 0..ERROR_BATCH {
+            let Some(socket) = self.outbox.sockets.relays.socket(relay) else {
+                return;
+            };
+            let Ok((to, control)) = receive_error(socket.as_fd()) else {
+                return;
+            };
+            if let (Some(peer), Some(icmp)) = (to.socket_addr(), control.icmp_error()) {
+                self.server.handle_peer_error(at, relay, PeerAddr(peer), icmp);
+                self.drain(at);
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::bucket::Bucket;
 use super::channel::Channels;
 use super::config::RelayAddr;
 use super::five_tuple::{Family, FiveTuple, PeerAddr, RelayId, RelayedAddr};
@@ -38,6 +39,8 @@ pub(super) struct Allocation {
     pub(super) relays: [Option<RelayLeg>; 2],
     pub(super) permissions: Permissions,
     pub(super) channels: Channels,
+    /// ICMP errors its client may yet be told of.
+    pub(super) peer_errors: Bucket,
     /// Entry of this allocation in the timers.
     pub(super) timer_at: Instant,
 }

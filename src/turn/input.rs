@@ -38,3 +38,14 @@ pub enum BindError {
     /// Anything another port would not cure: no such address, no more descriptors.
     Failed,
 }
+
+/// An ICMP error that a datagram of a relay socket met, as its header says. Anyone can forge one that knows both addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IcmpError {
+    /// ICMP or ICMPv6 type, by the family of the relay.
+    pub kind: u8,
+    /// Its code.
+    pub code: u8,
+    /// The MTU of the next hop, bytes, if the type carries one; of no meaning otherwise.
+    pub next_hop_mtu: u32,
+}

@@ -22,6 +22,7 @@
 //! - What is expired at `now` is gone before anything else happens at `now` (`now == expiry` is expired).
 //! - Nothing reaches a peer without a permission or a channel that was judged by the [`PeerFilter`].
 //! - Lease, port and reservation of an allocation are released exactly once, on every path.
+//! - An ICMP error is no packet: it has no verdict, and makes at most one short indication, within a bound.
 //!
 //! RFCs: 8489 (STUN), 8656 (TURN), 7983 (demultiplexing), 6890 (special addresses).
 
@@ -29,6 +30,7 @@
 
 mod allocation;
 mod auth;
+mod bucket;
 pub mod channel;
 pub mod config;
 pub mod five_tuple;
@@ -54,11 +56,11 @@ pub mod verdict;
 
 pub use config::{AlternateServer, Config, Limits, NonceKey, RelayAddr, StaticUser};
 pub use five_tuple::{ClientAddr, Family, FiveTuple, ListenAddr, PeerAddr, RelayId, RelayedAddr, Transport};
-pub use input::{BindError, Now, Shard};
+pub use input::{BindError, IcmpError, Now, Shard};
 pub use output::{Destination, Forward, Handled, Output, Prefix, RelaySocket, ReservationToken};
 pub use peer_filter::{PeerClass, PeerFilter};
 pub use quota::Ledger;
 pub use reservation::Reservations;
 pub use server::Server;
 pub use stats::{Stats, Traffic};
-pub use verdict::{Answer, AuthFailure, CloseReason, Direction, DropReason, QuotaKind, Verdict};
+pub use verdict::{Answer, AuthFailure, CloseReason, Direction, DropReason, PeerErrorEnd, QuotaKind, Verdict};

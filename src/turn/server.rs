@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use super::allocation::{Allocations, HashState};
 use super::auth::Authenticator;
+use super::bucket::{self, Bucket, Ticks};
 use super::config::{Config, NonceKey};
 use super::five_tuple::{FiveTuple, PeerAddr, RelayId, RelayedAddr, Transport};
-use super::input::{BindError, Now, Shard};
+use super::input::{BindError, IcmpError, Now, Shard};
 use super::output::{Handled, Output};
 use super::ports::Ports;
 use super::queue::Outputs;
@@ -21,7 +22,7 @@ use super::rng::{Drbg, IndicationIds};
 use super::stats::Stats;
 use super::throttle::Throttle;
 use super::timers::Timers;
-use super::verdict::{Answer, CloseReason, DropReason, Verdict};
+use super::verdict::{Answer, CloseReason, DropReason, PeerErrorEnd, Verdict};
 use crate::wire::attribute::{
     AlternateDomain, AlternateServer, ErrorCodeAttribute, Nonce, Realm, Software, UnknownAttributes,
 };
@@ -47,6 +48,10 @@ pub struct Server {
     pub(super) timers: Timers,
     pub(super) retransmits: RetransmitCache,
     throttle: Throttle,
+    /// What [`bucket::ticks`] counts from: the first time this shard was told.
+    epoch: Option<Instant>,
+    /// ICMP errors that clients of this shard may yet be told of.
+    pub(super) peer_errors: Bucket,
     pub(super) outputs: Outputs,
     pub(super) stats: Stats,
 }
@@ -72,6 +77,8 @@ impl Server {
             indication_ids: IndicationIds::new(u64::from_be_bytes(rng.bytes())),
             rng,
             timers: Timers::default(),
+            epoch: None,
+            peer_errors: Bucket::default(),
             outputs: Outputs::default(),
             stats: Stats::default(),
             config,
@@ -96,6 +103,15 @@ impl Server {
         self.expire(now);
         let handled = self.handle_peer_data(relay, from, datagram);
         self.count(handled)
+    }
+
+    /// Takes an ICMP error about a datagram that left `relay` towards `peer` (RFC 8656 §11.5). Whether the client is told is
+    /// counted in [`Stats::peer_errors`] and returned.
+    pub fn handle_peer_error(&mut self, now: Now, relay: RelayId, peer: PeerAddr, icmp: IcmpError) -> PeerErrorEnd {
+        self.expire(now);
+        let end = self.report_peer_error(now, relay, peer, icmp);
+        self.stats.peer_errors[end.index()] += 1;
+        end
     }
 
     /// The relay of a relayed address, if this shard holds it.
@@ -303,6 +319,12 @@ impl Server {
         let source = client_prefix(from.client.0.ip(), limits.client_prefix_v4, limits.client_prefix_v6);
         self.throttle
             .admit(now.instant, source, limits.unauthenticated_per_second)
+    }
+
+    /// The time as buckets count it.
+    #[inline]
+    pub(super) fn ticks(&mut self, now: Now) -> Ticks {
+        bucket::ticks(*self.epoch.get_or_insert(now.instant), now.instant)
     }
 
     /// Counts a packet's verdict.

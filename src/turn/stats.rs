@@ -5,7 +5,7 @@
 
 use super::five_tuple::{Family, Transport};
 use super::peer_filter::PeerClass;
-use super::verdict::{Answer, AuthFailure, CloseReason, Direction, DropReason, QuotaKind};
+use super::verdict::{Answer, AuthFailure, CloseReason, Direction, DropReason, PeerErrorEnd, QuotaKind};
 
 /// Packets and their payload bytes (without STUN, ChannelData, UDP and IP headers).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -50,6 +50,8 @@ pub struct Stats {
     pub auth_failures: [u64; AuthFailure::COUNT],
     /// Peers refused by CreatePermission, ChannelBind or Send, by [`PeerClass`].
     pub denied_peers: [u64; PeerClass::COUNT],
+    /// ICMP errors about datagrams to peers, by [`PeerErrorEnd`]. No packets: they have no verdict.
+    pub peer_errors: [u64; PeerErrorEnd::COUNT],
     /// By [`QuotaKind`].
     pub quota_hits: [u64; QuotaKind::COUNT],
 
@@ -90,6 +92,7 @@ impl Default for Stats {
             hairpin: Traffic::default(),
             auth_failures: [0; AuthFailure::COUNT],
             denied_peers: [0; PeerClass::COUNT],
+            peer_errors: [0; PeerErrorEnd::COUNT],
             quota_hits: [0; QuotaKind::COUNT],
             allocations_active: [[0; Transport::ALL.len()]; Family::ALL.len()],
             allocations_created: 0,

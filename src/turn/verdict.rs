@@ -117,6 +117,22 @@ labels! {
 }
 
 labels! {
+    /// What became of an ICMP error about a datagram to a peer (RFC 8656 §11.5).
+    PeerErrorEnd {
+        /// The client was told with a Data indication.
+        Reported = "reported",
+        /// Of a type that clients are not told of.
+        OtherType = "other_type",
+        /// Of a relay that does not exist (any more).
+        NoRelay = "no_relay",
+        /// No permission for the peer, or none any more.
+        NoPermission = "no_permission",
+        /// More errors than the allocation's client, or all of this shard's clients, are told of in a second.
+        RateLimited = "rate_limited",
+    }
+}
+
+labels! {
     /// Why a request was not authenticated (RFC 8489 §9.2.4). `NoCredentials` is how every session begins.
     AuthFailure {
         /// No MESSAGE-INTEGRITY: the first request of a client.

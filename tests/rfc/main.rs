@@ -20,6 +20,7 @@ mod rfc8489_9_authentication;
 mod rfc8489_appendix_b;
 mod rfc8489_codec;
 mod rfc8656_10_create_permission;
+mod rfc8656_11_icmp;
 mod rfc8656_11_send_and_data;
 mod rfc8656_12_channels;
 mod rfc8656_7_allocate;

@@ -19,5 +19,6 @@ mod http_server;
 mod http_support;
 mod relay;
 mod relay_hairpin;
+mod relay_icmp;
 mod relay_trains;
 mod relay_webrtc;

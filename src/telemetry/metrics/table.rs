@@ -26,6 +26,7 @@ const DROP_REASON: Label = label!("reason", turn::DropReason);
 const AUTH_FAILURE: Label = label!("reason", turn::AuthFailure);
 const PEER_CLASS: Label = label!("class", turn::PeerClass);
 const QUOTA: Label = label!("quota", turn::QuotaKind);
+const PEER_ERROR: Label = label!("result", turn::PeerErrorEnd);
 const CLOSE_REASON: Label = label!("reason", turn::CloseReason);
 const SEND_FAILURE: Label = label!("reason", SendFailure);
 const STREAM: Label = label!("transport", StreamKind);
@@ -116,6 +117,8 @@ table! {
             "Requests that were not authenticated. `no_credentials` and `stale_nonce` are part of every session.";
         DENIED_PEERS = Kind::Counter, "meetpoint_relay_denied_peers_total", [PEER_CLASS],
             "Peers that a client asked for and did not get, by why they are closed.";
+        PEER_ERRORS = Kind::Counter, "meetpoint_relay_peer_errors_total", [PEER_ERROR],
+            "ICMP errors about datagrams to peers, by what became of them. They are no packets and have no verdict.";
         QUOTA_HITS = Kind::Counter, "meetpoint_relay_quota_hits_total", [QUOTA],
             "Refusals because a bound was reached.";
         RETRANSMITS = Kind::Counter, "meetpoint_relay_retransmits_total", [],

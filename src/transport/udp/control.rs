@@ -3,7 +3,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Room for a packet-info of either family, a segment size and a count of overflows.
+use crate::turn::IcmpError;
+
+/// Room for a packet-info of either family, a segment size and a count of overflows; or for an extended error and the
+/// address of the router that it came from.
 const CAPACITY: usize = 96;
 const HEADER: usize = size_of::<usize>() + 2 * size_of::<libc::c_int>();
 
@@ -97,9 +100,8 @@ impl Control {
         self.len = padded;
     }
 
-    /// What the kernel said, as far as this driver understands it.
-    pub(crate) fn received(&self) -> Received {
-        let mut found = Received::default();
+    /// Each message: level, type, data.
+    fn each(&self, mut read: impl FnMut(libc::c_int, libc::c_int, &[u8])) {
         let mut rest = &self.bytes[..self.len];
         while let Some((header, body)) = rest.split_at_checked(HEADER) {
             let size = usize::from_ne_bytes(array(header));
@@ -108,26 +110,62 @@ impl Control {
             let Some(data) = size.checked_sub(HEADER).and_then(|len| body.get(..len)) else {
                 break;
             };
-            match (level, kind) {
-                (libc::SOL_UDP, libc::UDP_GRO) if data.len() >= 4 => {
-                    found.segment = u16::try_from(libc::c_int::from_ne_bytes(array(data)))
-                        .ok()
-                        .filter(|&n| n > 0);
-                }
-                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) if data.len() >= 4 => {
-                    found.overflows = Some(u32::from_ne_bytes(array(data)));
-                }
-                (libc::IPPROTO_IP, libc::IP_PKTINFO) if data.len() >= 12 => {
-                    // ipi_addr, the address in the header, which for unicast is ipi_spec_dst as well.
-                    found.local = Some(Ipv4Addr::from(array::<4>(&data[8..])).into());
-                }
-                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) if data.len() >= 20 => {
-                    found.local = Some(Ipv6Addr::from(array::<16>(data)).into());
-                }
-                _ => {}
-            }
+            read(level, kind, data);
             rest = body.get(align(data.len())..).unwrap_or_default();
         }
+    }
+
+    /// What the kernel said beside a datagram, as far as this driver understands it.
+    pub(crate) fn received(&self) -> Received {
+        let mut found = Received::default();
+        self.each(|level, kind, data| match (level, kind) {
+            (libc::SOL_UDP, libc::UDP_GRO) if data.len() >= 4 => {
+                found.segment = u16::try_from(libc::c_int::from_ne_bytes(array(data)))
+                    .ok()
+                    .filter(|&n| n > 0);
+            }
+            (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) if data.len() >= 4 => {
+                found.overflows = Some(u32::from_ne_bytes(array(data)));
+            }
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) if data.len() >= 12 => {
+                // ipi_addr, the address in the header, which for unicast is ipi_spec_dst as well.
+                found.local = Some(Ipv4Addr::from(array::<4>(&data[8..])).into());
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) if data.len() >= 20 => {
+                found.local = Some(Ipv6Addr::from(array::<16>(data)).into());
+            }
+            _ => {}
+        });
+        found
+    }
+
+    /// What the kernel said beside a message of the error queue (ip(7), `struct sock_extended_err`), if it was an ICMP
+    /// error and not one of this machine.
+    pub(crate) fn icmp_error(&self) -> Option<IcmpError> {
+        let mut found = None;
+        self.each(|level, kind, data| {
+            let of_ipv6 = match (level, kind) {
+                (libc::IPPROTO_IP, libc::IP_RECVERR) => false,
+                (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) => true,
+                _ => return,
+            };
+            // ee_errno (4 bytes), ee_origin, ee_type, ee_code, ee_pad, ee_info (4), ee_data (4).
+            let Some(&[_, _, _, _, origin, icmp_type, code, _, a, b, c, d]) = data.first_chunk::<12>() else {
+                return;
+            };
+            let wanted = if of_ipv6 {
+                libc::SO_EE_ORIGIN_ICMP6
+            } else {
+                libc::SO_EE_ORIGIN_ICMP
+            };
+            if origin == wanted {
+                found = Some(IcmpError {
+                    kind: icmp_type,
+                    code,
+                    next_hop_mtu: u32::from_ne_bytes([a, b, c, d]),
+                });
+            }
+        });
         found
     }
 }
@@ -179,6 +217,40 @@ mod tests {
         control.push_local(Ipv6Addr::LOCALHOST.into());
         assert!(control.len() <= Control::CAPACITY);
         assert_eq!(control.received().local, Some(Ipv6Addr::LOCALHOST.into()));
+    }
+
+    /// As ip(7) and ipv6(7) describe it: the extended error, then the address of whoever sent the ICMP packet.
+    fn extended_error(origin: u8, icmp_type: u8, code: u8, info: u32) -> Control {
+        let mut control = Control::EMPTY;
+        let mut data = [0; 16 + 28];
+        data[..4].copy_from_slice(&libc::ECONNREFUSED.to_ne_bytes());
+        data[4..7].copy_from_slice(&[origin, icmp_type, code]);
+        data[8..12].copy_from_slice(&info.to_ne_bytes());
+        let (level, kind) = if origin == libc::SO_EE_ORIGIN_ICMP6 {
+            (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
+        } else {
+            (libc::IPPROTO_IP, libc::IP_RECVERR)
+        };
+        control.push(level, kind, &data);
+        control
+    }
+
+    #[test]
+    fn an_icmp_error_is_read_and_an_error_of_this_machine_is_none() {
+        assert_eq!(size_of::<libc::sock_extended_err>(), 16);
+        let read = |origin| extended_error(origin, 3, 4, 1400).icmp_error();
+        let expected = Some(IcmpError {
+            kind: 3,
+            code: 4,
+            next_hop_mtu: 1400,
+        });
+        assert_eq!(read(libc::SO_EE_ORIGIN_ICMP), expected);
+        assert_eq!(read(libc::SO_EE_ORIGIN_ICMP6), expected);
+        assert_eq!(read(libc::SO_EE_ORIGIN_LOCAL), None);
+        assert_eq!(Control::EMPTY.icmp_error(), None);
+        let mut short = Control::EMPTY;
+        short.push(libc::IPPROTO_IP, libc::IP_RECVERR, &[0; 11]);
+        assert_eq!(short.icmp_error(), None);
     }
 
     #[test]

@@ -10,4 +10,4 @@ mod stats;
 mod sys;
 
 pub(crate) use send_batch::{Packet, SendBatch};
-pub(crate) use sys::RecvRing;
+pub(crate) use sys::{RecvRing, receive_error};

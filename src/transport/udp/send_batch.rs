@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Instant;
 
-use super::socket::{OutSocket, OutSockets, SocketKey};
+use super::socket::{OutSocket, OutSockets, SocketKey, is_stale};
 use super::stats::{SendCount, reason};
 use super::sys::{MESSAGES, Outgoing, SendRing};
 use crate::telemetry::{DriverStats, SendFailure};
@@ -400,10 +400,6 @@ impl<'a> Chain<'a, '_> {
 }
 
 /// Errors that may belong to an earlier packet of the socket (RFC 1122 §4.1.3.3).
-fn is_stale(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ECONNREFUSED | libc::EINTR))
-}
-
 fn packets_of_chain(trains: &[Train], head: u16) -> u64 {
     let mut packets = 0;
     let mut next = head;

@@ -140,6 +140,36 @@ pub(crate) fn allow_fragments(socket: &Socket, is_ipv6: bool) -> io::Result<()> 
     }
 }
 
+/// Keeps the ICMP errors about what this socket sent in its error queue (ip(7), ipv6(7)).
+pub(crate) fn queue_errors(socket: &Socket, is_ipv6: bool) -> io::Result<()> {
+    if is_ipv6 {
+        set_option(socket.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)
+    } else {
+        set_option(socket.as_fd(), libc::IPPROTO_IP, libc::IP_RECVERR, 1)
+    }
+}
+
+/// Whether a call failed for an ICMP error about an earlier datagram, which the kernel hands to whoever calls next, or was
+/// interrupted. Some of these numbers have causes of their own as well: try once more, and believe the second answer.
+pub(crate) fn is_stale(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::EINTR
+                | libc::ECONNREFUSED
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::EOPNOTSUPP
+                | libc::EMSGSIZE
+                | libc::EACCES
+        )
+    )
+}
+
 /// Takes trains as one message. Kernels before 5.0 cannot; then packets come one by one.
 pub(crate) fn receive_trains(socket: &Socket) {
     let _ = set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);

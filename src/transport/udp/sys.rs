@@ -301,6 +301,35 @@ impl<'data> Outgoing<'_, 'data> {
     }
 }
 
+/// Takes one message out of a socket's error queue without waiting: the address the datagram it is about was sent to, and
+/// what the kernel says of it. Of the datagram itself nothing is read.
+pub(crate) fn receive_error(socket: BorrowedFd<'_>) -> io::Result<(RawAddr, Control)> {
+    let (mut name, mut control) = (RawAddr::ZERO, Control::EMPTY);
+    let (mut header, _) = blank();
+    let header = &mut header.msg_hdr;
+    header.msg_name = (&raw mut name).cast();
+    header.msg_namelen = RawAddr::CAPACITY;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = Control::CAPACITY as _;
+    // SAFETY: the descriptor is open for as long as it is borrowed; the header points to one name and one control buffer,
+    // with their true lengths, which live until after the call, and to no memory for data. The kernel writes initialised
+    // bytes into them and keeps no pointer.
+    let result = unsafe { libc::recvmsg(socket.as_raw_fd(), header, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    #[cfg_attr(
+        target_env = "gnu",
+        expect(
+            clippy::unnecessary_cast,
+            reason = "the C libraries differ in the type of this field"
+        )
+    )]
+    let written = header.msg_controllen as usize;
+    control.set_len(written);
+    Ok((name, control))
+}
+
 /// Sets an integer socket option.
 pub(crate) fn set_option(
     socket: BorrowedFd<'_>,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::turn::allocation::{Allocation, Bind, Pending, RelayLeg, RelayOwner, State};
 use crate::turn::auth::{Authenticated, Identity, Purpose, quota_user};
+use crate::turn::bucket::Bucket;
 use crate::turn::channel::Channels;
 use crate::turn::config::RelayAddr;
 use crate::turn::five_tuple::{Family, RelayedAddr};
@@ -163,6 +164,7 @@ impl Server {
             relays: [None, None],
             permissions: Permissions::new(&hash_state),
             channels: Channels::new(&hash_state),
+            peer_errors: Bucket::default(),
             timer_at: expires,
         });
         for (family, place) in Family::ALL.into_iter().zip(places.legs) {

@@ -7,6 +7,7 @@ mod channel_bind;
 mod channel_data;
 mod create_permission;
 mod peer;
+mod peer_error;
 mod refresh;
 mod send;
 

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use meetpoint::credentials::{self, KeyRing, UnixTime};
 use meetpoint::wire::attribute::{
-    AddressFamily, Data, DontFragment, ErrorCodeAttribute, EvenPort, Lifetime, Nonce, Realm, RequestedAddressFamily,
-    RequestedTransport, ReservationToken, Username, XorPeerAddress, XorRelayedAddress,
+    AddressFamily, Data, DontFragment, ErrorCodeAttribute, EvenPort, Icmp, Lifetime, Nonce, Realm,
+    RequestedAddressFamily, RequestedTransport, ReservationToken, Username, XorPeerAddress, XorRelayedAddress,
 };
 use meetpoint::wire::{
-    ChannelData, ChannelNumber, Class, IntegrityKey, Message, MessageBuilder, Method, PacketKind, TransactionId, demux,
+    AttributeType, ChannelData, ChannelNumber, Class, IntegrityKey, Message, MessageBuilder, Method, PacketKind,
+    TransactionId, demux,
 };
 
 use super::SECRET;
@@ -24,6 +25,8 @@ const RETRANSMIT: Duration = Duration::from_millis(500);
 pub(crate) enum Arrival {
     Channel(u16, Vec<u8>),
     Data(SocketAddr, Vec<u8>),
+    /// An ICMP error about a peer.
+    Icmp(SocketAddr, Icmp),
 }
 
 /// What a client may ask for beyond a plain allocation.
@@ -183,6 +186,10 @@ impl Client {
                     let message = Message::parse(bytes).unwrap();
                     if message.method() == Method::DATA {
                         let peer = message.find::<XorPeerAddress>().unwrap().unwrap().0;
+                        if let Some(icmp) = message.find::<Icmp>().unwrap() {
+                            assert!(!message.has(AttributeType::DATA));
+                            return Some(Arrival::Icmp(peer, icmp));
+                        }
                         let data = message.find::<Data<'_>>().unwrap().unwrap().0.to_vec();
                         return Some(Arrival::Data(peer, data));
                     }
