@@ -26,6 +26,9 @@ FIGURES = {
     "rss_bytes_per_allocation": ("resident bytes per allocation", 0, True),
     "idle_busy_share": ("cores busy with other work", 2, True),
 }
+# Above this many cores of other work, the whole system's busy time says nothing about the server.
+QUIET = 0.15
+NEEDS_QUIET = "system_cpu_us_per_packet"
 # A search for the highest rate ends at different rates: its other figures do not compare.
 OF_A_SEARCH = ["delivered_pps", "server_cpu_us_per_packet"]
 
@@ -56,7 +59,10 @@ def main() -> None:
                 server: [
                     run["figures"][figure]
                     for run in runs
-                    if (run["load"], run["server"]) == (load, server) and run["figures"] and figure in run["figures"]
+                    if (run["load"], run["server"]) == (load, server)
+                    and run["figures"]
+                    and figure in run["figures"]
+                    and (figure != NEEDS_QUIET or run["figures"]["idle_busy_share"] <= QUIET)
                 ]
                 for server in servers
             }
