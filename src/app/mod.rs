@@ -5,14 +5,16 @@
 //! What it is not: configuration (that is `config`), nor anything a client can reach.
 //!
 //! Invariants: `/readyz` says yes only while everything listens; whatever cannot start ends the start with one error
-//! that names the way out; the first signal drains, the second ends at once.
+//! that names the way out; the first signal drains, the second ends at once; a reload changes all that it can or nothing.
 
 mod bind;
 mod front;
 mod notice;
+mod reload;
 mod secrets;
 mod services;
 mod signals;
+mod watch;
 
 use crate::config::detect::Machine;
 use crate::config::types::LogFormat;
@@ -22,21 +24,33 @@ use crate::transport::Relay;
 use crate::transport::front::Front;
 use anyhow::Context as _;
 use notice::Listening;
+use reload::Reloader;
+use secrets::Own;
 use services::Services;
-use signals::Signals;
+use signals::{Asked, Signals};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
+use watch::Watch;
 
-/// How often the relay's threads are looked at: a dead one ends the process, so that what supervises it can restart it.
+pub use watch::{Reading, Watched};
+
+/// How often the relay's threads and the files of the configuration are looked at. A dead thread ends the process, so that
+/// what supervises it can restart it.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// Serves until a signal ends it. `err` gets the greeting when a person reads it.
+/// Serves until a signal ends it, with what was read from `files`; `read` reads it again. `err` gets the greeting when a person reads it.
 ///
 /// # Errors
 /// Whatever could not be started, or ended by itself, with the way out.
-pub fn run(config: &Config, err: &mut dyn Write, terminal: bool) -> anyhow::Result<()> {
-    logging::init(&logging::Config {
+pub fn run(
+    config: Config,
+    files: Vec<Watched>,
+    read: &dyn Fn() -> Reading,
+    err: &mut dyn Write,
+    terminal: bool,
+) -> anyhow::Result<()> {
+    let log = logging::init(&logging::Config {
         filter: config.log.level.clone(),
         format: match config.log.format {
             LogFormat::Auto => logging::Format::Auto,
@@ -47,25 +61,49 @@ pub fn run(config: &Config, err: &mut dyn Write, terminal: bool) -> anyhow::Resu
     })?;
     let machine = Machine::ask();
     let mut settings = config.settings(&machine);
-    secrets::fill(&mut settings.turn)?;
+    let own = Own::make()?;
+    own.fill(&mut settings.turn);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("meetpoint-web")
         .enable_all()
         .build()
         .context("cannot start the threads of the web server")?;
-    let result = runtime.block_on(serve(config, settings, &machine, err, terminal));
+    let start = Start {
+        config,
+        settings,
+        machine,
+        own,
+        log,
+        watch: Watch::new(files),
+        read,
+    };
+    let result = runtime.block_on(serve(start, err, terminal));
     // Whatever is still open had its time.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(
-    config: &Config,
-    mut settings: Settings,
-    machine: &Machine,
-    err: &mut dyn Write,
-    terminal: bool,
-) -> anyhow::Result<()> {
+/// What is known before anything runs.
+struct Start<'a> {
+    config: Config,
+    settings: Settings,
+    machine: Machine,
+    own: Own,
+    log: logging::FilterHandle,
+    watch: Watch,
+    read: &'a dyn Fn() -> Reading,
+}
+
+async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow::Result<()> {
+    let Start {
+        config,
+        mut settings,
+        machine,
+        own,
+        log,
+        mut watch,
+        read,
+    } = start;
     let mut signals = Signals::listen()?;
     let metrics = Metrics::new()?;
     // Bound before anything runs: what is likeliest to fail comes first.
@@ -73,7 +111,7 @@ async fn serve(
     let metrics_only = bind::listen(&config.metrics.listen, "metrics.listen")?;
     let core = Arc::new(settings.turn.clone());
     let relay = Relay::start(&settings.transport, &core, &metrics).map_err(bind::relay_advice)?;
-    let tcp = front::listen(config, relay.local_addrs())?;
+    let tcp = front::listen(&config, relay.local_addrs())?;
     // Port 0 is known only now.
     settings.http.ice.listeners = advertised(&config.ice, relay.local_addrs(), &bind::addresses(&tcp));
     let listening = Listening {
@@ -84,15 +122,42 @@ async fn serve(
     };
 
     let services = Services::start(&settings, &metrics)?;
+    let state = services.state();
     let front = Front::new(&settings.transport.streams, &relay, &metrics);
     let ending = services.spawn(web, metrics_only, &front, tcp);
-    announce(config, &settings, &listening, machine, err, terminal);
+    announce(&config, &settings, &listening, &machine, err, terminal);
+    let mut reloader = Reloader {
+        read,
+        running: config,
+        core,
+        machine: &machine,
+        listening,
+        own,
+        log,
+        relay: &relay,
+        state,
+        metrics: metrics.clone(),
+    };
     metrics.readiness().set(true);
 
-    let ended = tokio::select! {
-        name = signals.next() => Ok(name),
-        () = relay_ends(&relay) => Err(anyhow::anyhow!("a thread of the relay has ended, see the log")),
+    let ended = loop {
+        // Reading files here holds nobody up: this thread serves nothing.
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::Stop(name) => break Ok(name),
+                Asked::Reload => watch = Watch::new(reloader.reload("SIGHUP")),
+            },
+            () = tokio::time::sleep(WATCH) => {
+                if !relay.is_alive() {
+                    break Err(anyhow::anyhow!("a thread of the relay has ended, see the log"));
+                }
+                if watch.has_changed() {
+                    watch = Watch::new(reloader.reload("a file has changed"));
+                }
+            }
+        }
     };
+    let core = reloader.core;
     metrics.readiness().set(false);
     match &ended {
         Ok(name) => tracing::info!(signal = name, "stopping; a second signal ends it at once"),
@@ -100,16 +165,10 @@ async fn serve(
     }
     tokio::select! {
         () = ending.drain(&relay, &core) => tracing::info!("stopped"),
-        name = signals.next() => tracing::warn!(signal = name, "stopped at once"),
+        name = signals.stop() => tracing::warn!(signal = name, "stopped at once"),
     }
     relay.shutdown();
     ended.map(|_| ())
-}
-
-async fn relay_ends(relay: &Relay) {
-    while relay.is_alive() {
-        tokio::time::sleep(WATCH).await;
-    }
 }
 
 /// On a terminal a greeting, elsewhere log lines with the same content.

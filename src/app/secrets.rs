@@ -5,18 +5,27 @@ use crate::turn::{self, NonceKey};
 use anyhow::Context as _;
 use zeroize::Zeroizing;
 
-/// Gives the relay a shared secret and a nonce key where it has none.
-///
-/// One nonce key for all workers: a client that the kernel moves to another worker keeps its nonce.
-pub(super) fn fill(core: &mut turn::Config) -> anyhow::Result<()> {
-    if core.keys.is_none() {
-        let secret = random()?;
-        core.keys = Some(KeyRing::from_bytes([secret.as_slice()])?);
+/// A shared secret and a nonce key of this process. Made once: a reload keeps what was minted with them.
+pub(super) struct Own {
+    keys: KeyRing,
+    nonce_key: NonceKey,
+}
+
+impl Own {
+    pub(super) fn make() -> anyhow::Result<Self> {
+        Ok(Self {
+            keys: KeyRing::from_bytes([random()?.as_slice()])?,
+            nonce_key: NonceKey::new(*random()?),
+        })
     }
-    if core.nonce_key.is_none() {
-        core.nonce_key = Some(NonceKey::new(*random()?));
+
+    /// Gives the relay what it has none of.
+    ///
+    /// One nonce key for all workers: a client that the kernel moves to another worker keeps its nonce.
+    pub(super) fn fill(&self, core: &mut turn::Config) {
+        core.keys.get_or_insert_with(|| self.keys.clone());
+        core.nonce_key.get_or_insert_with(|| self.nonce_key.clone());
     }
-    Ok(())
 }
 
 pub(super) fn random() -> anyhow::Result<Zeroizing<[u8; 32]>> {
@@ -37,9 +46,10 @@ mod tests {
             let keys = core.keys.clone().unwrap();
             mint(&keys, UnixTime(1_700_000_000), "alice", Duration::from_secs(60)).unwrap()
         };
+        let (own, others) = (Own::make().unwrap(), Own::make().unwrap());
         let (mut one, mut other) = (turn::Config::default(), turn::Config::default());
-        fill(&mut one).unwrap();
-        fill(&mut other).unwrap();
+        own.fill(&mut one);
+        others.fill(&mut other);
         let credential = mint_with(&one);
         let verified = |core: &turn::Config| {
             let keys = core.keys.clone().unwrap();
@@ -52,7 +62,10 @@ mod tests {
             .is_ok()
         };
         assert!(verified(&one) && !verified(&other));
-        fill(&mut one).unwrap();
+        let mut again = turn::Config::default();
+        own.fill(&mut again);
+        assert!(verified(&again), "a reload keeps the secret");
+        others.fill(&mut one);
         assert!(verified(&one), "a ring that is there stays");
     }
 }

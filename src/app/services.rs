@@ -26,6 +26,7 @@ const COME_BACK: (Duration, Duration) = (Duration::from_millis(200), Duration::f
 /// What the web listeners serve.
 pub(super) struct Services {
     hub: HubHandle,
+    state: AppState,
     metrics: Metrics,
     server: http::Server,
     routes: axum::Router,
@@ -54,8 +55,14 @@ impl Services {
             hub,
             metrics: metrics.clone(),
             server: http::Server::new(settings.http.limits, metrics),
-            routes: http::router(state),
+            routes: http::router(state.clone()),
+            state,
         })
+    }
+
+    /// What a reload changes.
+    pub(super) fn state(&self) -> AppState {
+        self.state.clone()
     }
 
     /// Serves on all listeners until [`Ending::drain`].

@@ -24,7 +24,7 @@ pub(super) fn run(outer: ConfigArguments, command: ConfigCommand, environment: &
         ConfigCommand::Check(arguments) => (arguments, true),
         ConfigCommand::Show(arguments) => (arguments, false),
     };
-    match sources::configuration(outer.overridden_by(arguments), environment) {
+    match sources::configuration(&outer.overridden_by(arguments), environment) {
         Ok(loaded) if check_only => {
             say!(
                 environment.out,

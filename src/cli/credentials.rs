@@ -44,7 +44,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn run(outer: ConfigArguments, asked: CredentialsArguments, environment: &mut Environment<'_>) -> u8 {
-    let loaded = match sources::configuration(outer.overridden_by(asked.config), environment) {
+    let loaded = match sources::configuration(&outer.overridden_by(asked.config), environment) {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };

@@ -1,7 +1,10 @@
 //! Finds the configuration file and loads everything, or says all that is wrong.
 
 use super::{Environment, MISUSED, flags::ConfigArguments};
+use crate::app::{Reading, Watched};
 use crate::config::{File, Loaded, Origin, Problem, Problems, Sources, load};
+use std::cell::RefCell;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Names the configuration file. One underscore: it is no key.
@@ -11,16 +14,39 @@ const VARIABLE: &str = "MEETPOINT_CONFIG";
 const PLACES: [&str; 2] = ["meetpoint.toml", "/etc/meetpoint/meetpoint.toml"];
 
 /// The configuration, or the exit code after everything wrong was printed.
-pub(super) fn configuration(arguments: ConfigArguments, environment: &mut Environment<'_>) -> Result<Loaded, u8> {
-    try_configuration(arguments, &environment.variables).map_err(|problems| {
-        let _ = write!(environment.err, "{problems}");
+pub(super) fn configuration(arguments: &ConfigArguments, environment: &mut Environment<'_>) -> Result<Loaded, u8> {
+    accepted(read(arguments, &environment.variables).result, environment.err)
+}
+
+/// What was read, or the exit code after everything wrong was printed.
+pub(super) fn accepted(result: Result<Loaded, Problems>, err: &mut dyn Write) -> Result<Loaded, u8> {
+    result.map_err(|problems| {
+        let _ = write!(err, "{problems}");
         MISUSED
     })
 }
 
-fn try_configuration(arguments: ConfigArguments, variables: &[(String, String)]) -> Result<Loaded, Problems> {
-    let file = find(arguments.file, variables)
-        .map(|(path, origin)| match std::fs::read_to_string(&path) {
+/// Reads everything once; may be done again for a running process.
+pub(super) fn read(arguments: &ConfigArguments, variables: &[(String, String)]) -> Reading {
+    let files = RefCell::new(Vec::new());
+    let open = |path: &Path| {
+        files.borrow_mut().push(Watched::new(path));
+        std::fs::read_to_string(path)
+    };
+    let result = try_read(arguments, variables, &open);
+    Reading {
+        result,
+        files: files.into_inner(),
+    }
+}
+
+fn try_read(
+    arguments: &ConfigArguments,
+    variables: &[(String, String)],
+    open: &dyn Fn(&Path) -> std::io::Result<String>,
+) -> Result<Loaded, Problems> {
+    let file = find(arguments.file.clone(), variables)
+        .map(|(path, origin)| match open(&path) {
             Ok(text) => Ok(File { path, text }),
             Err(error) => Err(Problems(vec![Problem {
                 origin,
@@ -33,8 +59,8 @@ fn try_configuration(arguments: ConfigArguments, variables: &[(String, String)])
     load(&Sources {
         file,
         env: variables.to_vec(),
-        flags: arguments.flags,
-        read: &|path| std::fs::read_to_string(path),
+        flags: arguments.flags.clone(),
+        read: open,
     })
 }
 

@@ -37,6 +37,13 @@ macro_rules! section {
                 vec![$(($section, stringify!($key), $crate::config::value::Value::to_toml(&self.$key)),)*]
             }
 
+            /// Takes back from `running` what differs and cannot change while the process runs.
+            pub(crate) fn keep(&mut self, running: &Self, changes: &mut $crate::config::Changes) {
+                $(if self.$key != running.$key && !changes.note($section, stringify!($key)) {
+                    self.$key = running.$key.clone();
+                })*
+            }
+
             pub(crate) fn section() -> $crate::config::Section {
                 $crate::config::Section {
                     name: $section,
@@ -79,6 +86,10 @@ macro_rules! sections {
                 let mut all = Vec::new();
                 $(all.extend(self.$field.shown());)*
                 all
+            }
+
+            pub(super) fn keep(&mut self, running: &Self, changes: &mut $crate::config::Changes) {
+                $(self.$field.keep(&running.$field, changes);)*
             }
 
             /// Every section with every key, as declared.

@@ -1,5 +1,6 @@
 //! The reference page, made from the declarations.
 
+use super::live::is_live;
 use super::schema::Config;
 use super::{Key, Section};
 use std::fmt::Write as _;
@@ -37,7 +38,10 @@ pub fn reference() -> String {
          configuration file is relative to that file. As a flag there is only the file, since everyone on a machine can read\n\
          its command lines. Unknown keys and bad values are all reported at once, with their lines and what\n\
          to write instead; the exit code is then 2. `meetpoint config check` only checks, `meetpoint config show` prints\n\
-         what is in effect and who set it.\n",
+         what is in effect and who set it.\n\n\
+         SIGHUP, or a change of the file or of a file with secrets, makes a running process read all of this again, from the\n\
+         same places. Keys marked *live* change at once, and no living allocation notices. A change of any other key is\n\
+         logged and waits for a restart. If anything is wrong, nothing changes and the log says what.\n",
     );
     for section in Config::sections() {
         write_section(&mut out, &section);
@@ -54,13 +58,14 @@ fn write_section(out: &mut String, section: &Section) {
 
 fn write_key(out: &mut String, key: &Key) {
     let secret = if key.secret { " · *secret*" } else { "" };
+    let live = if is_live(&key.path()) { " · *live*" } else { "" };
     let _ = writeln!(out, "\n### `{}`\n\n{}\n", key.path(), paragraphs(key.doc));
     let bounds = key
         .bounds
         .as_ref()
         .map(|bounds| format!("; {bounds}"))
         .unwrap_or_default();
-    let _ = writeln!(out, "- expects {}{bounds}{secret}", key.expects);
+    let _ = writeln!(out, "- expects {}{bounds}{secret}{live}", key.expects);
     let _ = writeln!(out, "- default: {}", shown_default(key));
     let file = if key.secret { "FILE" } else { "" };
     let _ = writeln!(

@@ -15,6 +15,7 @@ mod check;
 mod declare;
 pub mod detect;
 mod docs;
+mod live;
 mod load;
 mod problem;
 pub mod schema;
@@ -29,6 +30,7 @@ mod tests;
 
 pub use apply::{Settings, advertised};
 pub use docs::{README_KEYS, reference, summary};
+pub use live::{Changes, is_live};
 pub use load::{Loaded, load};
 pub use problem::{Origin, Problem, Problems};
 pub use schema::Config;

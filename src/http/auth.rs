@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use axum::http::{HeaderMap, header};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
@@ -27,7 +28,8 @@ pub const MIN_SECRET_BYTES: usize = 32;
 /// Judges tokens. Cheap to clone.
 #[derive(Clone)]
 pub struct TokenAuthenticator {
-    rules: Option<Arc<Rules>>,
+    /// Shared by all surfaces, so that a reload reaches them at once.
+    rules: Arc<ArcSwapOption<Rules>>,
     surface: Surface,
     metrics: ApiMetrics,
 }
@@ -89,12 +91,8 @@ impl TokenAuthenticator {
     /// # Errors
     /// When the configuration asks for tokens but has no usable secret.
     pub fn new(auth: &Auth, metrics: &Metrics) -> Result<Self, AuthConfigError> {
-        let rules = match auth {
-            Auth::Open => None,
-            Auth::Jwt(jwt) => Some(Arc::new(Rules::new(jwt)?)),
-        };
         Ok(Self {
-            rules,
+            rules: Arc::new(ArcSwapOption::new(Rules::of(auth)?)),
             surface: Surface::Http,
             metrics: metrics.api().clone(),
         })
@@ -109,9 +107,18 @@ impl TokenAuthenticator {
         }
     }
 
+    /// Judges by other rules from now on, on all surfaces. Who was let in stays in.
+    ///
+    /// # Errors
+    /// When the configuration asks for tokens but has no usable secret; the rules are then as before.
+    pub fn replace(&self, auth: &Auth) -> Result<(), AuthConfigError> {
+        self.rules.store(Rules::of(auth)?);
+        Ok(())
+    }
+
     /// Whether everybody is let in.
-    pub const fn is_open(&self) -> bool {
-        self.rules.is_none()
+    pub fn is_open(&self) -> bool {
+        self.rules.load().is_none()
     }
 
     /// The identity behind a request's `Authorization`.
@@ -142,7 +149,8 @@ impl TokenAuthenticator {
 impl Authenticator for TokenAuthenticator {
     fn authenticate(&self, token: Option<&str>) -> Result<Identity, AuthError> {
         // Where everybody is let in, a token says nothing: nobody here could tell a good one from a bad one.
-        let Some(rules) = &self.rules else {
+        let rules = self.rules.load();
+        let Some(rules) = &*rules else {
             return Ok(Identity::ANONYMOUS);
         };
         token
@@ -169,6 +177,13 @@ impl std::fmt::Debug for TokenAuthenticator {
 }
 
 impl Rules {
+    fn of(auth: &Auth) -> Result<Option<Arc<Self>>, AuthConfigError> {
+        match auth {
+            Auth::Open => Ok(None),
+            Auth::Jwt(jwt) => Self::new(jwt).map(Arc::new).map(Some),
+        }
+    }
+
     fn new(jwt: &Jwt) -> Result<Self, AuthConfigError> {
         // With two back ends in one build (feature unification) the first verification would panic; choosing one here rules
         // that out. An error means that it was chosen before.

@@ -2,14 +2,25 @@
 
 use std::time::Duration;
 
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use tower::{Layer as _, ServiceExt as _};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::config::Cors;
 use super::observe::REQUEST_ID;
+use super::state::AppState;
 
 /// How long a browser may remember a preflight; two hours is the most that Chromium keeps.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(7_200);
+
+/// Treats a request by the configuration of its moment: a reload must not need a new router.
+pub(super) async fn apply(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let Ok(response) = state.cors().layer(next).oneshot(request).await;
+    response
+}
 
 /// The layer for this configuration. An origin that cannot be a header value cannot be sent by a browser either, and is left
 /// out.

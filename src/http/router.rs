@@ -32,7 +32,6 @@ pub fn router(state: AppState) -> Router {
         routes = routes.route("/metrics", get(metrics_of_state));
     }
     let body_bytes = state.config().limits.body_bytes;
-    let cors = cors::layer(&state.config().cors);
     routes
         .merge(console::router())
         .fallback(async || StatusCode::NOT_FOUND)
@@ -43,7 +42,7 @@ pub fn router(state: AppState) -> Router {
         ))
         .layer(from_fn_with_state(state.clone(), observe::guard))
         // Outside of whatever can fail, so that a page can read every error; a preflight is answered here.
-        .layer(cors)
+        .layer(from_fn_with_state(state.clone(), cors::apply))
         .layer(from_fn_with_state(state, observe::observe))
 }
 

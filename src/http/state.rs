@@ -3,10 +3,15 @@
 use std::sync::{Arc, Once};
 use std::time::Instant;
 
-use super::auth::TokenAuthenticator;
-use super::config::Config;
+use arc_swap::{ArcSwap, Guard};
+use tower_http::cors::CorsLayer;
+
+use super::auth::{AuthConfigError, TokenAuthenticator};
+use super::config::{Config, Cors};
+use super::cors;
 use super::issuer::Issuer;
 use super::rate_limit::RateLimiter;
+use crate::credentials::KeyRing;
 use crate::telemetry::Metrics;
 use crate::ws::HubHandle;
 
@@ -15,12 +20,13 @@ use crate::ws::HubHandle;
 pub struct AppState(Arc<Inner>);
 
 struct Inner {
-    config: Config,
+    config: ArcSwap<Config>,
     authenticator: TokenAuthenticator,
     issuer: Issuer,
     hub: HubHandle,
     metrics: Metrics,
-    rate_limiter: RateLimiter,
+    rate_limiter: ArcSwap<RateLimiter>,
+    cors: ArcSwap<CorsLayer>,
     /// Said at most once.
     unknown_proxy: Once,
 }
@@ -37,20 +43,48 @@ impl AppState {
     ) -> Self {
         let asked = hub.clone();
         metrics.hub_slot().ask(move || asked.stats());
-        let rate_limiter = RateLimiter::new(config.rate, Instant::now());
         Self(Arc::new(Inner {
-            config,
+            rate_limiter: ArcSwap::from_pointee(RateLimiter::new(config.rate, Instant::now())),
+            cors: ArcSwap::from_pointee(cors::layer(&config.cors)),
+            config: ArcSwap::from_pointee(config),
             authenticator,
             issuer,
             hub,
             metrics,
-            rate_limiter,
             unknown_proxy: Once::new(),
         }))
     }
 
-    pub(super) fn config(&self) -> &Config {
-        &self.0.config
+    /// Answers by another configuration from now on, and mints with `keys`. What is bound or built once stays as it was:
+    /// [`Config::limits`] but for the request timeout, and [`Config::metrics`].
+    ///
+    /// # Errors
+    /// When the configuration asks for tokens but has no usable secret; everything is then as before.
+    pub fn reconfigure(&self, config: Config, keys: KeyRing) -> Result<(), AuthConfigError> {
+        self.0.authenticator.replace(&config.auth)?;
+        self.0.issuer.replace_keys(keys);
+        self.0.issuer.replace_ice(config.ice.clone());
+        self.0.cors.store(Arc::new(cors::layer(&config.cors)));
+        self.0.hub.replace_origins(match &config.cors {
+            Cors::Any => None,
+            Cors::Origins(origins) => Some(origins.clone()),
+        });
+        // A new limiter has forgotten everybody, so only another limit is worth one.
+        if self.0.config.load().rate != config.rate {
+            let limiter = RateLimiter::new(config.rate, Instant::now());
+            self.0.rate_limiter.store(Arc::new(limiter));
+        }
+        self.0.config.store(Arc::new(config));
+        Ok(())
+    }
+
+    /// As of now; hold it no longer than one answer takes.
+    pub(super) fn config(&self) -> Guard<Arc<Config>> {
+        self.0.config.load()
+    }
+
+    pub(super) fn cors(&self) -> CorsLayer {
+        CorsLayer::clone(&self.0.cors.load())
     }
 
     pub(super) fn authenticator(&self) -> &TokenAuthenticator {
@@ -78,15 +112,15 @@ impl AppState {
         });
     }
 
-    pub(super) fn rate_limiter(&self) -> &RateLimiter {
-        &self.0.rate_limiter
+    pub(super) fn rate_limiter(&self) -> Guard<Arc<RateLimiter>> {
+        self.0.rate_limiter.load()
     }
 }
 
 impl std::fmt::Debug for AppState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AppState")
-            .field("config", &self.0.config)
+            .field("config", &self.0.config.load())
             .finish_non_exhaustive()
     }
 }

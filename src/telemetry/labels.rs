@@ -135,6 +135,18 @@ labels! {
     }
 }
 
+labels! {
+    /// How a reload of the configuration ended.
+    ReloadResult {
+        /// Something is different from now on.
+        Applied = "applied",
+        /// Nothing that can change without a restart was different.
+        Unchanged = "unchanged",
+        /// The configuration was wrong: everything is as before.
+        Rejected = "rejected",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// What the log shows.
@@ -59,6 +60,9 @@ pub enum LoggingError {
     /// Something has installed a subscriber before.
     #[error("a log is installed already")]
     AlreadyInstalled,
+    /// The subscriber that the handle belongs to is gone.
+    #[error("the log is gone")]
+    Gone,
 }
 
 impl Output {
@@ -77,34 +81,64 @@ impl Output {
     }
 }
 
+/// Changes what the log shows while the process runs.
+pub struct FilterHandle(Box<Refilter>);
+
+type Refilter = dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync;
+
+impl FilterHandle {
+    /// Shows from now on what `filter` says, written as in [`Config::filter`].
+    ///
+    /// # Errors
+    /// When the filter cannot be read, or the log is gone; it then shows what it showed.
+    pub fn replace(&self, filter: &str) -> Result<(), LoggingError> {
+        (self.0)(EnvFilter::try_new(filter)?).map_err(|_| LoggingError::Gone)
+    }
+}
+
+impl std::fmt::Debug for FilterHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FilterHandle").finish_non_exhaustive()
+    }
+}
+
 /// Installs the process's log. Once; the second call fails.
 ///
 /// # Errors
 /// When the filter cannot be read, or a log is installed already.
-pub fn init(config: &Config) -> Result<(), LoggingError> {
+pub fn init(config: &Config) -> Result<FilterHandle, LoggingError> {
     let terminal = config.output.is_terminal();
-    subscriber(config, config.output.writer(), terminal)?
-        .try_init()
-        .map_err(|_| LoggingError::AlreadyInstalled)
+    let (subscriber, handle) = subscriber(config, config.output.writer(), terminal)?;
+    subscriber.try_init().map_err(|_| LoggingError::AlreadyInstalled)?;
+    Ok(handle)
 }
 
 type Subscriber = Box<dyn tracing::Subscriber + Send + Sync>;
 
-fn subscriber(config: &Config, writer: BoxMakeWriter, terminal: bool) -> Result<Subscriber, LoggingError> {
+fn subscriber(
+    config: &Config,
+    writer: BoxMakeWriter,
+    terminal: bool,
+) -> Result<(Subscriber, FilterHandle), LoggingError> {
     let filter = EnvFilter::try_new(&config.filter)?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer)
-        .with_ansi(terminal);
+    let builder = tracing_subscriber::fmt().with_writer(writer).with_ansi(terminal);
     let json = match config.format {
         Format::Auto => !terminal,
         Format::Text => false,
         Format::Json => true,
     };
+    // The two formats are two types, and so are the handles to their filters.
     Ok(if json {
-        Box::new(builder.json().flatten_event(true).finish())
+        let builder = builder.json().flatten_event(true);
+        let builder = builder.with_env_filter(filter).with_filter_reloading();
+        let handle = builder.reload_handle();
+        let replace = move |filter| handle.reload(filter);
+        (Box::new(builder.finish()), FilterHandle(Box::new(replace)))
     } else {
-        Box::new(builder.finish())
+        let builder = builder.with_env_filter(filter).with_filter_reloading();
+        let handle = builder.reload_handle();
+        let replace = move |filter| handle.reload(filter);
+        (Box::new(builder.finish()), FilterHandle(Box::new(replace)))
     })
 }
 
@@ -131,7 +165,7 @@ mod tests {
     fn logged(config: &Config, terminal: bool) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
-        let subscriber = subscriber(config, BoxMakeWriter::new(move || writer.clone()), terminal).unwrap();
+        let (subscriber, _) = subscriber(config, BoxMakeWriter::new(move || writer.clone()), terminal).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(port = 8000, "listening");
             tracing::debug!("not shown");
@@ -163,5 +197,22 @@ mod tests {
             ..Config::default()
         };
         assert!(matches!(init(&config), Err(LoggingError::Filter(_))));
+    }
+
+    #[test]
+    fn the_filter_can_change_while_the_log_is_written() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let make = BoxMakeWriter::new(move || writer.clone());
+        let (subscriber, handle) = subscriber(&Config::default(), make, false).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            handle.replace("error").unwrap();
+            tracing::info!("not shown");
+            assert!(matches!(handle.replace("meetpoint=loud"), Err(LoggingError::Filter(_))));
+            tracing::error!("shown");
+        });
+        assert!(matches!(handle.replace("info"), Err(LoggingError::Gone)));
+        let bytes = lines.0.lock().unwrap().clone();
+        assert_eq!(String::from_utf8(bytes).unwrap().lines().count(), 1);
     }
 }

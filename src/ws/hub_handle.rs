@@ -10,6 +10,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use arc_swap::ArcSwapOption;
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -35,6 +36,8 @@ pub struct HubHandle {
 struct Shared {
     state: Mutex<State>,
     config: Config,
+    /// [`Config::origins`] as of now.
+    origins: ArcSwapOption<Vec<String>>,
     authenticator: Arc<dyn Authenticator>,
     ice: Arc<dyn IceSource>,
     per_ip: Arc<PerIp>,
@@ -121,6 +124,7 @@ impl HubHandle {
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
+            origins: ArcSwapOption::new(ws.origins.clone().map(Arc::new)),
             config: ws,
             authenticator,
             ice,
@@ -134,9 +138,18 @@ impl HubHandle {
         Self { shared }
     }
 
-    /// The limits of the sockets.
+    /// The limits of the sockets, as they were at the start.
     pub fn config(&self) -> &Config {
         &self.shared.config
+    }
+
+    /// Lets browsers of other origins connect from now on ([`Config::origins`]). Who is connected stays.
+    pub fn replace_origins(&self, origins: Option<Vec<String>>) {
+        self.shared.origins.store(origins.map(Arc::new));
+    }
+
+    pub(crate) fn origins(&self) -> Option<Arc<Vec<String>>> {
+        self.shared.origins.load_full()
     }
 
     pub(crate) fn per_ip(&self) -> &Arc<PerIp> {

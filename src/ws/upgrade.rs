@@ -133,7 +133,7 @@ pub fn upgrade(hub: &HubHandle, mut request: Request) -> Response {
 
 fn try_upgrade(hub: &HubHandle, request: &mut Request) -> Result<Response, UpgradeError> {
     let handshake = judge(request.method(), request.headers())?;
-    if !origin_allowed(hub.config().origins.as_deref(), request.headers()) {
+    if !origin_allowed(hub.origins().as_deref().map(Vec::as_slice), request.headers()) {
         return Err(UpgradeError::Origin);
     }
     let address = request.extensions().get::<ClientIp>().map(|ClientIp(ip)| *ip);

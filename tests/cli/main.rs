@@ -7,7 +7,11 @@
     reason = "a test: what cannot be done is a failure"
 )]
 
+#[path = "../support/udp/mod.rs"]
+mod support;
+
 mod check;
 mod configuration;
 mod program;
+mod reload;
 mod start_and_stop;

@@ -58,9 +58,22 @@ impl Server {
 
     /// On an address of choice, with arguments and variables.
     pub(crate) fn start_at(host: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::start_among(&[], host, arguments, variables)
+    }
+
+    /// On loopback, in a directory with these files.
+    pub(crate) fn start_with(files: &[(&str, &str)], arguments: &[&str]) -> Self {
+        Self::start_among(files, "127.0.0.1", arguments, &[])
+    }
+
+    fn start_among(files: &[(&str, &str)], host: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         // Another process may take a port between the look and the start: then it is tried again.
         for _ in 0..5 {
-            let mut server = Self::spawn(host, arguments, variables);
+            let directory = TempDir::new().unwrap();
+            for (name, text) in files {
+                std::fs::write(directory.path().join(name), text).unwrap();
+            }
+            let mut server = Self::spawn(directory, host, arguments, variables);
             if server.becomes_ready() {
                 return server;
             }
@@ -69,8 +82,7 @@ impl Server {
         panic!("no free ports");
     }
 
-    fn spawn(host: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let directory = TempDir::new().unwrap();
+    fn spawn(directory: TempDir, host: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let at = |port: u16| SocketAddr::new(host.parse().unwrap(), port);
         let (http, relay) = (at(free_port()), at(free_port()));
         let log = std::fs::File::create(directory.path().join("log")).unwrap();
@@ -112,6 +124,28 @@ impl Server {
     /// Everything logged so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+
+    /// Replaces a file of its directory, as a whole.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let (new, old) = (self.directory.path().join("new"), self.directory.path().join(name));
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, old).unwrap();
+    }
+
+    /// Waits until something is logged so many times.
+    pub(crate) fn wait_for_log(&self, part: &str, times: usize) {
+        let start = Instant::now();
+        while self.log().matches(part).count() < times {
+            assert!(start.elapsed() < PATIENCE, "{part} is missing in\n{}", self.log());
+            pause();
+        }
+    }
+
+    pub(crate) fn metric(&self, line: &str) -> Option<String> {
+        let answer = get(self.http, "/metrics").unwrap();
+        let found = answer.lines().find_map(|each| each.strip_prefix(line))?;
+        Some(found.trim().to_owned())
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -7,7 +7,7 @@ use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterV
 
 use super::family::{Family, Kind};
 use super::table as t;
-use crate::telemetry::labels::{IssueResult, Method, Route, StatusClass, Surface, TokenFailure};
+use crate::telemetry::labels::{IssueResult, Method, ReloadResult, Route, StatusClass, Surface, TokenFailure};
 
 /// Counters of the API. The label sets are closed, so no request can make a new series.
 #[derive(Clone)]
@@ -16,6 +16,9 @@ pub struct ApiMetrics {
     durations: [Histogram; Route::COUNT],
     issues: [[IntCounter; IssueResult::COUNT]; Surface::COUNT],
     token_failures: [[IntCounter; TokenFailure::COUNT]; Surface::COUNT],
+    reloads: [IntCounter; ReloadResult::COUNT],
+    /// Keys whose new value waits for a restart.
+    pub pending_keys: IntGauge,
     /// Requests answered 429.
     pub rate_limited: IntCounter,
     /// Clients forgotten by the rate limit because its table was full.
@@ -38,6 +41,7 @@ impl ApiMetrics {
         let durations = histograms(registry, &t::HTTP_DURATION)?;
         let issues = counters(registry, &t::CREDENTIAL_ISSUES)?;
         let token_failures = counters(registry, &t::TOKEN_FAILURES)?;
+        let reloads = counters(registry, &t::CONFIG_RELOADS)?;
         // Series of small sets exist from the start: a rate over a counter that appears with its first event misses it.
         Ok(Self {
             requests,
@@ -49,6 +53,8 @@ impl ApiMetrics {
                 TokenFailure::ALL
                     .map(|reason| token_failures.with_label_values(&[surface.as_label(), reason.as_label()]))
             }),
+            reloads: ReloadResult::ALL.map(|result| reloads.with_label_values(&[result.as_label()])),
+            pending_keys: registered(registry, IntGauge::with_opts(t::CONFIG_PENDING.opts())?)?,
             rate_limited: counter(registry, &t::HTTP_RATE_LIMITED)?,
             rate_evictions: counter(registry, &t::HTTP_RATE_EVICTIONS)?,
             connections: registered(registry, IntGauge::with_opts(t::HTTP_CONNECTIONS.opts())?)?,
@@ -70,6 +76,11 @@ impl ApiMetrics {
     /// Counts how a wish for a credential ended.
     pub fn issue(&self, surface: Surface, result: IssueResult) {
         self.issues[surface.index()][result.index()].inc();
+    }
+
+    /// Counts how a reload of the configuration ended.
+    pub fn reload(&self, result: ReloadResult) {
+        self.reloads[result.index()].inc();
     }
 
     /// Counts a token that was turned away.

@@ -2,7 +2,9 @@
 
 use super::family::{Family, Kind, Label};
 use crate::signaling::{CloseCode, ErrorCode, MessageKind};
-use crate::telemetry::labels::{FrontListener, IssueResult, Method, Route, StatusClass, Surface, TokenFailure};
+use crate::telemetry::labels::{
+    FrontListener, IssueResult, Method, ReloadResult, Route, StatusClass, Surface, TokenFailure,
+};
 use crate::telemetry::{SendFailure, StreamEnd, StreamKind, StreamRefusal, build_info};
 use crate::turn;
 
@@ -42,6 +44,7 @@ const STATUS: Label = label!("status", StatusClass);
 const SURFACE: Label = label!("surface", Surface);
 const ISSUE: Label = label!("result", IssueResult);
 const TOKEN_FAILURE: Label = label!("reason", TokenFailure);
+const RELOAD: Label = label!("result", ReloadResult);
 const VERSION: Label = Label {
     name: "version",
     values: || vec![build_info::VERSION],
@@ -239,6 +242,10 @@ table! {
             "Always 1.";
         UPTIME = Kind::Gauge, "meetpoint_uptime_seconds", [],
             "Since the process began to count.";
+        CONFIG_RELOADS = Kind::Counter, "meetpoint_config_reloads_total", [RELOAD],
+            "Times the configuration was read again while the process ran. Growing `rejected`: what is written down is wrong, look at the log.";
+        CONFIG_PENDING = Kind::Gauge, "meetpoint_config_pending_keys", [],
+            "Keys whose new value waits for a restart, as of the last reload.";
         READY = Kind::Gauge, "meetpoint_ready", [],
             "1 while `/readyz` says so: everything listens and nothing drains.";
         PROCESS_START = Kind::Gauge, "process_start_time_seconds", [],

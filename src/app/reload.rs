@@ -1,0 +1,99 @@
+//! Another configuration for a process that runs.
+//!
+//! The same sources are read again, all checks run, and only a configuration without a fault is taken over, as far as
+//! that is possible without ending anything: no socket is closed and no allocation notices.
+
+use super::notice::{self, Listening};
+use super::secrets::Own;
+use super::watch::{Reading, Watched};
+use crate::config::detect::Machine;
+use crate::config::{Changes, Config, advertised};
+use crate::http::{AppState, TokenAuthenticator};
+use crate::telemetry::Metrics;
+use crate::telemetry::labels::ReloadResult;
+use crate::telemetry::logging::FilterHandle;
+use crate::transport::Relay;
+use crate::turn;
+use std::sync::Arc;
+
+/// What is in effect, and all it takes to change it.
+pub(super) struct Reloader<'a> {
+    pub(super) read: &'a dyn Fn() -> Reading,
+    pub(super) running: Config,
+    pub(super) core: Arc<turn::Config>,
+    pub(super) machine: &'a Machine,
+    /// Where this process listens, which no reload changes.
+    pub(super) listening: Listening,
+    pub(super) own: Own,
+    pub(super) log: FilterHandle,
+    pub(super) relay: &'a Relay,
+    pub(super) state: AppState,
+    pub(super) metrics: Metrics,
+}
+
+impl Reloader<'_> {
+    /// Reads everything again and takes over what can change. Returns the files that were read, to be watched.
+    pub(super) fn reload(&mut self, cause: &str) -> Vec<Watched> {
+        let Reading { result, files } = (self.read)();
+        let outcome = result
+            .map_err(|problems| problems.to_string())
+            .and_then(|loaded| self.take_over(loaded.config));
+        let api = self.metrics.api();
+        match outcome {
+            Ok(changes) => {
+                let result = if changes.applied.is_empty() {
+                    ReloadResult::Unchanged
+                } else {
+                    ReloadResult::Applied
+                };
+                api.reload(result);
+                api.pending_keys.set(changes.needs_restart.len() as i64);
+                tracing::info!(cause, changed = ?changes.applied, "configuration reloaded");
+                if !changes.needs_restart.is_empty() {
+                    tracing::warn!(keys = ?changes.needs_restart, "changed, but needs a restart");
+                }
+            }
+            Err(problems) => {
+                api.reload(ReloadResult::Rejected);
+                tracing::error!(cause, "nothing was changed: {}", problems.trim_end());
+            }
+        }
+        files
+    }
+
+    fn take_over(&mut self, wanted: Config) -> Result<Changes, String> {
+        let (config, changes) = wanted.continuing(&self.running);
+        if changes.applied.is_empty() {
+            return Ok(changes);
+        }
+        let mut settings = config.settings(self.machine);
+        self.own.fill(&mut settings.turn);
+        // Tables of the workers were made for these; without `relay.external_ip` they came from the machine.
+        settings.turn.relay_addrs.clone_from(&self.core.relay_addrs);
+        settings.http.ice.listeners = advertised(&config.ice, &self.listening.relay, &self.listening.relay_tcp);
+        let Some(keys) = settings.turn.keys.clone() else {
+            return Err("there is no secret to mint with".to_owned());
+        };
+        // All that can fail comes before all that takes effect.
+        TokenAuthenticator::new(&settings.http.auth, &self.metrics)
+            .map_err(|error| format!("auth.jwt_secrets: {error}"))?;
+        if config.log.level != self.running.log.level {
+            let replaced = self.log.replace(&config.log.level);
+            replaced.map_err(|error| format!("log.level: {error}"))?;
+        }
+        // The relay knows a new secret before anybody mints with it.
+        let core = Arc::new(settings.turn.clone());
+        self.relay.reconfigure(&core);
+        let reconfigured = self.state.reconfigure(settings.http.clone(), keys);
+        reconfigured.map_err(|error| format!("auth.jwt_secrets: {error}"))?;
+        let known = notice::warnings(&self.running, &self.running.settings(self.machine));
+        for warning in notice::warnings(&config, &settings) {
+            if !known.contains(&warning) {
+                tracing::warn!("{warning}");
+            }
+        }
+        self.core = core;
+        self.running = config;
+        Ok(changes)
+    }
+}
