@@ -181,6 +181,11 @@ impl Authenticator {
         allocation: Option<&Allocation>,
         purpose: Purpose,
     ) -> Result<Authenticated, AuthFailure> {
+        // A sender may truncate HMAC-SHA256 only where the usage says so (RFC 8489 §14.6). TURN does not.
+        let hmac = message.value(AttributeType::MESSAGE_INTEGRITY_SHA256);
+        if hmac.is_some_and(|hmac| hmac.len() != 32) {
+            return Err(AuthFailure::WrongPassword);
+        }
         let verifies = |key: &IntegrityKey| message.verify_integrity_of(carried, key).is_ok();
         let other = |key: IntegrityKey, username: &str| Authenticated {
             signer: Signer { key, kind },

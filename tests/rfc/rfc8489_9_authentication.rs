@@ -252,6 +252,38 @@ fn of_two_integrity_attributes_the_stronger_counts() {
 }
 
 #[test]
+fn a_truncated_hmac_is_no_proof_of_the_password() {
+    // RFC 8489 §14.6: all 32 bytes, unless the usage allows less, and TURN says nothing of it.
+    let mut lab = Lab::new(config());
+    let mut client = Client::new(A);
+    client.challenge(&mut lab);
+    client.mode = Mode::Sha256;
+    let whole = client.request(Method::ALLOCATE, |builder| {
+        builder.attribute(&RequestedTransport::UDP);
+    });
+    for len in [16, 28] {
+        let mut request = whole[..whole.len() - (4 + 32)].to_vec();
+        let length = (request.len() - 20 + 4 + len) as u16;
+        request[2..4].copy_from_slice(&length.to_be_bytes());
+        let mac = hmac_sha256(&client, &request);
+        request.extend_from_slice(&[0x00, 0x1C, 0, len as u8]);
+        request.extend_from_slice(&mac[..len]);
+        assert_eq!(client.send(&mut lab, &request).code(), 401, "{len}");
+    }
+    assert_eq!(failures(&lab, AuthFailure::WrongPassword), 2);
+    assert_eq!(client.send(&mut lab, &whole).code(), 0);
+}
+
+fn hmac_sha256(client: &Client, covered: &[u8]) -> [u8; 32] {
+    use hmac::{Hmac, KeyInit, Mac};
+    use sha2::{Digest, Sha256};
+    let key = Sha256::digest(format!("{}:{REALM}:{}", client.username, client.password));
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+    mac.update(covered);
+    mac.finalize().into_bytes().into()
+}
+
+#[test]
 fn a_nonce_that_is_too_old_is_438_with_a_fresh_one_for_those_who_know_the_password() {
     let mut lab = Lab::new(config());
     let mut client = Client::new(A);
