@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -143,7 +144,12 @@ fn bind(config: &Config, at: SocketAddr) -> Result<Socket, BindError> {
     try_bind(config, at).map_err(|error| match error.raw_os_error() {
         Some(libc::EADDRINUSE) => BindError::InUse,
         _ => {
-            tracing::warn!(%error, addr = %at, "cannot bind a relay socket");
+            static FAILURES: AtomicU64 = AtomicU64::new(0);
+            // Clients decide how often this comes up, so the lines thin out; `bind_failures` counts them all.
+            let failures = FAILURES.fetch_add(1, Ordering::Relaxed) + 1;
+            if failures.is_power_of_two() {
+                tracing::warn!(%error, addr = %at, failures, "cannot bind a relay socket");
+            }
             BindError::Failed
         }
     })
