@@ -1,6 +1,10 @@
 //! The limit of open files: each allocation owns a socket, and the usual soft limit of 1,024 is 1,000 clients.
 
+use std::sync::Arc;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::turn;
 
 /// Raises the soft limit to the hard one. Returns how many descriptors this process may have open; `None`: no bound.
 ///
@@ -23,9 +27,55 @@ pub(crate) fn raise_open_files() -> Option<u64> {
     }
 }
 
+/// Descriptors that are not for relay sockets: listeners, hand-over, the web server and its connections.
+const OTHERS: u64 = 256;
+
+/// `core` with no more allocations and reservations than `open_files` leaves room for. Relay sockets that take the last
+/// descriptor take the health check and the metrics away with it, and a supervisor would end every call for that.
+pub(crate) fn within(open_files: Option<u64>, core: &Arc<turn::Config>) -> Arc<turn::Config> {
+    let Some(open_files) = open_files else {
+        return Arc::clone(core);
+    };
+    let limits = core.limits;
+    let room = open_files - OTHERS.min(open_files / 2);
+    let families = core.relay_addrs.len().clamp(1, 2) as u64;
+    let reservations = u64::from(limits.reservations).min(room / 8);
+    let allocations = u64::from(limits.allocations).min((room - reservations) / families);
+    if (allocations, reservations) == (limits.allocations.into(), limits.reservations.into()) {
+        return Arc::clone(core);
+    }
+    let mut bounded = turn::Config::clone(core);
+    bounded.limits.allocations = allocations as u32;
+    bounded.limits.reservations = reservations as u32;
+    Arc::new(bounded)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::turn::RelayAddr;
+
+    #[test]
+    fn relay_sockets_leave_descriptors_to_others() {
+        let core = Arc::new(turn::Config {
+            relay_addrs: vec![
+                RelayAddr::same([127, 0, 0, 1].into()),
+                RelayAddr::same([0_u16; 8].into()),
+            ],
+            ..turn::Config::default()
+        });
+        let limits = |open_files| {
+            let limits = within(open_files, &core).limits;
+            (limits.allocations, limits.reservations)
+        };
+        assert_eq!(limits(None), (20_000, 500));
+        // Two sockets for each allocation of both families, one for each reservation.
+        assert_eq!(limits(Some(40_756)), (20_000, 500));
+        assert_eq!(limits(Some(40_755)), (19_999, 500));
+        assert_eq!(limits(Some(1024)), (336, 96));
+        assert_eq!(limits(Some(64)), (14, 4));
+        assert_eq!(limits(Some(0)), (0, 0));
+    }
 
     #[test]
     fn afterwards_the_soft_limit_is_the_hard_one() {

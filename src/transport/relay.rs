@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use super::Config;
 use super::handover::{PortOwners, inbox};
-use super::limits::raise_open_files;
+use super::limits;
 use super::listener;
 use super::relay_table::Parked;
 use super::stream::intake::{Desk, Dispatch};
@@ -18,6 +18,8 @@ use crate::turn::{self, Ledger, Reservations, Server, Shard};
 /// A running relay. Dropping it ends it.
 #[derive(Debug)]
 pub struct Relay {
+    /// How many descriptors the process may have open.
+    open_files: Option<u64>,
     workers: Vec<Handle>,
     local_addrs: Vec<SocketAddr>,
     dispatch: Dispatch,
@@ -37,15 +39,17 @@ impl Relay {
     /// randomness. Nothing is left running.
     pub fn start(config: &Config, core: &Arc<turn::Config>, metrics: &Metrics) -> io::Result<Self> {
         let count = config.worker_count().get();
-        let open_files = raise_open_files();
-        let wanted = u64::from(core.limits.allocations) + u64::from(core.limits.reservations) + 256;
-        if let Some(limit) = open_files.filter(|&limit| limit < wanted) {
+        let open_files = limits::raise_open_files();
+        let bounded = limits::within(open_files, core);
+        if bounded.limits != core.limits {
             tracing::warn!(
-                limit,
-                wanted,
-                "fewer open files are allowed than the relay may need; raise LimitNOFILE="
+                open_files,
+                allocations = bounded.limits.allocations,
+                configured = core.limits.allocations,
+                "fewer open files are allowed than the configured allocations need; raise LimitNOFILE="
             );
         }
+        let core = &bounded;
         let sets = listener::open(config, count)?;
         let local_addrs = sets
             .first()
@@ -61,6 +65,7 @@ impl Relay {
             senders.push(Arc::new(sender));
         }
         let mut relay = Self {
+            open_files,
             workers: Vec::with_capacity(count),
             local_addrs,
             dispatch: Dispatch::default(),
@@ -112,8 +117,9 @@ impl Relay {
     ///
     /// The relay addresses are those it was started with.
     pub fn reconfigure(&self, core: &Arc<turn::Config>) {
+        let core = limits::within(self.open_files, core);
         for worker in &self.workers {
-            worker.control.reconfigure(Arc::clone(core));
+            worker.control.reconfigure(Arc::clone(&core));
         }
     }
 
