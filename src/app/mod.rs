@@ -157,14 +157,14 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
             }
         }
     };
-    let core = reloader.core;
+    let (core, patience) = (reloader.core, reloader.running.relay.drain_timeout);
     metrics.readiness().set(false);
     match &ended {
         Ok(name) => tracing::info!(signal = name, "stopping; a second signal ends it at once"),
         Err(error) => tracing::error!(%error, "stopping"),
     }
     tokio::select! {
-        () = ending.drain(&relay, &core) => tracing::info!("stopped"),
+        () = ending.drain(&relay, &core, patience) => tracing::info!("stopped"),
         name = signals.stop() => tracing::warn!(signal = name, "stopped at once"),
     }
     relay.shutdown();

@@ -15,10 +15,13 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// How long closed WebSockets may take to say goodbye, beyond the time that requests had.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether the last allocation has ended.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Between these times clients of the hub come back, at random: not all at once.
 const COME_BACK: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -108,19 +111,39 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    /// Refuses new allocations and connections, sends the clients of the hub elsewhere, and lets open requests end.
-    /// Takes no longer than `http.drain_timeout` and a moment.
-    pub(super) async fn drain(mut self, relay: &Relay, core: &turn::Config) {
+    /// Refuses new allocations, sends the clients of the hub elsewhere, and lets what lives go on: allocations for no longer
+    /// than `patience`, then open requests for no longer than `http.drain_timeout` and a moment.
+    ///
+    /// Until the allocations are gone the web server answers, `/readyz` with 503: what balances load must see it.
+    pub(super) async fn drain(mut self, relay: &Relay, core: &turn::Config, patience: Duration) {
         relay.reconfigure(&Arc::new(turn::Config {
             draining: true,
             ..core.clone()
         }));
-        let _ = self.stop.send(true);
         self.hub.drain(COME_BACK, None);
         self.hub.close_all();
+        outlive(relay, patience).await;
+        let _ = self.stop.send(true);
         while self.tasks.join_next().await.is_some() {}
         if timeout(FAREWELL, self.hub.emptied()).await.is_err() {
             tracing::debug!("some WebSockets did not say goodbye");
         }
+    }
+}
+
+/// Waits until no allocation is left, or `patience` is over.
+async fn outlive(relay: &Relay, patience: Duration) {
+    let living = relay.allocations();
+    if living == 0 || patience.is_zero() {
+        return;
+    }
+    tracing::info!(allocations = living, at_most = ?patience, "waiting for living allocations to end (relay.drain_timeout)");
+    let gone = async {
+        while relay.allocations() > 0 && relay.is_alive() {
+            sleep(LOOK).await;
+        }
+    };
+    if timeout(patience, gone).await.is_err() {
+        tracing::warn!(allocations = relay.allocations(), "ending allocations that still live");
     }
 }

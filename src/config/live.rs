@@ -18,6 +18,7 @@ const LIVE: &[&str] = &[
     "relay.nonce_lifetime",
     "relay.nonce_secret",
     "relay.alternate_server",
+    "relay.drain_timeout",
     "limits.*",
     "peers.*",
     "credentials.*",

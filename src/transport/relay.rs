@@ -21,6 +21,7 @@ pub struct Relay {
     /// How many descriptors the process may have open.
     open_files: Option<u64>,
     workers: Vec<Handle>,
+    ledger: Ledger,
     local_addrs: Vec<SocketAddr>,
     dispatch: Dispatch,
 }
@@ -67,6 +68,7 @@ impl Relay {
         let mut relay = Self {
             open_files,
             workers: Vec::with_capacity(count),
+            ledger: ledger.clone(),
             local_addrs,
             dispatch: Dispatch::default(),
         };
@@ -121,6 +123,11 @@ impl Relay {
         for worker in &self.workers {
             worker.control.reconfigure(Arc::clone(&core));
         }
+    }
+
+    /// Allocations that live, those being made included. Zero: a drain is over.
+    pub fn allocations(&self) -> u32 {
+        self.ledger.total()
     }
 
     /// Whether every worker is running. Once false it stays so, and the process should end: some clients are cut off.

@@ -5,7 +5,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Waker,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -38,6 +41,8 @@ struct Shared {
     config: Config,
     /// [`Config::origins`] as of now.
     origins: ArcSwapOption<Vec<String>>,
+    /// The process is about to end: no new sockets.
+    draining: AtomicBool,
     authenticator: Arc<dyn Authenticator>,
     ice: Arc<dyn IceSource>,
     per_ip: Arc<PerIp>,
@@ -126,6 +131,7 @@ impl HubHandle {
             state: Mutex::new(state),
             origins: ArcSwapOption::new(ws.origins.clone().map(Arc::new)),
             config: ws,
+            draining: AtomicBool::new(false),
             authenticator,
             ice,
             per_ip,
@@ -150,6 +156,10 @@ impl HubHandle {
 
     pub(crate) fn origins(&self) -> Option<Arc<Vec<String>>> {
         self.shared.origins.load_full()
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.shared.draining.load(Ordering::Acquire)
     }
 
     pub(crate) fn per_ip(&self) -> &Arc<PerIp> {
@@ -184,8 +194,10 @@ impl HubHandle {
         }
     }
 
-    /// Tells every client to come back after a random time within `after`, at `url` if given. Closes nothing.
+    /// Tells every client to come back after a random time within `after`, at `url` if given, and takes no new ones: those
+    /// who come back belong elsewhere. Closes nothing.
     pub fn drain(&self, after: (Duration, Duration), url: Option<&str>) {
+        self.shared.draining.store(true, Ordering::Release);
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         self.with_hub(|hub, _| hub.drain((millis(after.0), millis(after.1)), url));
     }

@@ -54,6 +54,9 @@ pub enum UpgradeError {
     /// The process has as many connections as it may: 503.
     #[error("this server holds as many connections as it may")]
     Full,
+    /// The process is about to end: 503. Another replica, or this one's successor, will take it.
+    #[error("this server is draining")]
+    Draining,
     /// The server in front of this handler cannot upgrade (HTTP/2): 400.
     #[error("this connection cannot be upgraded, use HTTP/1.1")]
     NotUpgradable,
@@ -70,6 +73,7 @@ impl UpgradeError {
             Self::Origin => "origin_not_allowed",
             Self::PerIp => "too_many_connections",
             Self::Full => "server_full",
+            Self::Draining => "not_ready",
             Self::NotUpgradable => "not_upgradable",
         }
     }
@@ -81,7 +85,7 @@ impl UpgradeError {
             Self::Key | Self::Subprotocol | Self::NotUpgradable => StatusCode::BAD_REQUEST,
             Self::Origin => StatusCode::FORBIDDEN,
             Self::PerIp => StatusCode::TOO_MANY_REQUESTS,
-            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -135,6 +139,9 @@ fn try_upgrade(hub: &HubHandle, request: &mut Request) -> Result<Response, Upgra
     let handshake = judge(request.method(), request.headers())?;
     if !origin_allowed(hub.origins().as_deref().map(Vec::as_slice), request.headers()) {
         return Err(UpgradeError::Origin);
+    }
+    if hub.is_draining() {
+        return Err(UpgradeError::Draining);
     }
     let address = request.extensions().get::<ClientIp>().map(|ClientIp(ip)| *ip);
     let socket = || {

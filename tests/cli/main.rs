@@ -12,6 +12,7 @@ mod support;
 
 mod check;
 mod configuration;
+mod drain;
 mod program;
 mod reload;
 mod start_and_stop;

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-const FIRST: &str = "the first secret of this test";
+pub(crate) const FIRST: &str = "the first secret of this test";
 const SECOND: &str = "the second secret of this test";
-const RELOADED: &str = "configuration reloaded";
+pub(crate) const RELOADED: &str = "configuration reloaded";
 
 /// A relay on loopback that relays to loopback, with further lines of `[relay]` and what comes after.
-fn toml(more: &str) -> String {
+pub(crate) fn toml(more: &str) -> String {
     format!(
         "[peers]\nallow = \"127.0.0.0/8\"\n[credentials]\nsecrets_file = \"secrets\"\n\
          [relay]\nexternal_ip = \"127.0.0.1\"\n{more}"
@@ -26,7 +26,7 @@ fn start(secret: &str) -> Server {
 }
 
 /// A client with a credential of `secret`.
-fn client(server: &Server, secret: &str) -> Client {
+pub(crate) fn client(server: &Server, secret: &str) -> Client {
     let mut client = Client::new(server.relay);
     let now = UnixTime::from_system_time(SystemTime::now());
     let ring = KeyRing::from_bytes([secret]).unwrap();
@@ -36,7 +36,7 @@ fn client(server: &Server, secret: &str) -> Client {
 }
 
 /// Sends everything back until told to stop.
-fn echo() -> (SocketAddr, Arc<AtomicBool>, JoinHandle<()>) {
+pub(crate) fn echo() -> (SocketAddr, Arc<AtomicBool>, JoinHandle<()>) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let (address, stop) = (socket.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
@@ -53,7 +53,7 @@ fn echo() -> (SocketAddr, Arc<AtomicBool>, JoinHandle<()>) {
 }
 
 /// One datagram there and back.
-fn round_trip(client: &Client, at: u32) {
+pub(crate) fn round_trip(client: &Client, at: u32) {
     client.send_channel(0x4000, &at.to_be_bytes());
     let back = client.receive();
     assert_eq!(back, Some(Arrival::Channel(0x4000, at.to_be_bytes().to_vec())));

@@ -1,6 +1,6 @@
 //! The relay, its bounds, its peers and its users.
 
-use super::{everywhere, hours, minutes};
+use super::{everywhere, hours, minutes, seconds};
 use crate::config::types::{ByteSize, ExternalIp, PortRange, SecretText, StaticUser, TcpListen};
 use crate::config::value::{Between, Must, NonEmpty};
 use crate::credentials::key_ring::MAX_SECRETS;
@@ -56,6 +56,11 @@ section! {
         ///
         /// Living allocations go on.
         alternate_server: Vec<SocketAddr> = Vec::new();
+        /// How long living allocations may go on after a stop was asked for; a second signal ends the wait.
+        ///
+        /// It ends as soon as none is left. Raise it, up to the length of a call, where whatever supervises the process
+        /// waits as long (`terminationGracePeriodSeconds`, `TimeoutStopSec`, with `http.drain_timeout` on top).
+        drain_timeout: Duration = seconds(15), Between(Duration::ZERO, hours(24));
         /// Bytes the kernel may queue for each listening socket before it drops; 0 leaves it to the kernel.
         ///
         /// Raising it rides out longer stalls and costs kernel memory. Capped by `net.core.rmem_max`.
