@@ -7,6 +7,7 @@ use super::bucket::Bucket;
 use super::channel::Channels;
 use super::config::RelayAddr;
 use super::five_tuple::{Family, FiveTuple, PeerAddr, RelayId, RelayedAddr};
+use super::hashing::{HashState, Map};
 use super::output::{RelaySocket, ReservationToken};
 use super::permission::Permissions;
 use super::ports::PortWish;
@@ -15,11 +16,6 @@ use super::request::{Request, Signer};
 use super::verdict::Answer;
 use crate::wire::TransactionId;
 use crate::wire::attribute::PasswordAlgorithm;
-
-/// Fast and, with a seed that nobody knows, not to be flooded with collisions.
-pub(super) type HashState = foldhash::fast::FixedState;
-/// The maps of this module.
-pub(super) type Map<K, V> = hashbrown::HashMap<K, V, HashState>;
 
 /// One allocation: up to two relayed addresses, one per family.
 #[derive(Debug)]

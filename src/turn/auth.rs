@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::allocation::{Allocation, HashState, Map};
+use super::allocation::Allocation;
 use super::config::{Config, NonceKey};
 use super::five_tuple::FiveTuple;
+use super::hashing::{HashState, Map};
 use super::input::Now;
 use super::nonce::{NONCE_LEN, NonceState, Nonces};
 use super::request::{Reject, Signer};

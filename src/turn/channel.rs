@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::Family;
-use super::allocation::{HashState, Map};
+use super::hashing::{HashState, Map};
 use crate::wire::ChannelNumber;
 
 /// RFC 8656 §12: ten minutes.

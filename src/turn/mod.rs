@@ -35,6 +35,7 @@ pub mod channel;
 pub mod config;
 pub mod five_tuple;
 mod handler;
+mod hashing;
 pub mod input;
 mod lifecycle;
 mod nonce;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::Family;
-use super::allocation::{HashState, Map};
+use super::hashing::{HashState, Map};
 
 /// RFC 8656 §9: "The Permission Lifetime MUST be 300 seconds".
 pub const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use super::allocation::{HashState, Map};
+use super::hashing::{HashState, Map};
 use super::input::Shard;
 use super::output::ReservationToken;
 use super::rng::Drbg;

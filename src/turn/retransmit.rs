@@ -9,8 +9,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::allocation::{HashState, Map};
 use super::five_tuple::FiveTuple;
+use super::hashing::{HashState, Map};
 use crate::wire::TransactionId;
 
 /// How long a client may retransmit (RFC 8489 §6.3.1: 40 seconds).

@@ -5,11 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::allocation::{Allocations, HashState};
+use super::allocation::Allocations;
 use super::auth::Authenticator;
 use super::bucket::{self, Bucket, Ticks};
 use super::config::{Config, NonceKey};
 use super::five_tuple::{FiveTuple, PeerAddr, RelayId, RelayedAddr, Transport};
+use super::hashing::HashState;
 use super::input::{BindError, IcmpError, Now, Shard};
 use super::output::{Handled, Output};
 use super::ports::Ports;

@@ -8,7 +8,7 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::allocation::HashState;
+use super::hashing::HashState;
 
 const COUNTERS: usize = 4096;
 const WINDOW: Duration = Duration::from_secs(1);
