@@ -39,6 +39,9 @@ pub use watch::{Reading, Watched};
 /// what supervises it can restart it.
 const WATCH: Duration = Duration::from_secs(1);
 
+/// The machine's addresses are looked at once in so many of these: that reads the kernel's table of routes.
+const ADDRESSES_EVERY: u32 = 15;
+
 /// Serves until a signal ends it, with what was read from `files`; `read` reads it again. `err` gets the greeting when a person reads it.
 ///
 /// # Errors
@@ -130,7 +133,7 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         read,
         running: config,
         core,
-        machine: &machine,
+        machine,
         listening,
         own,
         log,
@@ -140,6 +143,7 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     };
     metrics.readiness().set(true);
 
+    let mut ticks = 0_u32;
     let ended = loop {
         // Reading files here holds nobody up: this thread serves nothing.
         tokio::select! {
@@ -150,6 +154,10 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
             () = tokio::time::sleep(WATCH) => {
                 if !relay.is_alive() {
                     break Err(anyhow::anyhow!("a thread of the relay has ended, see the log"));
+                }
+                ticks = ticks.wrapping_add(1);
+                if ticks.is_multiple_of(ADDRESSES_EVERY) {
+                    reloader.look_at_addresses();
                 }
                 if watch.has_changed() {
                     watch = Watch::new(reloader.reload("a file has changed"));

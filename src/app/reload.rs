@@ -21,7 +21,7 @@ pub(super) struct Reloader<'a> {
     pub(super) read: &'a dyn Fn() -> Reading,
     pub(super) running: Config,
     pub(super) core: Arc<turn::Config>,
-    pub(super) machine: &'a Machine,
+    pub(super) machine: Machine,
     /// Where this process listens, which no reload changes.
     pub(super) listening: Listening,
     pub(super) own: Own,
@@ -61,12 +61,31 @@ impl Reloader<'_> {
         files
     }
 
+    /// Closes addresses to relaying that this machine has got since the last look, as a virtual address comes over from
+    /// another one; those that it has no more are peers like any other.
+    pub(super) fn look_at_addresses(&mut self) {
+        let Some(machine) = self.machine.refreshed().filter(|machine| *machine != self.machine) else {
+            return;
+        };
+        self.machine = machine;
+        let core = Arc::new(turn::Config {
+            own_addrs: self.running.settings(&self.machine).turn.own_addrs,
+            ..turn::Config::clone(&self.core)
+        });
+        self.relay.reconfigure(&core);
+        self.core = core;
+        tracing::info!(
+            addresses = self.machine.addresses.len(),
+            "the addresses of this machine have changed"
+        );
+    }
+
     fn take_over(&mut self, wanted: Config) -> Result<Changes, String> {
         let (config, changes) = wanted.continuing(&self.running);
         if changes.applied.is_empty() {
             return Ok(changes);
         }
-        let mut settings = config.settings(self.machine);
+        let mut settings = config.settings(&self.machine);
         self.own.fill(&mut settings.turn);
         // Tables of the workers were made for these; without `relay.external_ip` they came from the machine.
         settings.turn.relay_addrs.clone_from(&self.core.relay_addrs);
@@ -86,7 +105,7 @@ impl Reloader<'_> {
         self.relay.reconfigure(&core);
         let reconfigured = self.state.reconfigure(settings.http.clone(), keys);
         reconfigured.map_err(|error| format!("auth.jwt_secrets: {error}"))?;
-        let known = notice::warnings(&self.running, &self.running.settings(self.machine));
+        let known = notice::warnings(&self.running, &self.running.settings(&self.machine));
         for warning in notice::warnings(&config, &settings) {
             if !known.contains(&warning) {
                 tracing::warn!("{warning}");

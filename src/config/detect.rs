@@ -1,5 +1,6 @@
 //! What this machine knows about its own addresses, found without sending anything.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// The addresses of this machine.
@@ -24,22 +25,7 @@ impl Machine {
             Ipv6Addr::UNSPECIFIED.into(),
             Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
         );
-        let mut addresses = Vec::new();
-        // Where there is no /proc, the default routes and the listeners remain.
-        addresses.extend(
-            std::fs::read_to_string("/proc/net/fib_trie")
-                .iter()
-                .flat_map(|text| local_ipv4(text)),
-        );
-        addresses.extend(
-            std::fs::read_to_string("/proc/net/if_inet6")
-                .iter()
-                .flat_map(|text| local_ipv6(text)),
-        );
-        addresses.extend(ipv4.into_iter().chain(ipv6));
-        addresses.sort_unstable();
-        addresses.dedup();
-        Self {
+        let routes = Self {
             ipv4: match ipv4 {
                 Some(IpAddr::V4(address)) => Some(address),
                 _ => None,
@@ -48,8 +34,30 @@ impl Machine {
                 Some(IpAddr::V6(address)) => Some(address),
                 _ => None,
             },
+            addresses: ipv4.into_iter().chain(ipv6).collect(),
+        };
+        // Where there is no /proc, the default routes and the listeners remain.
+        routes.refreshed().unwrap_or(routes)
+    }
+
+    /// The same machine with the addresses it has now; `None` if the kernel's tables cannot be read, for lack of
+    /// descriptors say. What cannot be seen must not be taken for gone.
+    #[must_use]
+    pub fn refreshed(&self) -> Option<Self> {
+        let table = |path| match std::fs::read_to_string(path) {
+            // No IPv6, no table of it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(String::new()),
+            read => read.ok(),
+        };
+        let mut addresses = local_ipv4(&table("/proc/net/fib_trie")?);
+        addresses.extend(local_ipv6(&table("/proc/net/if_inet6")?));
+        addresses.extend(self.default_routes());
+        addresses.sort_unstable();
+        addresses.dedup();
+        Some(Self {
             addresses,
-        }
+            ..self.clone()
+        })
     }
 
     /// The addresses of the default routes, IPv4 first.
@@ -120,6 +128,17 @@ mod tests {
         let found: Vec<IpAddr> = ["::1", "2001:db8::5"].map(|each| each.parse().unwrap()).into();
         assert_eq!(local_ipv6(inet6), found);
         assert!(local_ipv4("nonsense\n/32 host LOCAL").is_empty() && local_ipv6("zz\n\n").is_empty());
+    }
+
+    #[test]
+    fn an_address_that_is_gone_is_gone_at_the_next_look() {
+        let machine = Machine::ask();
+        let stranger: IpAddr = "192.0.2.77".parse().unwrap();
+        let before = Machine {
+            addresses: vec![stranger],
+            ..machine.clone()
+        };
+        assert_eq!(before.refreshed(), Some(machine));
     }
 
     #[test]
