@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Meetpoint, SECRET, output_of};
+use crate::support::{Meetpoint, Program, SECRET, output_of};
 
 /// Numbers that look random and are the same in each run.
 struct Sequence(u64);
@@ -112,4 +112,45 @@ fn clients_that_connect_and_leave_at_once_disturb_no_call() {
     command.args(["-p", &port, "-y", "-c", "-u", "bob", "-W", SECRET, "127.0.0.1"]);
     let (success, output) = output_of(&mut command, Duration::from_secs(60));
     assert!(success && output.contains("Total lost packets 0 "), "{output}");
+}
+
+#[test]
+fn clients_that_break_the_protocol_disturb_no_call() {
+    let server = Meetpoint::start(&[("PEERS__ALLOW", "127.0.0.0/8")]);
+    let port = server.udp.to_string();
+    let breakers: Vec<Program> = (0..6)
+        .map(|_| {
+            let arguments = [
+                "-p",
+                &port,
+                "-R",
+                "-e",
+                "127.0.0.1",
+                "-u",
+                "ann",
+                "-W",
+                SECRET,
+                "127.0.0.1",
+            ];
+            Program::start(Command::new("turnutils_uclient").args(arguments))
+        })
+        .collect();
+    let mut command = Command::new("turnutils_uclient");
+    command.args([
+        "-p",
+        &port,
+        "-y",
+        "-c",
+        "-n",
+        "50",
+        "-u",
+        "bob",
+        "-W",
+        SECRET,
+        "127.0.0.1",
+    ]);
+    let (success, output) = output_of(&mut command, Duration::from_secs(60));
+    assert!(success && output.contains("Total lost packets 0 "), "{output}");
+    assert!(server.answers());
+    drop(breakers);
 }

@@ -1,7 +1,8 @@
 //! coturn's `turnutils_uclient` through our relay, one kind of use a test.
 //!
 //! Not here: `-Z` (both families in one allocation), which coturn 4.6 asks for with an attribute number of its own, 0x8032,
-//! where RFC 8656 has 0x8000; and `-N`, which fails against coturn itself.
+//! where RFC 8656 has 0x8000; `-N`, which fails against coturn itself; and `-R`, which waits for ever for answers to requests that
+//! nobody could answer, coturn's server included (`floods.rs` runs it beside a call instead).
 
 use std::{process::Command, time::Duration};
 
@@ -147,11 +148,6 @@ fn repeated_permissions_and_channel_binds_disturb_nothing() {
 #[test]
 fn clients_that_vanish_and_return_disturb_nothing() {
     run_with_echo(&["-B", "-c", "-m", "3"]);
-}
-
-#[test]
-fn broken_requests_in_between_disturb_nothing() {
-    run_with_echo(&["-R", "-n", "20"]);
 }
 
 #[test]
