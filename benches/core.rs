@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark ends at its first surprise")]
 
 use divan::Bencher;
-use meetpoint::turn::{Handled, PeerAddr, RelayId};
+use meetpoint::turn::{Handled, Limits, PeerAddr, RateLimit, RelayId};
 use meetpoint::wire::{AttributeType, Class, Method};
 
 #[path = "../tests/support/relay.rs"]
@@ -31,7 +31,12 @@ struct Crowd {
 
 impl Crowd {
     fn new(count: usize) -> Self {
+        Self::limited(count, |_| {})
+    }
+
+    fn limited(count: usize, set: impl FnOnce(&mut Limits)) -> Self {
         let mut config = config();
+        set(&mut config.limits);
         config.limits.allocations_per_user = u32::MAX;
         config.limits.allocations_per_client = u32::MAX;
         config.limits.unauthenticated_per_second = 0;
@@ -62,6 +67,33 @@ impl Crowd {
 #[divan::bench(args = COUNTS)]
 fn channel_data_client_to_peer(bencher: Bencher<'_, '_>, count: usize) {
     let mut crowd = Crowd::new(count);
+    let datagram = channel_data(0x4000, &PAYLOAD);
+    let mut turn = 0;
+    bencher.bench_local(|| crowd.relayed(&mut turn, &datagram));
+}
+
+/// Bytes and packets limited for the allocation, its user, the process, and all three, which nobody reaches. Compare with
+/// [`channel_data_client_to_peer`], where nothing is.
+#[divan::bench(args = ["allocation", "user", "total", "all"])]
+fn channel_data_within_limits(bencher: Bencher<'_, '_>, of: &str) {
+    let rate = RateLimit {
+        bytes_per_second: 1 << 36,
+        byte_burst: 1 << 50,
+        packets_per_second: 1 << 28,
+        packet_burst: 1 << 50,
+    };
+    let mut crowd = Crowd::limited(100, |limits| {
+        let all = of == "all";
+        if all || of == "allocation" {
+            limits.allocation_rate = rate;
+        }
+        if all || of == "user" {
+            limits.user_rate = rate;
+        }
+        if all || of == "total" {
+            limits.total_rate = rate;
+        }
+    });
     let datagram = channel_data(0x4000, &PAYLOAD);
     let mut turn = 0;
     bencher.bench_local(|| crowd.relayed(&mut turn, &datagram));

@@ -5,7 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use meetpoint::turn::{Handled, PeerAddr};
+use meetpoint::turn::{Config, Handled, Limits, PeerAddr, RateLimit};
 use meetpoint::wire::{AttributeType, Class, Method, attribute::XorPeerAddress};
 
 #[path = "support/relay.rs"]
@@ -45,7 +45,29 @@ fn allocations(work: impl FnOnce()) -> u64 {
 
 #[test]
 fn no_relayed_packet_allocates() {
-    let mut lab = Lab::new(config());
+    no_packet_allocates(config());
+}
+
+#[test]
+fn no_relayed_packet_allocates_when_everything_is_limited() {
+    let limit = RateLimit {
+        bytes_per_second: 1 << 40,
+        packets_per_second: 1 << 32,
+        ..RateLimit::NONE
+    };
+    no_packet_allocates(Config {
+        limits: Limits {
+            allocation_rate: limit,
+            user_rate: limit,
+            total_rate: limit,
+            ..Limits::default()
+        },
+        ..config()
+    });
+}
+
+fn no_packet_allocates(config: Config) {
+    let mut lab = Lab::new(config);
     let mut a = Client::new("192.0.2.1:4001");
     let mut b = Client::new("192.0.2.2:4001");
     let (at_a, at_b) = (a.allocate(&mut lab), b.allocate(&mut lab));
@@ -71,7 +93,7 @@ fn no_relayed_packet_allocates() {
                 ));
             }
             for peer in [PEER, "20.0.0.1:9"] {
-                let handled = server.handle_peer(now, relay, PeerAddr(peer.parse().unwrap()), &[1; 1200]);
+                let handled = server.handle_peer(now, relay, PeerAddr(addr(peer)), &[1; 1200]);
                 assert!(matches!(handled, Handled::Forward(_)));
             }
             assert!(server.poll_output().is_none());

@@ -4,7 +4,7 @@ use super::detect::Machine;
 use super::schema::{Config, Ice, Signaling};
 use super::types::{ByteSize, ExternalIp, RoomListing, TakeoverPolicy};
 use crate::credentials::{Advertised, Host, KeyRing, UriTransport};
-use crate::turn::{AlternateServer, NonceKey, PeerFilter, RelayAddr, StaticUser};
+use crate::turn::{AlternateServer, NonceKey, PeerFilter, RateLimit, RelayAddr, StaticUser};
 use crate::{http, signaling, transport, turn, ws};
 use sha2::{Digest, Sha256};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -119,6 +119,24 @@ impl Config {
                 channels_per_allocation: limits.channels,
                 reservations: limits.reservations,
                 unauthenticated_per_second: limits.unauthenticated_per_second,
+                allocation_rate: RateLimit {
+                    bytes_per_second: limits.allocation_bytes_per_second.0,
+                    byte_burst: limits.allocation_byte_burst.0,
+                    packets_per_second: limits.allocation_packets_per_second.into(),
+                    packet_burst: limits.allocation_packet_burst.into(),
+                },
+                user_rate: RateLimit {
+                    bytes_per_second: limits.user_bytes_per_second.0,
+                    byte_burst: limits.user_byte_burst.0,
+                    packets_per_second: limits.user_packets_per_second.into(),
+                    packet_burst: limits.user_packet_burst.into(),
+                },
+                total_rate: RateLimit {
+                    bytes_per_second: limits.total_bytes_per_second.0,
+                    byte_burst: limits.total_byte_burst.0,
+                    packets_per_second: limits.total_packets_per_second.into(),
+                    packet_burst: limits.total_packet_burst.into(),
+                },
                 ..turn::Limits::default()
             },
             peers: PeerFilter::new(self.peers.allow.iter().copied(), self.peers.deny.iter().copied()),

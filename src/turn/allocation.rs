@@ -8,6 +8,7 @@ use super::channel::Channels;
 use super::config::RelayAddr;
 use super::five_tuple::{Family, FiveTuple, PeerAddr, RelayId, RelayedAddr};
 use super::hashing::{HashState, Map};
+use super::meter::Usage;
 use super::output::{RelaySocket, ReservationToken};
 use super::permission::Permissions;
 use super::ports::PortWish;
@@ -22,7 +23,6 @@ use crate::wire::attribute::PasswordAlgorithm;
 pub(super) struct Allocation {
     pub(super) five_tuple: FiveTuple,
     /// Entry in the process-wide ledger; dropping the allocation gives it back.
-    #[expect(dead_code, reason = "held for its drop")]
     pub(super) lease: Lease,
     /// USERNAME of the Allocate request; every later request must carry it (RFC 8656 §5).
     pub(super) username: Box<str>,
@@ -35,6 +35,8 @@ pub(super) struct Allocation {
     pub(super) relays: [Option<RelayLeg>; 2],
     pub(super) permissions: Permissions,
     pub(super) channels: Channels,
+    /// What it has relayed, for its limits.
+    pub(super) usage: Usage,
     /// ICMP errors its client may yet be told of.
     pub(super) peer_errors: Bucket,
     /// Entry of this allocation in the timers.

@@ -4,6 +4,7 @@
 //! process's epoch, so that a packet of 100 bytes at 100 Gbit/s still costs 128 of them: a rounding error below 0.4 % there
 //! and far less anywhere else.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Time since the epoch, in sixteenths of a nanosecond: 36 years fit.
@@ -49,6 +50,14 @@ impl Pace {
             / self.per_second
     }
 
+    /// How much there is to take.
+    #[inline]
+    fn available(self, paid_until: Ticks, now: Ticks) -> u64 {
+        let left = now.saturating_add(self.slack).saturating_sub(paid_until.max(now));
+        let amount = u128::from(left) * u128::from(self.per_second) / u128::from(TICKS_PER_SECOND);
+        u64::try_from(amount).unwrap_or(u64::MAX)
+    }
+
     /// Until when it is paid for if `amount` is taken as well; `None` if that is more than there is.
     #[inline]
     fn after(self, paid_until: Ticks, now: Ticks, amount: u64) -> Option<Ticks> {
@@ -72,6 +81,51 @@ impl Bucket {
             }
             None => false,
         }
+    }
+}
+
+impl Bucket {
+    /// Undoes a [`Bucket::try_take`] of `amount`.
+    pub(super) fn give_back(&mut self, pace: Pace, amount: u64) {
+        self.0 = self.0.saturating_sub(pace.cost(amount));
+    }
+}
+
+/// A bucket of the process: any thread takes from it without waiting for another. Begins full.
+#[derive(Debug, Default)]
+pub(super) struct SharedBucket(AtomicU64);
+
+impl SharedBucket {
+    /// Takes as much as there is of `least..=most`; nothing if there is less than `least`.
+    #[inline]
+    pub(super) fn try_take(&self, pace: Pace, now: Ticks, least: u64, most: u64) -> Option<u64> {
+        // The number is all that is shared, so no order with other memory is asked for.
+        let mut paid_until = self.0.load(Ordering::Relaxed);
+        loop {
+            let amount = match pace.available(paid_until, now) {
+                available if available >= most => most,
+                available => available.max(least),
+            };
+            let after = pace.after(paid_until, now, amount)?;
+            match self
+                .0
+                .compare_exchange_weak(paid_until, after, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => return Some(amount),
+                Err(changed) => paid_until = changed,
+            }
+        }
+    }
+
+    /// Undoes a [`SharedBucket::try_take`] of `amount`.
+    pub(super) fn give_back(&self, pace: Pace, amount: u64) {
+        // What was taken is still in the number: time only ever adds to it.
+        self.0.fetch_sub(pace.cost(amount), Ordering::Relaxed);
+    }
+
+    /// Whether it holds all that it can.
+    pub(super) fn is_full(&self, now: Ticks) -> bool {
+        self.0.load(Ordering::Relaxed) <= now
     }
 }
 
@@ -108,6 +162,42 @@ mod tests {
         let (pace, mut bucket) = (pace(1000, 100), Bucket::default());
         assert!(!bucket.try_take(pace, 50 * TICKS_PER_SECOND, 101));
         assert!(bucket.try_take(pace, 50 * TICKS_PER_SECOND, 100));
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let (pace, mut alone, shared) = (pace(1000, 100), Bucket::default(), SharedBucket::default());
+        let now = 5 * TICKS_PER_SECOND;
+        assert!(alone.try_take(pace, now, 100));
+        assert_eq!(shared.try_take(pace, now, 100, 100), Some(100));
+        alone.give_back(pace, 30);
+        shared.give_back(pace, 30);
+        assert!(!alone.try_take(pace, now, 31) && alone.try_take(pace, now, 30));
+        assert_eq!(shared.try_take(pace, now, 31, 31), None);
+        assert_eq!(shared.try_take(pace, now, 30, 30), Some(30));
+    }
+
+    #[test]
+    fn a_shared_bucket_gives_what_it_has_within_what_is_asked() {
+        let (pace, shared) = (pace(1000, 100), SharedBucket::default());
+        assert!(shared.is_full(0));
+        assert_eq!(shared.try_take(pace, 0, 10, 60), Some(60));
+        assert!(!shared.is_full(0));
+        assert_eq!(shared.try_take(pace, 0, 10, 60), Some(40));
+        assert_eq!(shared.try_take(pace, 0, 1, 60), None);
+        assert!(shared.is_full(TICKS_PER_SECOND / 10));
+    }
+
+    #[test]
+    fn threads_together_take_no_more_than_there_is() {
+        let (pace, shared) = (pace(1, 40_000), SharedBucket::default());
+        let taken: u64 = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| (0..20_000).filter_map(|_| shared.try_take(pace, 0, 1, 1)).sum::<u64>()))
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(taken, 40_000);
     }
 
     #[test]

@@ -137,6 +137,40 @@ pub struct Limits {
     /// Default 200. A 401 is 84 bytes, 3 times the shortest request of a real client and 4.2 times a bare header, so this is what
     /// a spoofed source can be hit with. 0: no limit.
     pub unauthenticated_per_second: u16,
+    /// What one allocation may relay. Default: as much as it can.
+    pub allocation_rate: RateLimit,
+    /// What all allocations of one user in this process may relay together. Default: as much as they can.
+    pub user_rate: RateLimit,
+    /// What this process may relay. Default: as much as it can. Each worker draws on it in slices of at most 1/20 second's worth
+    /// divided by the number of workers, so in any time `t` between `rate × t` and `burst + rate × (t + 1/20 s)` passes.
+    pub total_rate: RateLimit,
+}
+
+/// How much payload may be relayed, in each of the two directions on its own. Bytes are those that
+/// `meetpoint_relay_payload_bytes_total` counts: without STUN, ChannelData, UDP and IP headers. What is beyond is dropped, as a
+/// slow line would do, and counted; a packet counts against every limit or against none.
+///
+/// In any time `t` no more than `burst + rate × t` passes. A limit costs some 10 ns for each packet, none costs nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RateLimit {
+    /// Bytes in a second; 0: no limit.
+    pub bytes_per_second: u64,
+    /// Bytes that may pass at once. 0: what comes in a tenth of a second. Never less than 64 KiB, the largest datagram.
+    pub byte_burst: u64,
+    /// Packets in a second; 0: no limit.
+    pub packets_per_second: u64,
+    /// Packets that may pass at once. 0: what comes in a tenth of a second. Never less than 1.
+    pub packet_burst: u64,
+}
+
+impl RateLimit {
+    /// No limit.
+    pub const NONE: Self = Self {
+        bytes_per_second: 0,
+        byte_burst: 0,
+        packets_per_second: 0,
+        packet_burst: 0,
+    };
 }
 
 impl Default for Limits {
@@ -152,6 +186,9 @@ impl Default for Limits {
             reservations: 500,
             retransmit_cache: 4096,
             unauthenticated_per_second: 200,
+            allocation_rate: RateLimit::NONE,
+            user_rate: RateLimit::NONE,
+            total_rate: RateLimit::NONE,
         }
     }
 }

@@ -18,7 +18,7 @@
 //! Invariants:
 //! - Every packet handed in ends in exactly one [`Verdict`]; every request gets an answer, no indication does.
 //! - No memory is held for a source that has not authenticated.
-//! - A relayed packet costs no heap allocation and no lock.
+//! - A relayed packet costs no heap allocation and no lock; the limits that shards share are atomic integers.
 //! - What is expired at `now` is gone before anything else happens at `now` (`now == expiry` is expired).
 //! - Nothing reaches a peer without a permission or a channel that was judged by the [`PeerFilter`].
 //! - Lease, port and reservation of an allocation are released exactly once, on every path.
@@ -38,6 +38,7 @@ mod handler;
 mod hashing;
 pub mod input;
 mod lifecycle;
+mod meter;
 mod nonce;
 pub mod output;
 pub mod peer_filter;
@@ -55,7 +56,7 @@ mod throttle;
 mod timers;
 pub mod verdict;
 
-pub use config::{AlternateServer, Config, Limits, NonceKey, RelayAddr, StaticUser};
+pub use config::{AlternateServer, Config, Limits, NonceKey, RateLimit, RelayAddr, StaticUser};
 pub use five_tuple::{ClientAddr, Family, FiveTuple, ListenAddr, PeerAddr, RelayId, RelayedAddr, Transport};
 pub use input::{BindError, IcmpError, Now, Shard};
 pub use output::{Destination, Forward, Handled, Output, Prefix, RelaySocket, ReservationToken};
@@ -64,4 +65,6 @@ pub use quota::Ledger;
 pub use reservation::Reservations;
 pub use server::Server;
 pub use stats::{Stats, Traffic};
-pub use verdict::{Answer, AuthFailure, CloseReason, Direction, DropReason, PeerErrorEnd, QuotaKind, Verdict};
+pub use verdict::{
+    Answer, AuthFailure, CloseReason, Direction, DropReason, PeerErrorEnd, QuotaKind, RateKind, Verdict,
+};

@@ -2,23 +2,45 @@
 //!
 //! Touched by Allocate and by the end of an allocation only, never by a relayed packet. A `Lease` is one entry; dropping it
 //! is the only way to give it back, so that no path can do so twice or forget it.
+//!
+//! What users and the process have relayed is kept beside it, in integers that any thread adds to without the lock. It outlives
+//! a user's last allocation for as long as it matters: whoever deletes and allocates anew begins with no fresh burst.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use hashbrown::HashMap;
 
+use super::bucket::Ticks;
 use super::config::Limits;
+use super::meter::SharedUsage;
 use super::verdict::QuotaKind;
 
 /// Handle to the ledger; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger(Arc<Mutex<Entries>>);
+pub struct Ledger(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    entries: Mutex<Entries>,
+    epoch: OnceLock<Instant>,
+    usage: SharedUsage,
+}
+
+#[derive(Debug, Default)]
+struct User {
+    held: u32,
+    usage: Arc<SharedUsage>,
+}
 
 #[derive(Debug, Default)]
 struct Entries {
     total: u32,
-    users: HashMap<Arc<str>, u32, foldhash::quality::RandomState>,
+    users: HashMap<Arc<str>, User, foldhash::quality::RandomState>,
+    /// Users without an allocation whose use is remembered, and how many of them call for a look through all.
+    idle: usize,
+    sweep_at: usize,
     clients: HashMap<IpAddr, u32, foldhash::quality::RandomState>,
 }
 
@@ -30,13 +52,20 @@ impl Ledger {
 
     /// Enters one allocation, or says which bound it would pass. `user` is the part of the username after the expiry: a fresh
     /// expiry must not be a fresh quota.
-    pub(super) fn try_enter(&self, limits: &Limits, user: &str, client: IpAddr) -> Result<Lease, QuotaKind> {
+    pub(super) fn try_enter(
+        &self,
+        now: Ticks,
+        limits: &Limits,
+        user: &str,
+        client: IpAddr,
+    ) -> Result<Lease, QuotaKind> {
         let client = client_prefix(client, limits.client_prefix_v4, limits.client_prefix_v6);
         let mut entries = self.entries();
+        entries.forget_idle(now);
         if entries
             .users
             .get(user)
-            .is_some_and(|held| *held >= limits.allocations_per_user)
+            .is_some_and(|user| user.held >= limits.allocations_per_user)
             || limits.allocations_per_user == 0
         {
             return Err(QuotaKind::User);
@@ -57,12 +86,18 @@ impl Ledger {
             None => Arc::from(user),
         };
         entries.total += 1;
-        *entries.users.entry(Arc::clone(&user)).or_insert(0) += 1;
+        let known = entries.users.contains_key(&user);
+        let entry = entries.users.entry(Arc::clone(&user)).or_default();
+        let was_idle = known && entry.held == 0;
+        entry.held += 1;
+        let usage = Arc::clone(&entry.usage);
+        entries.idle -= usize::from(was_idle);
         *entries.clients.entry(client).or_insert(0) += 1;
         drop(entries);
         Ok(Lease {
             ledger: self.clone(),
             user,
+            usage,
             client,
         })
     }
@@ -75,12 +110,36 @@ impl Ledger {
     /// Users and client addresses that hold at least one: zero once everything is closed.
     pub fn holders(&self) -> usize {
         let entries = self.entries();
-        entries.users.len() + entries.clients.len()
+        entries.users.len() - entries.idle + entries.clients.len()
+    }
+
+    /// When time began for this process: the first `now` that any shard has named here.
+    pub(super) fn epoch(&self, now: Instant) -> Instant {
+        *self.0.epoch.get_or_init(|| now)
+    }
+
+    /// What the process has relayed.
+    pub(super) fn usage(&self) -> &SharedUsage {
+        &self.0.usage
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
         // Every critical section leaves whole numbers behind, so a panic elsewhere cannot have broken them.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    /// Forgets users without an allocation whose buckets are full again. It looks when their number has doubled since it last
+    /// looked, so that each look is paid for by as many ends of allocations.
+    fn forget_idle(&mut self, now: Ticks) {
+        const SLACK: usize = 64;
+        if self.idle <= self.sweep_at.max(SLACK) {
+            return;
+        }
+        self.users.retain(|_, user| user.held > 0 || !user.usage.is_full(now));
+        self.idle = self.users.values().filter(|user| user.held == 0).count();
+        self.sweep_at = 2 * self.idle;
     }
 }
 
@@ -89,17 +148,31 @@ impl Ledger {
 pub(super) struct Lease {
     ledger: Ledger,
     user: Arc<str>,
+    usage: Arc<SharedUsage>,
     client: IpAddr,
+}
+
+impl Lease {
+    /// What the user has relayed.
+    #[inline]
+    pub(super) fn user_usage(&self) -> &SharedUsage {
+        &self.usage
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let mut entries = self.ledger.entries();
+        let mut guard = self.ledger.entries();
+        let entries = &mut *guard;
         entries.total = entries.total.saturating_sub(1);
-        if let Some(held) = entries.users.get_mut(&self.user) {
-            *held -= 1;
-            if *held == 0 {
-                entries.users.remove(&self.user);
+        if let Some(user) = entries.users.get_mut(&self.user) {
+            user.held -= 1;
+            if user.held == 0 {
+                if user.usage.is_untouched() {
+                    entries.users.remove(&self.user);
+                } else {
+                    entries.idle += 1;
+                }
             }
         }
         if let Some(held) = entries.clients.get_mut(&self.client) {
@@ -132,6 +205,7 @@ pub(super) fn client_prefix(ip: IpAddr, v4_bits: u8, v6_bits: u8) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::turn::bucket::Pace;
 
     const V4: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
 
@@ -153,13 +227,13 @@ mod tests {
         ] {
             let ledger = Ledger::new();
             let held = [
-                ledger.try_enter(&limits, "u", V4).unwrap(),
-                ledger.try_enter(&limits, "u", V4).unwrap(),
+                ledger.try_enter(0, &limits, "u", V4).unwrap(),
+                ledger.try_enter(0, &limits, "u", V4).unwrap(),
             ];
-            assert_eq!(ledger.try_enter(&limits, "u", V4).unwrap_err(), kind);
+            assert_eq!(ledger.try_enter(0, &limits, "u", V4).unwrap_err(), kind);
             assert_eq!(ledger.total(), 2);
             drop(held);
-            assert!(ledger.try_enter(&limits, "u", V4).is_ok());
+            assert!(ledger.try_enter(0, &limits, "u", V4).is_ok());
         }
     }
 
@@ -170,7 +244,7 @@ mod tests {
             (limits(9, 0, 9), QuotaKind::Client),
             (limits(9, 9, 0), QuotaKind::Process),
         ] {
-            assert_eq!(Ledger::new().try_enter(&limits, "u", V4).unwrap_err(), kind);
+            assert_eq!(Ledger::new().try_enter(0, &limits, "u", V4).unwrap_err(), kind);
         }
     }
 
@@ -178,15 +252,19 @@ mod tests {
     fn users_and_clients_are_counted_apart() {
         let ledger = Ledger::new();
         let limits = limits(1, 1, 9);
-        let _a = ledger.try_enter(&limits, "a", V4).unwrap();
-        assert_eq!(ledger.try_enter(&limits, "b", V4).unwrap_err(), QuotaKind::Client);
+        let _a = ledger.try_enter(0, &limits, "a", V4).unwrap();
+        assert_eq!(ledger.try_enter(0, &limits, "b", V4).unwrap_err(), QuotaKind::Client);
         assert_eq!(
             ledger
-                .try_enter(&limits, "a", "203.0.113.10".parse().unwrap())
+                .try_enter(0, &limits, "a", "203.0.113.10".parse().unwrap())
                 .unwrap_err(),
             QuotaKind::User
         );
-        assert!(ledger.try_enter(&limits, "b", "203.0.113.10".parse().unwrap()).is_ok());
+        assert!(
+            ledger
+                .try_enter(0, &limits, "b", "203.0.113.10".parse().unwrap())
+                .is_ok()
+        );
     }
 
     #[test]
@@ -194,16 +272,16 @@ mod tests {
         let ledger = Ledger::new();
         let limits = limits(9, 1, 9);
         let _a = ledger
-            .try_enter(&limits, "a", "2001:db8:1:2::1".parse().unwrap())
+            .try_enter(0, &limits, "a", "2001:db8:1:2::1".parse().unwrap())
             .unwrap();
         assert!(
             ledger
-                .try_enter(&limits, "a", "2001:db8:1:2:ffff::9".parse().unwrap())
+                .try_enter(0, &limits, "a", "2001:db8:1:2:ffff::9".parse().unwrap())
                 .is_err()
         );
         assert!(
             ledger
-                .try_enter(&limits, "a", "2001:db8:1:3::1".parse().unwrap())
+                .try_enter(0, &limits, "a", "2001:db8:1:3::1".parse().unwrap())
                 .is_ok()
         );
     }
@@ -218,7 +296,25 @@ mod tests {
     #[test]
     fn nothing_is_remembered_about_those_who_hold_nothing() {
         let ledger = Ledger::new();
-        drop(ledger.try_enter(&Limits::default(), "a", V4).unwrap());
+        drop(ledger.try_enter(0, &Limits::default(), "a", V4).unwrap());
         assert_eq!((ledger.total(), ledger.holders()), (0, 0));
+    }
+
+    #[test]
+    fn users_that_are_idle_are_remembered_until_their_buckets_are_full_and_not_for_ever() {
+        let limits = limits(9, 9, 9);
+        let ledger = Ledger::new();
+        let pace = Pace::new(1, 10).unwrap();
+        let second = 16_000_000_000;
+        for index in 0..1000_u64 {
+            let user = format!("user{index}");
+            let lease = ledger.try_enter(index * second, &limits, &user, V4).unwrap();
+            lease.user_usage().take_for_test(pace, index * second);
+            drop(lease);
+            assert_eq!(ledger.holders(), 0);
+            assert!(ledger.entries().users.len() <= 66, "{index}");
+        }
+        let again = ledger.try_enter(999 * second, &limits, "user999", V4).unwrap();
+        assert!(!again.user_usage().is_full(999 * second));
     }
 }

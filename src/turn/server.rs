@@ -12,6 +12,7 @@ use super::config::{Config, NonceKey};
 use super::five_tuple::{FiveTuple, PeerAddr, RelayId, RelayedAddr, Transport};
 use super::hashing::HashState;
 use super::input::{BindError, IcmpError, Now, Shard};
+use super::meter::Meter;
 use super::output::{Handled, Output};
 use super::ports::Ports;
 use super::queue::Outputs;
@@ -49,8 +50,10 @@ pub struct Server {
     pub(super) timers: Timers,
     pub(super) retransmits: RetransmitCache,
     throttle: Throttle,
-    /// What [`bucket::ticks`] counts from: the first time this shard was told.
+    /// What [`bucket::ticks`] counts from, once this shard knows it.
     epoch: Option<Instant>,
+    /// What may be relayed, and this shard's share of it.
+    pub(super) meter: Meter,
     /// ICMP errors that clients of this shard may yet be told of.
     pub(super) peer_errors: Bucket,
     pub(super) outputs: Outputs,
@@ -79,6 +82,7 @@ impl Server {
             rng,
             timers: Timers::default(),
             epoch: None,
+            meter: Meter::new(&config.limits, shard),
             peer_errors: Bucket::default(),
             outputs: Outputs::default(),
             stats: Stats::default(),
@@ -91,7 +95,7 @@ impl Server {
         self.stats.client_packets[from.transport.index()] += 1;
         self.expire(now);
         let handled = match demux(datagram) {
-            PacketKind::ChannelData => self.handle_channel_data(from, datagram),
+            PacketKind::ChannelData => self.handle_channel_data(now, from, datagram),
             PacketKind::Stun => self.handle_stun(now, from, datagram),
             PacketKind::Dtls | PacketKind::Other => drop_packet(DropReason::NotStun),
         };
@@ -102,7 +106,7 @@ impl Server {
     pub fn handle_peer(&mut self, now: Now, relay: RelayId, from: PeerAddr, datagram: &[u8]) -> Handled {
         self.stats.peer_packets += 1;
         self.expire(now);
-        let handled = self.handle_peer_data(relay, from, datagram);
+        let handled = self.handle_peer_data(now, relay, from, datagram);
         self.count(handled)
     }
 
@@ -156,6 +160,7 @@ impl Server {
         let hash_state = &self.allocations.hash_state;
         self.authenticator = Authenticator::new(Arc::clone(&config), &self.own_nonce_key, hash_state);
         self.own_addrs = own_addrs(&config);
+        self.meter = Meter::new(&config.limits, self.shard);
         self.config = config;
     }
 
@@ -197,7 +202,7 @@ impl Server {
                 };
                 Handled::Done(self.handle_request(now, &request, &message))
             }
-            (Class::Indication, Method::SEND) => self.handle_send(from, &message),
+            (Class::Indication, Method::SEND) => self.handle_send(now, from, &message),
             (Class::Indication, Method::BINDING) => drop_packet(DropReason::Keepalive),
             (Class::Indication, _) => drop_packet(DropReason::BadIndication),
             (Class::Success | Class::Error, _) => drop_packet(DropReason::UnexpectedResponse),
@@ -325,7 +330,8 @@ impl Server {
     /// The time as buckets count it.
     #[inline]
     pub(super) fn ticks(&mut self, now: Now) -> Ticks {
-        bucket::ticks(*self.epoch.get_or_insert(now.instant), now.instant)
+        let epoch = *self.epoch.get_or_insert_with(|| self.ledger.epoch(now.instant));
+        bucket::ticks(epoch, now.instant)
     }
 
     /// Counts a packet's verdict.

@@ -5,7 +5,7 @@
 
 use super::five_tuple::{Family, Transport};
 use super::peer_filter::PeerClass;
-use super::verdict::{Answer, AuthFailure, CloseReason, Direction, DropReason, PeerErrorEnd, QuotaKind};
+use super::verdict::{Answer, AuthFailure, CloseReason, Direction, DropReason, PeerErrorEnd, QuotaKind, RateKind};
 
 /// Packets and their payload bytes (without STUN, ChannelData, UDP and IP headers).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -45,6 +45,9 @@ pub struct Stats {
     pub traffic: [[Traffic; Transport::ALL.len()]; Direction::COUNT],
     /// Payload that went from client to client without leaving the process through a relay socket.
     pub hairpin: Traffic,
+
+    /// Payload packets dropped because a limit was reached, by [`Direction`] and [`RateKind`].
+    pub over_rate: [[u64; RateKind::COUNT]; Direction::COUNT],
 
     /// By [`AuthFailure`].
     pub auth_failures: [u64; AuthFailure::COUNT],
@@ -90,6 +93,7 @@ impl Default for Stats {
             pending: 0,
             traffic: [[Traffic::default(); Transport::ALL.len()]; Direction::COUNT],
             hairpin: Traffic::default(),
+            over_rate: [[0; RateKind::COUNT]; Direction::COUNT],
             auth_failures: [0; AuthFailure::COUNT],
             denied_peers: [0; PeerClass::COUNT],
             peer_errors: [0; PeerErrorEnd::COUNT],

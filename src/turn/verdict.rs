@@ -111,6 +111,8 @@ labels! {
         ClientGone = "client_gone",
         /// More answers to unauthenticated requests from one address than it is due.
         RateLimited = "rate_limited",
+        /// More payload than a limit of bytes or packets allows (counted by limit as well).
+        OverRate = "over_rate",
         /// An answer that does not fit the buffer. Cannot happen with a realm of sane length.
         AnswerTooLong = "answer_too_long",
     }
@@ -177,6 +179,24 @@ labels! {
         Reservations = "reservations",
         /// Remembered answers of closed allocations; the oldest one made room.
         RetransmitCache = "retransmit_cache",
+    }
+}
+
+labels! {
+    /// Which limit a packet was dropped by.
+    RateKind {
+        /// Bytes of one allocation.
+        AllocationBytes = "allocation_bytes",
+        /// Packets of one allocation.
+        AllocationPackets = "allocation_packets",
+        /// Bytes of one user.
+        UserBytes = "user_bytes",
+        /// Packets of one user.
+        UserPackets = "user_packets",
+        /// Bytes of the process.
+        TotalBytes = "total_bytes",
+        /// Packets of the process.
+        TotalPackets = "total_packets",
     }
 }
 

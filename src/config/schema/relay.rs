@@ -80,6 +80,9 @@ section! {
     }
 }
 
+/// What a limit of bytes can say: 1 TB.
+const MOST_BYTES: ByteSize = ByteSize(1_000_000_000_000);
+
 fn is_realm(realm: &str) -> bool {
     (1..=127).contains(&realm.chars().count()) && !realm.contains(['"', '\\']) && !realm.contains(char::is_control)
 }
@@ -105,6 +108,37 @@ section! {
         ///
         /// Beyond it they are dropped and counted: this is what a spoofed source can be hit with.
         unauthenticated_per_second: u16 = 200;
+        /// Bytes of payload that one allocation may relay in a second, in each direction on its own; 0 is no limit.
+        ///
+        /// Counted without STUN, ChannelData, UDP and IP headers. What is beyond is dropped, as a slow line would do, and
+        /// counted: no more than the burst and this times the time passes. A video call takes about `"300KiB"`.
+        allocation_bytes_per_second: ByteSize = ByteSize(0), Between(ByteSize(0), MOST_BYTES);
+        /// Bytes of that which may pass at once; 0 is what a tenth of a second brings. Never less than 64 KiB, the largest
+        /// datagram.
+        allocation_byte_burst: ByteSize = ByteSize(0), Between(ByteSize(0), MOST_BYTES);
+        /// Packets that one allocation may relay in a second, in each direction on its own; 0 is no limit.
+        allocation_packets_per_second: u32 = 0;
+        /// Packets of that which may pass at once; 0 is what a tenth of a second brings.
+        allocation_packet_burst: u32 = 0;
+        /// As `allocation_bytes_per_second`, for all allocations of one user in this process together.
+        user_bytes_per_second: ByteSize = ByteSize(0), Between(ByteSize(0), MOST_BYTES);
+        /// Bytes of that which may pass at once; 0 is what a tenth of a second brings. Never less than 64 KiB, the largest
+        /// datagram.
+        user_byte_burst: ByteSize = ByteSize(0), Between(ByteSize(0), MOST_BYTES);
+        /// As `allocation_packets_per_second`, for all allocations of one user in this process together.
+        user_packets_per_second: u32 = 0;
+        /// Packets of that which may pass at once; 0 is what a tenth of a second brings.
+        user_packet_burst: u32 = 0;
+        /// As `allocation_bytes_per_second`, for this process. Workers draw on it in slices, which lets up to 1/20 second's
+        /// worth more pass now and less later.
+        total_bytes_per_second: ByteSize = ByteSize(0), Between(ByteSize(0), MOST_BYTES);
+        /// Bytes of that which may pass at once; 0 is what a tenth of a second brings. Never less than 64 KiB, the largest
+        /// datagram.
+        total_byte_burst: ByteSize = ByteSize(0), Between(ByteSize(0), MOST_BYTES);
+        /// As `allocation_packets_per_second`, for this process.
+        total_packets_per_second: u32 = 0;
+        /// Packets of that which may pass at once; 0 is what a tenth of a second brings.
+        total_packet_burst: u32 = 0;
     }
 }
 

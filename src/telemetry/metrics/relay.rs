@@ -8,7 +8,7 @@ use prometheus::proto::MetricFamily;
 use super::family::AtScrape;
 use super::table as t;
 use crate::telemetry::DriverStats;
-use crate::turn::{Direction, Family, Stats, Transport};
+use crate::turn::{Direction, Family, RateKind, Stats, Transport};
 
 /// What one worker published last.
 #[derive(Default)]
@@ -86,6 +86,7 @@ const FAMILIES: &[&super::family::Family] = &[
     &t::RELAYED,
     &t::ANSWERED,
     &t::DROPPED,
+    &t::OVER_RATE,
     &t::AUTH_FAILURES,
     &t::DENIED_PEERS,
     &t::PEER_ERRORS,
@@ -123,6 +124,15 @@ fn families(all: &[Snapshot]) -> Vec<MetricFamily> {
             ([way.as_label(), over.as_label()], sum as f64)
         })
     };
+    let over_rate = Direction::ALL.iter().flat_map(|way| {
+        RateKind::ALL.iter().map(move |limit| {
+            let sum: u64 = all
+                .iter()
+                .map(|one| one.core.over_rate[way.index()][limit.index()])
+                .sum();
+            ([way.as_label(), limit.as_label()], sum as f64)
+        })
+    });
     let allocations = Family::ALL.iter().flat_map(|family| {
         Transport::ALL.iter().map(move |over| {
             let sum: u64 = all
@@ -153,6 +163,7 @@ fn families(all: &[Snapshot]) -> Vec<MetricFamily> {
         t::RELAYED.single(core(|stats| stats.relayed)),
         t::ANSWERED.by_label(&sum(all, |one| &one.core.answered)),
         t::DROPPED.by_label(&sum(all, |one| &one.core.dropped)),
+        t::OVER_RATE.samples(over_rate),
         t::AUTH_FAILURES.by_label(&sum(all, |one| &one.core.auth_failures)),
         t::DENIED_PEERS.by_label(&sum(all, |one| &one.core.denied_peers)),
         t::PEER_ERRORS.by_label(&sum(all, |one| &one.core.peer_errors)),

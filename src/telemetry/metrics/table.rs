@@ -29,6 +29,7 @@ const AUTH_FAILURE: Label = label!("reason", turn::AuthFailure);
 const PEER_CLASS: Label = label!("class", turn::PeerClass);
 const QUOTA: Label = label!("quota", turn::QuotaKind);
 const PEER_ERROR: Label = label!("result", turn::PeerErrorEnd);
+const RATE: Label = label!("limit", turn::RateKind);
 const CLOSE_REASON: Label = label!("reason", turn::CloseReason);
 const SEND_FAILURE: Label = label!("reason", SendFailure);
 const STREAM: Label = label!("transport", StreamKind);
@@ -116,6 +117,8 @@ table! {
             "Requests answered: `success`, or the error code.";
         DROPPED = Kind::Counter, "meetpoint_relay_dropped_packets_total", [DROP_REASON],
             "Packets that ended without an answer.";
+        OVER_RATE = Kind::Counter, "meetpoint_relay_over_rate_packets_total", [DIRECTION, RATE],
+            "Payload packets dropped because a limit of bytes or packets was reached (`over_rate` among the dropped), by that limit.";
         AUTH_FAILURES = Kind::Counter, "meetpoint_relay_auth_failures_total", [AUTH_FAILURE],
             "Requests that were not authenticated. `no_credentials` and `stale_nonce` are part of every session.";
         DENIED_PEERS = Kind::Counter, "meetpoint_relay_denied_peers_total", [PEER_CLASS],

@@ -11,6 +11,7 @@ use crate::turn::channel::Channels;
 use crate::turn::config::RelayAddr;
 use crate::turn::five_tuple::{Family, RelayedAddr};
 use crate::turn::input::Now;
+use crate::turn::meter::Usage;
 use crate::turn::output::{RelaySocket, ReservationToken};
 use crate::turn::permission::Permissions;
 use crate::turn::ports::PortWish;
@@ -127,9 +128,10 @@ impl Server {
         }
 
         // 10. Quotas.
+        let ticks = self.ticks(now);
         let lease = self
             .ledger
-            .try_enter(&config.limits, user, request.from.client.0.ip())
+            .try_enter(ticks, &config.limits, user, request.from.client.0.ip())
             .map_err(|kind| {
                 self.stats.quota_hits[kind.index()] += 1;
                 match kind {
@@ -164,6 +166,7 @@ impl Server {
             relays: [None, None],
             permissions: Permissions::new(&hash_state),
             channels: Channels::new(&hash_state),
+            usage: Usage::default(),
             peer_errors: Bucket::default(),
             timer_at: expires,
         });

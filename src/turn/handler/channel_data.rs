@@ -1,6 +1,7 @@
 //! ChannelData from clients (RFC 8656 §12.6): the shortest way through the server.
 
 use crate::turn::five_tuple::{FiveTuple, PeerAddr};
+use crate::turn::input::Now;
 use crate::turn::output::Handled;
 use crate::turn::server::{Server, drop_packet};
 use crate::turn::verdict::DropReason;
@@ -8,7 +9,7 @@ use crate::wire::ChannelData;
 
 impl Server {
     #[inline]
-    pub(in crate::turn) fn handle_channel_data(&mut self, from: &FiveTuple, datagram: &[u8]) -> Handled {
+    pub(in crate::turn) fn handle_channel_data(&mut self, now: Now, from: &FiveTuple, datagram: &[u8]) -> Handled {
         let Ok(data) = ChannelData::parse(datagram) else {
             return drop_packet(DropReason::Malformed);
         };
@@ -20,6 +21,6 @@ impl Server {
         let Some(peer) = allocation.channels.peer_of(data.number) else {
             return drop_packet(DropReason::NoChannel);
         };
-        self.relay_to_peer(index, PeerAddr(peer), data.data_range(), false)
+        self.relay_to_peer(now, index, PeerAddr(peer), data.data_range(), false)
     }
 }

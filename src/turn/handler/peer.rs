@@ -10,6 +10,7 @@ use std::ops::Range;
 use crate::turn::PeerClass;
 use crate::turn::allocation::bare;
 use crate::turn::five_tuple::{Family, FiveTuple, PeerAddr, RelayId, RelayedAddr};
+use crate::turn::input::Now;
 use crate::turn::output::{Destination, Forward, Handled, Prefix};
 use crate::turn::peer_filter::reduce;
 use crate::turn::server::{Server, drop_packet};
@@ -21,6 +22,7 @@ impl Server {
     #[inline]
     pub(super) fn relay_to_peer(
         &mut self,
+        now: Now,
         index: u32,
         peer: PeerAddr,
         payload: Range<usize>,
@@ -35,8 +37,13 @@ impl Server {
         let (relay, source) = (leg.id, leg.relayed);
         let transport = allocation.five_tuple.transport;
         let len = payload.len();
+        if self.meter.is_on()
+            && let Err(reason) = self.charge(now, index, Direction::ClientToPeer, len)
+        {
+            return drop_packet(reason);
+        }
         let to = if self.is_own(peer.0.ip()) {
-            match self.hairpin(relay, source, peer, len) {
+            match self.hairpin(now, relay, source, peer, len) {
                 Ok(Hairpin::Here { to, prefix, padding }) => {
                     self.stats.add_traffic(Direction::ClientToPeer, transport, len);
                     self.stats.add_traffic(Direction::PeerToClient, to.transport, len);
@@ -48,7 +55,10 @@ impl Server {
                     to
                 }
                 Ok(Hairpin::Opened) => Destination::Peer { relay, peer },
-                Err(reason) => return drop_packet(reason),
+                Err(reason) => {
+                    self.refund(index, Direction::ClientToPeer, len);
+                    return drop_packet(reason);
+                }
             }
         } else {
             Destination::Peer { relay, peer }
@@ -59,8 +69,14 @@ impl Server {
 
     /// A datagram on a relay (RFC 8656 §11.3).
     #[inline]
-    pub(in crate::turn) fn handle_peer_data(&mut self, relay: RelayId, from: PeerAddr, datagram: &[u8]) -> Handled {
-        match self.towards_client(relay, bare(from), datagram.len()) {
+    pub(in crate::turn) fn handle_peer_data(
+        &mut self,
+        now: Now,
+        relay: RelayId,
+        from: PeerAddr,
+        datagram: &[u8],
+    ) -> Handled {
+        match self.towards_client(now, relay, bare(from), datagram.len()) {
             Ok((to, prefix, padding)) => {
                 self.stats
                     .add_traffic(Direction::PeerToClient, to.transport, datagram.len());
@@ -70,10 +86,11 @@ impl Server {
         }
     }
 
-    /// The client behind a relay, if it permits `from`, and what goes around a payload of `len` bytes.
+    /// The client behind a relay, if it permits `from` and its limits do, and what goes around a payload of `len` bytes.
     #[inline]
     fn towards_client(
         &mut self,
+        now: Now,
         relay: RelayId,
         from: PeerAddr,
         len: usize,
@@ -97,19 +114,23 @@ impl Server {
             }
         };
         let prefix = prefix.map_err(|_| DropReason::TooLong)?;
+        if self.meter.is_on() {
+            self.charge(now, owner.index, Direction::PeerToClient, len)?;
+        }
         Ok((to, prefix, if padded { padding(len) as u8 } else { 0 }))
     }
 
     /// Where a packet goes whose peer is an address of this machine.
     fn hairpin(
         &mut self,
+        now: Now,
         relay: RelayId,
         source: RelayedAddr,
         peer: PeerAddr,
         len: usize,
     ) -> Result<Hairpin, DropReason> {
         if let Some(target) = self.allocations.relay_at(&peer.0) {
-            let (to, prefix, padding) = self.towards_client(target, PeerAddr(source.0), len)?;
+            let (to, prefix, padding) = self.towards_client(now, target, PeerAddr(source.0), len)?;
             return Ok(Hairpin::Here { to, prefix, padding });
         }
         let opened = self.config.peers.allows(peer.0.ip());

@@ -2,6 +2,7 @@
 
 use crate::turn::allocation::bare;
 use crate::turn::five_tuple::{FiveTuple, PeerAddr};
+use crate::turn::input::Now;
 use crate::turn::output::Handled;
 use crate::turn::server::{Server, drop_packet};
 use crate::turn::verdict::DropReason;
@@ -9,7 +10,7 @@ use crate::wire::attribute::XorPeerAddress;
 use crate::wire::{AttributeType, Message};
 
 impl Server {
-    pub(in crate::turn) fn handle_send(&mut self, from: &FiveTuple, message: &Message<'_>) -> Handled {
+    pub(in crate::turn) fn handle_send(&mut self, now: Now, from: &FiveTuple, message: &Message<'_>) -> Handled {
         let Some((index, allocation)) = self.allocations.find_live(from) else {
             return drop_packet(DropReason::NoAllocation);
         };
@@ -34,6 +35,6 @@ impl Server {
             self.stats.denied_peers[class.index()] += 1;
             return drop_packet(DropReason::PeerDenied);
         }
-        self.relay_to_peer(index, peer, payload, dont_fragment)
+        self.relay_to_peer(now, index, peer, payload, dont_fragment)
     }
 }
