@@ -54,10 +54,11 @@ impl Services {
             hub.clone(),
             metrics.clone(),
         );
+        let proxies = state.clone();
         Ok(Self {
             hub,
             metrics: metrics.clone(),
-            server: http::Server::new(settings.http.limits, metrics),
+            server: http::Server::new(settings.http.limits, metrics).exempting(move |ip| proxies.is_trusted_proxy(ip)),
             routes: http::router(state.clone()),
             state,
         })

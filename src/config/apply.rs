@@ -211,6 +211,7 @@ impl Config {
             },
             limits: http::Limits {
                 connections: web.max_connections,
+                connections_per_ip: web.max_connections_per_client,
                 header_timeout: web.header_timeout,
                 request_timeout: web.request_timeout,
                 drain_timeout: web.drain_timeout,

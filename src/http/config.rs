@@ -173,6 +173,11 @@ pub struct Limits {
     /// Open connections that speak HTTP. Default 20 000. Past it new ones wait in the kernel's backlog. Each costs a file
     /// descriptor and about 10 KiB. One that became a WebSocket no longer counts here: the hub has its own limit.
     pub connections: usize,
+    /// Of those, connections of one client address (IPv4 address, IPv6 /64). Default 1000: whole companies share an address.
+    /// Past it new ones are closed at once. 0: no limit. Trusted proxies, which stand for many clients, are not limited.
+    pub connections_per_ip: u32,
+    /// Whether loopback is limited too. Default no: it is the operator, or a proxy that was forgotten in `trusted_proxies`.
+    pub limit_loopback: bool,
     /// How long a client may take to send a request's header, and how long a kept-alive connection may stay idle, since
     /// the wait for the next request's first byte counts. Default 15 s.
     pub header_timeout: Duration,
@@ -188,6 +193,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 20_000,
+            connections_per_ip: 1000,
+            limit_loopback: false,
             header_timeout: Duration::from_secs(15),
             request_timeout: Duration::from_secs(10),
             body_bytes: 16 * 1024,

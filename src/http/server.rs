@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use tower::ServiceExt as _;
 
 use super::config::Limits;
 use crate::telemetry::{ApiMetrics, Metrics};
+use crate::ws::{PerIp, Slot};
 
 /// Read buffer of a connection, which is also the longest request header.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
@@ -35,8 +36,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Server {
     limits: Limits,
     permits: Arc<Semaphore>,
+    per_ip: Arc<PerIp>,
+    exempt: Exempt,
     metrics: ApiMetrics,
 }
+
+/// Says which addresses are not limited.
+type Exempt = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 impl Server {
     /// A server within these limits.
@@ -45,7 +51,19 @@ impl Server {
         Self {
             limits,
             permits: Arc::new(Semaphore::new(connections)),
+            per_ip: Arc::new(PerIp::new(limits.connections_per_ip).counting_loopback(limits.limit_loopback)),
+            exempt: Arc::new(|_| false),
             metrics: metrics.api().clone(),
+        }
+    }
+
+    /// Does not count the connections of addresses that `exempt` names against [`Limits::connections_per_ip`]: a proxy stands
+    /// for many clients. It is asked for every connection.
+    #[must_use]
+    pub fn exempting(self, exempt: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
+        Self {
+            exempt: Arc::new(exempt),
+            ..self
         }
     }
 
@@ -65,9 +83,17 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer, permit)) => {
-                    let connection = self
-                        .clone()
-                        .connection(stream, peer, router.clone(), ended.clone(), permit);
+                    let ip = peer.ip().to_canonical();
+                    let counted = (!(self.exempt)(ip)).then_some(ip);
+                    let Some(slot) = self.per_ip.try_open(counted) else {
+                        // Closed with a reset: an address that holds this many shall not fill the table of TIME-WAIT either.
+                        let _ = stream.set_zero_linger();
+                        self.metrics.refused.inc();
+                        continue;
+                    };
+                    let connection =
+                        self.clone()
+                            .connection(stream, peer, router.clone(), ended.clone(), (permit, slot));
                     connections.spawn(connection);
                 }
                 Err(error) if is_of_the_connection(&error) => {}
@@ -107,9 +133,9 @@ impl Server {
         peer: SocketAddr,
         router: Router,
         mut ended: watch::Receiver<bool>,
-        permit: OwnedSemaphorePermit,
+        held: (OwnedSemaphorePermit, Slot),
     ) {
-        let _open = Open::new(&self.metrics, permit);
+        let _open = Open::new(&self.metrics, held);
         // Answers are one segment; Nagle's algorithm would only hold signaling back.
         let _ = stream.set_nodelay(true);
         let service = service_fn(move |mut request: Request<Incoming>| {
@@ -159,19 +185,16 @@ async fn is_ending(ended: &mut watch::Receiver<bool>) {
     let _ = ended.wait_for(|ended| *ended).await;
 }
 
-/// Counts a connection for as long as it holds its permit.
+/// Counts a connection for as long as it holds its permit and its place among those of its address.
 struct Open<'a> {
     metrics: &'a ApiMetrics,
-    _permit: OwnedSemaphorePermit,
+    _held: (OwnedSemaphorePermit, Slot),
 }
 
 impl<'a> Open<'a> {
-    fn new(metrics: &'a ApiMetrics, permit: OwnedSemaphorePermit) -> Self {
+    fn new(metrics: &'a ApiMetrics, held: (OwnedSemaphorePermit, Slot)) -> Self {
         metrics.connections.inc();
-        Self {
-            metrics,
-            _permit: permit,
-        }
+        Self { metrics, _held: held }
     }
 }
 

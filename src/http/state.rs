@@ -1,5 +1,6 @@
 //! What the handlers share.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Once};
 use std::time::Instant;
 
@@ -81,6 +82,14 @@ impl AppState {
     /// As of now; hold it no longer than one answer takes.
     pub(super) fn config(&self) -> Guard<Arc<Config>> {
         self.0.config.load()
+    }
+
+    /// Whether an address is a proxy of the operator's, by the configuration that holds now.
+    pub fn is_trusted_proxy(&self, ip: IpAddr) -> bool {
+        self.config()
+            .trusted_proxies
+            .iter()
+            .any(|proxies| proxies.contains(&ip))
     }
 
     pub(super) fn cors(&self) -> CorsLayer {

@@ -27,6 +27,7 @@ mod wire;
 
 pub use config::Config;
 pub use hub_handle::HubHandle;
+pub(crate) use per_ip::{PerIp, Slot};
 pub use sources::{Anonymous, Authenticator, IceList, IceSource};
 pub use stats_view::{RoomStats, StatsView};
 pub use upgrade::{ClientIp, NATIVE, UpgradeError, upgrade};

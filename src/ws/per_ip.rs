@@ -1,4 +1,4 @@
-//! How many sockets one address has open.
+//! How many sockets one address has open: WebSockets, and the connections of HTTP.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -12,6 +12,7 @@ use hashbrown::HashMap;
 #[derive(Debug)]
 pub(crate) struct PerIp {
     limit: u32,
+    count_loopback: bool,
     open: Mutex<HashMap<IpAddr, u32, RandomState>>,
 }
 
@@ -26,7 +27,16 @@ impl PerIp {
     pub(crate) fn new(limit: u32) -> Self {
         Self {
             limit,
+            count_loopback: false,
             open: Mutex::default(),
+        }
+    }
+
+    /// Counts loopback like any address, if `on`.
+    pub(crate) fn counting_loopback(self, on: bool) -> Self {
+        Self {
+            count_loopback: on,
+            ..self
         }
     }
 
@@ -38,7 +48,7 @@ impl PerIp {
     pub(crate) fn try_open(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Slot> {
         let Some(network) = address
             .map(network)
-            .filter(|address| self.limit > 0 && !address.is_loopback())
+            .filter(|address| self.limit > 0 && (self.count_loopback || !address.is_loopback()))
         else {
             return Some(Slot { counted: None });
         };

@@ -134,6 +134,81 @@ async fn past_the_limit_of_connections_a_new_one_waits_for_an_old_one_to_end() {
 }
 
 #[tokio::test]
+async fn an_address_at_its_limit_of_connections_is_refused_until_one_of_its_own_ends() {
+    let server = with(Limits {
+        connections_per_ip: 2,
+        limit_loopback: true,
+        ..Limits::default()
+    })
+    .await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = server.connect().await;
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        assert!(soon(stream.read(&mut [0; 1024])).await.unwrap() > 0);
+        held.push(stream);
+    }
+    for _ in 0..3 {
+        let mut refused = server.connect().await;
+        // A reset or an end, but no answer.
+        assert!(matches!(soon(refused.read(&mut [0; 16])).await, Err(_) | Ok(0)));
+    }
+    let counted = "\nmeetpoint_http_connections_refused_total 3\n";
+    assert!(server.api.metrics.render().contains(counted));
+
+    // Another address is served all the while.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = socket.connect(server.address).await.unwrap();
+    other
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    assert!(read_to_end(&mut other).await.starts_with(b"HTTP/1.1 200 OK"));
+
+    held.pop();
+    let deadline = Instant::now() + Duration::from_secs(3);
+    loop {
+        let mut next = server.connect().await;
+        let _ = next
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .await;
+        if matches!(soon(next.read(&mut [0; 16])).await, Ok(1..)) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "its place was not given back");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_stands_for_many_clients_and_may_hold_as_many_connections() {
+    let config = Config {
+        limits: Limits {
+            connections_per_ip: 1,
+            limit_loopback: true,
+            ..Limits::default()
+        },
+        trusted_proxies: vec!["127.0.0.1/32".parse().unwrap()],
+        ..Config::default()
+    };
+    let server = Api::new(config).listen().await;
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        let mut stream = server.connect().await;
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        assert!(soon(stream.read(&mut [0; 1024])).await.unwrap() > 0);
+        held.push(stream);
+    }
+}
+
+#[tokio::test]
 async fn broken_requests_disturb_nobody() {
     let server = with(Limits::default()).await;
     let long_header = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(64 * 1024));

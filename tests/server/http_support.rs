@@ -28,6 +28,7 @@ pub(crate) struct Api {
     pub(crate) metrics: Metrics,
     pub(crate) hub: ws::HubHandle,
     config: http::Config,
+    state: AppState,
 }
 
 impl Api {
@@ -44,7 +45,8 @@ impl Api {
         );
         let state = AppState::new(config.clone(), authenticator, issuer, hub.clone(), metrics.clone());
         Self {
-            router: http::router(state),
+            router: http::router(state.clone()),
+            state,
             metrics,
             hub,
             config,
@@ -84,7 +86,8 @@ impl Api {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = Server::new(self.config.limits, &self.metrics);
+        let state = self.state.clone();
+        let server = Server::new(self.config.limits, &self.metrics).exempting(move |ip| state.is_trusted_proxy(ip));
         let task = tokio::spawn(server.serve(listener, self.router.clone(), async move {
             let _ = stopped.await;
         }));

@@ -40,6 +40,11 @@ section! {
         ///
         /// Each costs a file descriptor and about 10 KiB while it speaks HTTP.
         max_connections: usize = 20_000, Between(16, 1_000_000);
+        /// Of those, connections of one client address (IPv4 address, IPv6 /64), WebSockets not included; 0 is no limit.
+        ///
+        /// Beyond it new ones are closed at once. Whole companies share an address. `trusted_proxies` and loopback are not
+        /// limited.
+        max_connections_per_client: u32 = 1000, Between(0, 1_000_000);
         /// How long a client may take to send a request's header, and how long a connection may stay idle between two.
         header_timeout: Duration = seconds(15), Between(seconds(1), minutes(10));
         /// How long a request may take from its header to the answer. WebSockets are exempt.

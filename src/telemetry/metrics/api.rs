@@ -29,6 +29,8 @@ pub struct ApiMetrics {
     pub accepted: IntCounter,
     /// Times the limit of connections was reached.
     pub at_limit: IntCounter,
+    /// TCP connections past the limit of their address.
+    pub refused: IntCounter,
     /// Requests that took too long.
     pub timeouts: IntCounter,
     /// Handlers that panicked.
@@ -60,6 +62,7 @@ impl ApiMetrics {
             connections: registered(registry, IntGauge::with_opts(t::HTTP_CONNECTIONS.opts())?)?,
             accepted: counter(registry, &t::HTTP_ACCEPTED)?,
             at_limit: counter(registry, &t::HTTP_AT_LIMIT)?,
+            refused: counter(registry, &t::HTTP_REFUSED)?,
             timeouts: counter(registry, &t::HTTP_TIMEOUTS)?,
             panics: counter(registry, &t::HTTP_PANICS)?,
         })

@@ -231,6 +231,8 @@ table! {
             "TCP connections accepted.";
         HTTP_AT_LIMIT = Kind::Counter, "meetpoint_http_connection_limit_total", [],
             "Times the limit of connections was reached and accepting paused.";
+        HTTP_REFUSED = Kind::Counter, "meetpoint_http_connections_refused_total", [],
+            "TCP connections closed at once because their client's address had as many as it may.";
         HTTP_TIMEOUTS = Kind::Counter, "meetpoint_http_timeouts_total", [],
             "Requests that took longer than the request timeout.";
         HTTP_PANICS = Kind::Counter, "meetpoint_http_panics_total", [],
