@@ -19,10 +19,11 @@ mod watch;
 use crate::config::detect::Machine;
 use crate::config::types::LogFormat;
 use crate::config::{Config, Settings, advertised};
+use crate::telemetry::labels::FrontListener;
 use crate::telemetry::{Metrics, build_info, logging};
 use crate::transport::Relay;
-use crate::transport::front::Front;
 use anyhow::Context as _;
+use front::{Listeners, Ways};
 use notice::Listening;
 use reload::Reloader;
 use secrets::Own;
@@ -112,22 +113,33 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     // Bound before anything runs: what is likeliest to fail comes first.
     let web = bind::listen(&config.http.listen, "http.listen")?;
     let metrics_only = bind::listen(&config.metrics.listen, "metrics.listen")?;
+    let certificates = front::certificates(&config)?;
     let core = Arc::new(settings.turn.clone());
     let relay = Relay::start(&settings.transport, &core, &metrics).map_err(bind::relay_advice)?;
-    let tcp = front::listen(&config, relay.local_addrs())?;
+    let streams = Listeners::open(&config, relay.local_addrs())?;
     // Port 0 is known only now.
-    settings.http.ice.listeners = advertised(&config.ice, relay.local_addrs(), &bind::addresses(&tcp));
+    settings.http.ice.listeners = advertised(&config, &streams.of_relay(&relay));
     let listening = Listening {
         web: bind::addresses(&web),
         metrics: bind::addresses(&metrics_only),
-        relay: relay.local_addrs().to_vec(),
-        relay_tcp: bind::addresses(&tcp),
+        relay: streams.of_relay(&relay),
+        https: streams.addresses(FrontListener::Https),
     };
 
     let services = Services::start(&settings, &metrics)?;
     let state = services.state();
-    let front = Front::new(&settings.transport.streams, &relay, &metrics);
-    let ending = services.spawn(web, metrics_only, &front, tcp);
+    let ways = Ways::new(
+        &settings.transport.streams,
+        &relay,
+        &metrics,
+        certificates.as_ref(),
+        streams,
+    )?;
+    let ending = services.spawn(web, metrics_only, ways);
+    if let Some(certificates) = certificates {
+        // Ends with the process: certificates are replaced to the last moment.
+        tokio::spawn(certificates.watch(config.tls.reload_interval, metrics.front().clone()));
+    }
     announce(&config, &settings, &listening, &machine, err, terminal);
     let mut reloader = Reloader {
         read,

@@ -1,7 +1,7 @@
 //! What an operator should know at the start: what listens where, and what is open.
 
 use crate::config::detect::Machine;
-use crate::config::{Config, Settings};
+use crate::config::{Config, RelayListeners, Settings};
 use crate::credentials::key_ring::RECOMMENDED_SECRET_BYTES;
 use crate::http;
 use crate::telemetry::build_info;
@@ -13,8 +13,8 @@ use std::net::{IpAddr, SocketAddr};
 pub(super) struct Listening {
     pub(super) web: Vec<SocketAddr>,
     pub(super) metrics: Vec<SocketAddr>,
-    pub(super) relay: Vec<SocketAddr>,
-    pub(super) relay_tcp: Vec<SocketAddr>,
+    pub(super) https: Vec<SocketAddr>,
+    pub(super) relay: RelayListeners,
 }
 
 /// What is open, or will surprise, with the key that changes it.
@@ -79,12 +79,17 @@ pub(super) fn urls(config: &Config, listening: &Listening, machine: &Machine) ->
     if let Some(url) = &config.http.public_url {
         return vec![format!("{}/", url.trim_end_matches('/'))];
     }
-    let url = |host: IpAddr, port: u16| format!("http://{}/", SocketAddr::new(host, port));
+    let mut secure: Vec<SocketAddr> = listening.https.clone();
+    if !config.tls.certificates.is_empty() {
+        secure.extend(&listening.relay.one_port);
+    }
+    let plain = listening.web.iter().map(|address| ("http", address));
     let mut urls = Vec::new();
-    for address in &listening.web {
+    for (scheme, address) in plain.chain(secure.iter().map(|address| ("https", address))) {
+        let url = |host: IpAddr, port: u16| format!("{scheme}://{}/", SocketAddr::new(host, port));
         let (ip, port) = (address.ip(), address.port());
         if ip.is_unspecified() || ip.is_loopback() {
-            urls.push(format!("http://localhost:{port}/"));
+            urls.push(format!("{scheme}://localhost:{port}/"));
         }
         if ip.is_unspecified() {
             urls.extend(machine.default_route_like(ip).map(|host| url(host, port)));
@@ -119,9 +124,15 @@ pub(super) fn banner(config: &Config, settings: &Settings, listening: &Listening
     if !listening.metrics.is_empty() {
         let _ = writeln!(out, "  {:<11}{}", "metrics", list(&listening.metrics));
     }
-    let _ = writeln!(out, "  {:<11}{} (UDP)", "STUN/TURN", list(&listening.relay));
-    if !listening.relay_tcp.is_empty() {
-        let _ = writeln!(out, "  {:<11}{} (TCP)", "", list(&listening.relay_tcp));
+    let relay = &listening.relay;
+    let _ = writeln!(out, "  {:<11}{} (UDP)", "STUN/TURN", list(&relay.udp));
+    for (addresses, over) in [(&relay.tcp, "TCP"), (&relay.tls, "TLS")] {
+        if !addresses.is_empty() {
+            let _ = writeln!(out, "  {:<11}{} ({over})", "", list(addresses));
+        }
+    }
+    if !relay.one_port.is_empty() {
+        let _ = writeln!(out, "  {:<11}{}", "everything", list(&relay.one_port));
     }
     let _ = writeln!(
         out,
@@ -220,8 +231,12 @@ mod tests {
         let listening = Listening {
             web: vec!["0.0.0.0:8000".parse().unwrap(), "[::]:8000".parse().unwrap()],
             metrics: Vec::new(),
-            relay: vec!["0.0.0.0:3478".parse().unwrap()],
-            relay_tcp: vec!["0.0.0.0:3478".parse().unwrap()],
+            relay: RelayListeners {
+                udp: vec!["0.0.0.0:3478".parse().unwrap()],
+                tcp: vec!["0.0.0.0:3478".parse().unwrap()],
+                ..RelayListeners::default()
+            },
+            ..Listening::default()
         };
         let text = banner(&config, &settings, &listening, &machine());
         assert!(text.contains("open       http://localhost:8000/\n"), "{text}");

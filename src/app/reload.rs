@@ -89,7 +89,7 @@ impl Reloader<'_> {
         self.own.fill(&mut settings.turn);
         // Tables of the workers were made for these; without `relay.external_ip` they came from the machine.
         settings.turn.relay_addrs.clone_from(&self.core.relay_addrs);
-        settings.http.ice.listeners = advertised(&config.ice, &self.listening.relay, &self.listening.relay_tcp);
+        settings.http.ice.listeners = advertised(&config, &self.listening.relay);
         let Some(keys) = settings.turn.keys.clone() else {
             return Err("there is no secret to mint with".to_owned());
         };

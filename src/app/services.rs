@@ -1,12 +1,12 @@
 //! The hub and the web server: started together, ended in the order that clients notice least.
 
+use super::front::Ways;
 use super::secrets;
 use crate::config::Settings;
 use crate::http::{self, AppState, Issuer, TokenAuthenticator};
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::Surface;
 use crate::transport::Relay;
-use crate::transport::front::Front;
 use crate::turn;
 use crate::ws::HubHandle;
 use anyhow::Context as _;
@@ -70,13 +70,7 @@ impl Services {
     }
 
     /// Serves on all listeners until [`Ending::drain`].
-    pub(super) fn spawn(
-        self,
-        web: Vec<TcpListener>,
-        metrics_only: Vec<TcpListener>,
-        front: &Front,
-        relay_tcp: Vec<TcpListener>,
-    ) -> Ending {
+    pub(super) fn spawn(self, web: Vec<TcpListener>, metrics_only: Vec<TcpListener>, ways: Ways) -> Ending {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let metrics_routes = http::metrics_router(self.metrics.clone());
@@ -90,12 +84,12 @@ impl Services {
                 let _ = stopped.wait_for(|stopped| *stopped).await;
             }
         };
-        for (listener, routes) in with_routes(web, self.routes).chain(with_routes(metrics_only, metrics_routes)) {
+        for (listener, routes) in with_routes(web, self.routes.clone()).chain(with_routes(metrics_only, metrics_routes))
+        {
             tasks.spawn(self.server.clone().serve(listener, routes, until()));
         }
-        for listener in relay_tcp {
-            tasks.spawn(front.clone().serve(listener, until()));
-        }
+        let from_front = ways.spawn(&mut tasks, until);
+        tasks.spawn(self.server.serve(from_front, self.routes, until()));
         Ending {
             stop,
             tasks,

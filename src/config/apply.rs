@@ -1,9 +1,10 @@
 //! From what an operator wrote to each module's plain configuration.
 
 use super::detect::Machine;
-use super::schema::{Config, Ice, Signaling};
+use super::schema::{Config, Signaling};
 use super::types::{ByteSize, ExternalIp, RoomListing, TakeoverPolicy};
 use crate::credentials::{Advertised, Host, KeyRing, UriTransport};
+use crate::transport::front::tls::CertificateFiles;
 use crate::turn::{AlternateServer, NonceKey, PeerFilter, RateLimit, RelayAddr, StaticUser};
 use crate::{http, signaling, transport, turn, ws};
 use sha2::{Digest, Sha256};
@@ -47,6 +48,22 @@ impl Config {
         KeyRing::from_bytes(self.credentials.secrets.iter().map(|secret| secret.expose())).ok()
     }
 
+    /// What the relay listens on if every port is what is configured.
+    fn planned(&self) -> RelayListeners {
+        RelayListeners {
+            udp: self.relay.listen.clone(),
+            tcp: self.relay_tcp(&self.relay.listen),
+            tls: self.relay.listen_tls.clone(),
+            one_port: self.streams.one_port.clone(),
+        }
+    }
+
+    /// The files of every certificate.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<CertificateFiles> {
+        self.tls.certificates.iter().map(|pair| pair.0.clone()).collect()
+    }
+
     /// Where the relay listens for TCP, when it listens for UDP at `udp`.
     #[must_use]
     pub fn relay_tcp(&self, udp: &[SocketAddr]) -> Vec<SocketAddr> {
@@ -77,9 +94,16 @@ impl Config {
 
     fn turn_settings(&self, relay_addrs: Vec<RelayAddr>, machine: &Machine) -> turn::Config {
         let (relay, limits) = (&self.relay, &self.limits);
-        let tcp = self.relay_tcp(&relay.listen);
-        let listeners = relay.listen.iter().chain(&tcp).chain(&self.http.listen);
-        let listeners = listeners.map(SocketAddr::ip);
+        let open = self.planned();
+        let listeners = [
+            &open.udp,
+            &open.tcp,
+            &open.tls,
+            &open.one_port,
+            &self.http.listen,
+            &self.http.listen_tls,
+        ];
+        let listeners = listeners.into_iter().flatten().map(SocketAddr::ip);
         let mut own_addrs: Vec<IpAddr> = machine.addresses.iter().copied().chain(listeners).collect();
         own_addrs.extend(
             relay_addrs
@@ -239,7 +263,7 @@ impl Config {
         http::Ice {
             hosts,
             fallback_hosts: relay_addrs.iter().map(|address| host_of(address.advertised)).collect(),
-            listeners: advertised(ice, &self.relay.listen, &self.relay_tcp(&self.relay.listen)),
+            listeners: advertised(self, &self.planned()),
             extra: ice.extra.iter().map(|server| server.0.clone()).collect(),
             ttl: self.credentials.ttl,
             max_ttl: self.credentials.max_ttl,
@@ -309,16 +333,36 @@ pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && same_ip
 }
 
+/// What TURN clients can come to, by how.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RelayListeners {
+    /// UDP.
+    pub udp: Vec<SocketAddr>,
+    /// TCP.
+    pub tcp: Vec<SocketAddr>,
+    /// TLS.
+    pub tls: Vec<SocketAddr>,
+    /// TCP and, with a certificate, TLS.
+    pub one_port: Vec<SocketAddr>,
+}
+
 /// What is advertised: each port of each kind of listener once, or the one port that the operator names for that kind.
 #[must_use]
-pub fn advertised(ice: &Ice, udp: &[SocketAddr], tcp: &[SocketAddr]) -> Vec<Advertised> {
+pub fn advertised(config: &Config, open: &RelayListeners) -> Vec<Advertised> {
+    let ice = &config.ice;
+    let secure_port: &[SocketAddr] = if config.tls.certificates.is_empty() {
+        &[]
+    } else {
+        &open.one_port
+    };
     let kinds = [
-        (UriTransport::Udp, false, ice.port, udp),
-        (UriTransport::Tcp, false, ice.tcp_port, tcp),
+        (UriTransport::Udp, false, ice.port, &open.udp, &[][..]),
+        (UriTransport::Tcp, false, ice.tcp_port, &open.tcp, &open.one_port),
+        (UriTransport::Tcp, true, ice.tls_port, &open.tls, secure_port),
     ];
     let mut all: Vec<Advertised> = Vec::new();
-    for (transport, secure, port, listeners) in kinds {
-        for listener in listeners {
+    for (transport, secure, port, own, shared) in kinds {
+        for listener in own.iter().chain(shared) {
             let one = Advertised {
                 transport,
                 secure,

@@ -125,13 +125,17 @@ fn listeners(config: &Config, rules: &mut Rules<'_>) {
         TcpListen::At(addresses) => addresses.as_slice(),
         TcpListen::Same | TcpListen::Off => &[],
     };
-    tcp_twice(config, relay_tcp, rules);
-    let lists: [(&str, &[SocketAddr]); 4] = [
+    let lists: [(&str, &[SocketAddr]); 7] = [
         ("http.listen", &config.http.listen),
         ("relay.listen", &config.relay.listen),
         ("metrics.listen", &config.metrics.listen),
         ("relay.listen_tcp", relay_tcp),
+        ("relay.listen_tls", &config.relay.listen_tls),
+        ("http.listen_tls", &config.http.listen_tls),
+        ("streams.one_port", &config.streams.one_port),
     ];
+    tcp_twice(lists.into_iter().filter(|(key, _)| *key != "relay.listen"), rules);
+    without_certificate(config, rules);
     for (key, listen) in lists {
         if !rules.valid(&[key]) {
             continue;
@@ -150,24 +154,60 @@ fn listeners(config: &Config, rules: &mut Rules<'_>) {
 }
 
 /// A TCP address serves one thing.
-fn tcp_twice(config: &Config, relay_tcp: &[SocketAddr], rules: &mut Rules<'_>) {
-    let web: [(&str, &[SocketAddr]); 2] = [
-        ("http.listen", &config.http.listen),
-        ("metrics.listen", &config.metrics.listen),
-    ];
-    for (key, listen) in web {
-        let keys = ["relay.listen_tcp", key];
-        if !rules.valid(&keys) {
-            continue;
-        }
-        for address in relay_tcp {
-            if listen.iter().any(|taken| overlap(*taken, *address)) {
-                rules.broken(
-                    &keys,
-                    format!("{address} is also in `{key}`"),
-                    "choose another port for one of them".into(),
-                );
+fn tcp_twice<'a>(lists: impl Iterator<Item = (&'a str, &'a [SocketAddr])>, rules: &mut Rules<'_>) {
+    let lists: Vec<_> = lists.collect();
+    for (at, (key, listen)) in lists.iter().enumerate() {
+        for (other, taken) in lists.iter().take(at) {
+            // Has words of its own.
+            let is_metrics = [*key, *other] == ["metrics.listen", "http.listen"];
+            let keys = [*key, *other];
+            if is_metrics || !rules.valid(&keys) {
+                continue;
             }
+            for address in *listen {
+                if taken.iter().any(|taken| overlap(*taken, *address)) {
+                    rules.broken(
+                        &keys,
+                        format!("{address} is also in `{other}`"),
+                        "choose another port for one of them, or serve both with `streams.one_port`".into(),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// TLS needs a certificate, and a certificate that serves nothing was meant for something.
+fn without_certificate(config: &Config, rules: &mut Rules<'_>) {
+    let tls = [
+        ("relay.listen_tls", &config.relay.listen_tls),
+        ("http.listen_tls", &config.http.listen_tls),
+    ];
+    if !config.tls.certificates.is_empty() {
+        let is_used = tls.iter().any(|(_, listen)| !listen.is_empty()) || !config.streams.one_port.is_empty();
+        let keys = [
+            "tls.certificates",
+            "relay.listen_tls",
+            "http.listen_tls",
+            "streams.one_port",
+        ];
+        if !is_used && rules.valid(&keys) {
+            rules.broken(
+                &keys,
+                "nothing listens with TLS".into(),
+                "set `relay.listen_tls` (usually \"0.0.0.0:5349\"), `http.listen_tls` or `streams.one_port`".into(),
+            );
+        }
+        return;
+    }
+    for (key, listen) in tls {
+        if !listen.is_empty() && rules.valid(&["tls.certificates", key]) {
+            rules.broken(
+                &[key],
+                "TLS without a certificate".into(),
+                "name the files in `tls.certificates`, such as \"/etc/meetpoint/chain.pem:/etc/meetpoint/key.pem\""
+                    .into(),
+            );
         }
     }
 }

@@ -28,7 +28,7 @@ pub mod value;
 #[cfg(test)]
 mod tests;
 
-pub use apply::{Settings, advertised};
+pub use apply::{RelayListeners, Settings, advertised};
 pub use docs::{README_KEYS, reference, summary};
 pub use live::{Changes, is_live};
 pub use load::{Loaded, load};

@@ -317,6 +317,26 @@ fn each_type_says_what_is_wrong_and_what_to_write() {
             "without 3478",
         ),
         (
+            "[relay]\nlisten_tls = \"0.0.0.0:5349\"",
+            "TLS without a certificate",
+            "name the files in `tls.certificates`, such as \"/etc/meetpoint/chain.pem:/etc/meetpoint/key.pem\"",
+        ),
+        (
+            "[tls]\ncertificates = \"a.pem:a.key\"",
+            "nothing listens with TLS",
+            "set `relay.listen_tls` (usually \"0.0.0.0:5349\"), `http.listen_tls` or `streams.one_port`",
+        ),
+        (
+            "[tls]\ncertificates = \"a.pem\"\n[streams]\none_port = \"0.0.0.0:443\"",
+            "a certificate needs a chain, a colon and a key",
+            "write a list, each `\"chain.pem:key.pem\"`, or a table `{ chain = \"…\", key = \"…\" }`",
+        ),
+        (
+            "[relay]\nlisten_tcp = \"0.0.0.0:8000\"",
+            "0.0.0.0:8000 is also in `http.listen`",
+            "choose another port for one of them, or serve both with `streams.one_port`",
+        ),
+        (
             "[http]\nlisten = [\"[::]:80\", \"[::]:80\"]",
             "[::]:80 is listed twice",
             "remove one",

@@ -3,7 +3,8 @@
 //! What it is: the front door. It mints credentials and hands out ICE lists ([`ice_servers`]), tells about health, rooms and
 //! metrics, serves the console page, and passes WebSocket upgrades to `ws`. It also lends the hub two of its trades: judging
 //! tokens ([`TokenAuthenticator`]) and making ICE lists ([`Issuer`]), so that both surfaces do them alike.
-//! What it is not: a reverse proxy or a TLS endpoint; and it knows nothing of configuration files ([`Config`] is plain).
+//! What it is not: a reverse proxy or a TLS endpoint (connections may come with TLS taken off, [`Source`]); and it knows nothing
+//! of configuration files ([`Config`] is plain).
 //!
 //! Invariants:
 //! - Every error is `application/problem+json` with a stable `code`, and readable across origins. (Requests that are not HTTP
@@ -11,7 +12,7 @@
 //! - No header of a stranger decides who the client is or which host is advertised to others ([`client`]).
 //! - Nothing waits without a limit: header, body, request, idle connection, number of connections, drain ([`Server`]).
 //! - A panic in a handler ends one request.
-//! - HTTP/1.1 only: over plain TCP no browser speaks HTTP/2, and what is not there cannot be attacked.
+//! - HTTP/1.1 only: the API is small, and what is not there cannot be attacked.
 //!
 //! RFCs: 9110, 9111, 9112 (HTTP), 9457 (problems), 6750 (bearer tokens), 7519 (JWT), 7239 (Forwarded); the Fetch standard.
 
@@ -35,5 +36,5 @@ pub use auth::{AuthConfigError, TokenAuthenticator};
 pub use config::{Auth, Config, Cors, Ice, Jwt, JwtSecret, Limits, MetricsAccess, RateLimit, RoomListing};
 pub use issuer::{IssueError, Issuer};
 pub use router::{metrics_router, router};
-pub use server::Server;
+pub use server::{Server, Source};
 pub use state::AppState;

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -30,6 +31,39 @@ const MAX_HEADER_BYTES: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 /// Wait after an accept failed for want of descriptors or memory: there is nothing to do but let others end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Where connections come from: a listener, or whoever accepts for us (and has taken TLS off).
+pub trait Source: Send {
+    /// The bytes of a connection.
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// The next connection and its client. Dropping the future loses none.
+    ///
+    /// # Errors
+    /// Those of accept(2).
+    fn next(&mut self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
+
+    /// Closes a connection of a client that has too many.
+    fn refuse(stream: Self::Stream) {
+        drop(stream);
+    }
+}
+
+impl Source for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = self.accept().await?;
+        // Answers are one segment; Nagle's algorithm would only hold signaling back.
+        let _ = stream.set_nodelay(true);
+        Ok((stream, peer))
+    }
+
+    fn refuse(stream: TcpStream) {
+        // Closed with a reset: an address that holds this many shall not fill the table of TIME-WAIT either.
+        let _ = stream.set_zero_linger();
+    }
+}
 
 /// Accepts connections and speaks HTTP/1.1 on them. One value for all listeners: they share the limit of connections.
 #[derive(Clone)]
@@ -67,11 +101,11 @@ impl Server {
         }
     }
 
-    /// Serves `router` on `listener` until `shutdown` completes; then accepts no more, lets requests in progress end, closes
-    /// idle connections, and cuts what is left after [`Limits::drain_timeout`].
+    /// Serves `router` on what `source` gives until `shutdown` completes; then accepts no more, lets requests in progress end,
+    /// closes idle connections, and cuts what is left after [`Limits::drain_timeout`].
     ///
     /// Connections that became WebSockets are the hub's from then on, and end with it.
-    pub async fn serve(self, listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
+    pub async fn serve<S: Source>(self, mut source: S, router: Router, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
         let (ending, ended) = watch::channel(false);
         let mut connections = JoinSet::new();
@@ -79,15 +113,14 @@ impl Server {
             let accepted = tokio::select! {
                 () = &mut shutdown => break,
                 Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-                accepted = self.accept(&listener) => accepted,
+                accepted = self.accept(&mut source) => accepted,
             };
             match accepted {
                 Ok((stream, peer, permit)) => {
                     let ip = peer.ip().to_canonical();
                     let counted = (!(self.exempt)(ip)).then_some(ip);
                     let Some(slot) = self.per_ip.try_open(counted) else {
-                        // Closed with a reset: an address that holds this many shall not fill the table of TIME-WAIT either.
-                        let _ = stream.set_zero_linger();
+                        S::refuse(stream);
                         self.metrics.refused.inc();
                         continue;
                     };
@@ -103,7 +136,7 @@ impl Server {
                 }
             }
         }
-        drop(listener);
+        drop(source);
         let _ = ending.send(true);
         let drained = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(self.limits.drain_timeout, drained).await.is_err() {
@@ -112,7 +145,7 @@ impl Server {
         // Dropping the set aborts what is left.
     }
 
-    async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    async fn accept<S: Source>(&self, source: &mut S) -> io::Result<(S::Stream, SocketAddr, OwnedSemaphorePermit)> {
         let permit = match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
@@ -122,22 +155,20 @@ impl Server {
                 waiting.await.map_err(io::Error::other)?
             }
         };
-        let (stream, peer) = listener.accept().await?;
+        let (stream, peer) = source.next().await?;
         self.metrics.accepted.inc();
         Ok((stream, peer, permit))
     }
 
     async fn connection(
         self,
-        stream: TcpStream,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         peer: SocketAddr,
         router: Router,
         mut ended: watch::Receiver<bool>,
         held: (OwnedSemaphorePermit, Slot),
     ) {
         let _open = Open::new(&self.metrics, held);
-        // Answers are one segment; Nagle's algorithm would only hold signaling back.
-        let _ = stream.set_nodelay(true);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
             let router = router.clone();

@@ -70,6 +70,36 @@ labels! {
     FrontListener {
         /// TURN over TCP.
         Turn = "turn",
+        /// TURN over TLS.
+        TurnTls = "turn_tls",
+        /// The web server over TLS.
+        Https = "https",
+        /// Everything, told apart by the first bytes.
+        OnePort = "one_port",
+    }
+}
+
+labels! {
+    /// Why a connection ended before it was known what it speaks.
+    FrontFailure {
+        /// Too slow with the TLS handshake or the first byte.
+        Timeout = "timeout",
+        /// The TLS handshake failed: no common version, cipher or protocol, or an alert.
+        Tls = "tls",
+        /// It went away.
+        Gone = "gone",
+        /// Nothing that is served here.
+        Unknown = "unknown_protocol",
+    }
+}
+
+labels! {
+    /// What became of new certificate files.
+    CertificateReload {
+        /// They are in use.
+        Replaced = "replaced",
+        /// They cannot be used; the old ones stay.
+        Failed = "failed",
     }
 }
 

@@ -30,14 +30,21 @@ pub(crate) fn raise_open_files() -> Option<u64> {
 /// Descriptors that are not for relay sockets: listeners, hand-over, the web server and its connections.
 const OTHERS: u64 = 256;
 
-/// `core` with no more allocations and reservations than `open_files` leaves room for. Relay sockets that take the last
+/// Streams that may be open at once: as many as configured, and no more than an eighth of all descriptors, so that
+/// connections that cost nothing to open cannot take those of allocations, of the health check and of the metrics.
+pub(crate) fn streams(open_files: Option<u64>, configured: usize) -> usize {
+    let room = open_files.map_or(usize::MAX, |all| usize::try_from(all / 8).unwrap_or(usize::MAX));
+    configured.min(room)
+}
+
+/// `core` with no more allocations and reservations than `open_files` leaves room for beside so many `streams`. Relay sockets that take the last
 /// descriptor take the health check and the metrics away with it, and a supervisor would end every call for that.
-pub(crate) fn within(open_files: Option<u64>, core: &Arc<turn::Config>) -> Arc<turn::Config> {
+pub(crate) fn within(open_files: Option<u64>, streams: usize, core: &Arc<turn::Config>) -> Arc<turn::Config> {
     let Some(open_files) = open_files else {
         return Arc::clone(core);
     };
     let limits = core.limits;
-    let room = open_files - OTHERS.min(open_files / 2);
+    let room = open_files - OTHERS.min(open_files / 2) - streams as u64;
     let families = core.relay_addrs.len().clamp(1, 2) as u64;
     let reservations = u64::from(limits.reservations).min(room / 8);
     let allocations = u64::from(limits.allocations).min((room - reservations) / families);
@@ -65,7 +72,7 @@ mod tests {
             ..turn::Config::default()
         });
         let limits = |open_files| {
-            let limits = within(open_files, &core).limits;
+            let limits = within(open_files, 0, &core).limits;
             (limits.allocations, limits.reservations)
         };
         assert_eq!(limits(None), (20_000, 500));
@@ -75,6 +82,21 @@ mod tests {
         assert_eq!(limits(Some(1024)), (336, 96));
         assert_eq!(limits(Some(64)), (14, 4));
         assert_eq!(limits(Some(0)), (0, 0));
+    }
+
+    #[test]
+    fn streams_take_an_eighth_of_the_descriptors_at_most() {
+        assert_eq!(streams(None, 20_000), 20_000);
+        assert_eq!(streams(Some(160_000), 20_000), 20_000);
+        assert_eq!(streams(Some(159_992), 20_000), 19_999);
+        assert_eq!(streams(Some(1024), 20_000), 128);
+        assert_eq!(streams(Some(0), 20_000), 0);
+        let core = Arc::new(turn::Config {
+            relay_addrs: vec![RelayAddr::same([127, 0, 0, 1].into())],
+            ..turn::Config::default()
+        });
+        let with = |streams| within(Some(1024), streams, &core).limits.allocations;
+        assert_eq!((with(0), with(128)), (672, 560));
     }
 
     #[test]

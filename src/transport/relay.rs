@@ -20,6 +20,8 @@ use crate::turn::{self, Ledger, Reservations, Server, Shard};
 pub struct Relay {
     /// How many descriptors the process may have open.
     open_files: Option<u64>,
+    /// How many of them streams may take.
+    streams: usize,
     workers: Vec<Handle>,
     ledger: Ledger,
     local_addrs: Vec<SocketAddr>,
@@ -41,7 +43,16 @@ impl Relay {
     pub fn start(config: &Config, core: &Arc<turn::Config>, metrics: &Metrics) -> io::Result<Self> {
         let count = config.worker_count().get();
         let open_files = limits::raise_open_files();
-        let bounded = limits::within(open_files, core);
+        let streams = limits::streams(open_files, config.streams.connections);
+        if streams != config.streams.connections {
+            tracing::warn!(
+                open_files,
+                streams,
+                configured = config.streams.connections,
+                "fewer open files are allowed than the configured streams need; raise LimitNOFILE="
+            );
+        }
+        let bounded = limits::within(open_files, streams, core);
         if bounded.limits != core.limits {
             tracing::warn!(
                 open_files,
@@ -67,6 +78,7 @@ impl Relay {
         }
         let mut relay = Self {
             open_files,
+            streams,
             workers: Vec::with_capacity(count),
             ledger: ledger.clone(),
             local_addrs,
@@ -110,6 +122,11 @@ impl Relay {
         &self.local_addrs
     }
 
+    /// Streams that may be open at once.
+    pub(super) fn streams(&self) -> usize {
+        self.streams
+    }
+
     /// The way of streams to the workers.
     pub(super) fn dispatch(&self) -> &Dispatch {
         &self.dispatch
@@ -119,7 +136,7 @@ impl Relay {
     ///
     /// The relay addresses are those it was started with.
     pub fn reconfigure(&self, core: &Arc<turn::Config>) {
-        let core = limits::within(self.open_files, core);
+        let core = limits::within(self.open_files, self.streams, core);
         for worker in &self.workers {
             worker.control.reconfigure(Arc::clone(&core));
         }

@@ -49,6 +49,60 @@ fn a_server_on_ipv6_passes_every_step() {
 }
 
 #[test]
+fn a_server_with_tls_passes_every_step_by_https_and_by_turns() {
+    let directory = TempDir::new().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::write(at("chain.pem"), made.cert.pem()).unwrap();
+    std::fs::write(at("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let pair = format!("{}:{}", at("chain.pem"), at("key.pem"));
+    let start = || {
+        let (tls, one_port) = (free_port(), free_port());
+        let listen = |port: u16| format!("127.0.0.1:{port}");
+        let arguments = [
+            "--tls-certificates",
+            &pair,
+            "--ice-host",
+            "localhost",
+            "--relay-listen-tls",
+            &listen(tls),
+            "--streams-one-port",
+            &listen(one_port),
+        ];
+        (Server::start(&arguments), one_port)
+    };
+    let (server, one_port) = start();
+    let url = format!("https://localhost:{one_port}");
+    let (code, out, _) = run(&["check", &url, "--ca", &at("chain.pem"), "--json"]);
+    assert_eq!(code, 0, "{out}{}", server.log());
+    // TURN by UDP, by TCP on its port and on the one port, by TLS on its port and on the one port.
+    let expected = [
+        "ready",
+        "API",
+        "STUN",
+        "TURN",
+        "TURN",
+        "TURN",
+        "TURN",
+        "TURN",
+        "signaling",
+    ];
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|&step| (step.to_owned(), "ok".to_owned()))
+        .collect();
+    assert_eq!(outcomes(&out), expected);
+    assert_eq!(out.matches("turns:localhost:").count(), 2, "{out}");
+    // A certificate that nobody vouches for is found out.
+    let (code, out, _) = run(&["check", &server.url(), "--relay-only"]);
+    assert_eq!(code, 1);
+    assert!(
+        out.contains("fix: the certificate must be whole, current, and for the advertised host"),
+        "{out}"
+    );
+}
+
+#[test]
 fn nothing_there_fails_and_names_the_likely_cause() {
     let (code, out, _) = run(&["check", &format!("http://127.0.0.1:{}", free_port())]);
     assert_eq!(code, 1);

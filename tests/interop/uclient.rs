@@ -7,7 +7,7 @@
 use std::{process::Command, time::Duration};
 
 use crate::support::{
-    Credential, Meetpoint, Program, SECRET, binding_mapped_address, free_udp_port, ipv6_works, output_of,
+    Credential, Meetpoint, Program, SECRET, binding_mapped_address, free_tcp_port, free_udp_port, ipv6_works, output_of,
 };
 
 /// A run sends few messages and then waits for stragglers; the slowest takes about ten seconds.
@@ -54,9 +54,13 @@ fn tally(output: &str) -> Option<Tally> {
 
 /// Runs the client; its last report must show that everything sent came back.
 fn run(server: &Meetpoint, at: &str, arguments: &[&str]) -> Tally {
+    run_at_port(server.udp, at, arguments)
+}
+
+fn run_at_port(port: u16, at: &str, arguments: &[&str]) -> Tally {
     let secret = ["-u", "interop", "-W", SECRET];
     let login: &[&str] = if arguments.contains(&"-w") { &[] } else { &secret };
-    let port = server.udp.to_string();
+    let port = port.to_string();
     let mut command = Command::new("turnutils_uclient");
     command.args(["-p", &port]).args(login).args(arguments).arg(at);
     let (success, output) = output_of(&mut command, LIMIT);
@@ -214,6 +218,68 @@ fn clients_by_tcp_over_ipv6_are_served() {
     let port = peer.port.to_string();
     run(&server, "::1", &["-t", "-x", "-c", "-e", "::1", "-r", &port]);
     run(&server, "::1", &["-t", "-x", "-s", "-c", "-e", "::1", "-r", &port]);
+    drop(peer.program);
+}
+
+/// A server with TLS on a port of its own and everything on another; both ports.
+fn with_tls(directory: &std::path::Path) -> (Meetpoint, u16, u16) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (chain, key) = (directory.join("chain.pem"), directory.join("key.pem"));
+    std::fs::write(&chain, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let (tls, one_port) = (free_tcp_port(), free_tcp_port());
+    let everywhere = |port: u16| {
+        let v6 = if ipv6_works() {
+            format!(",[::1]:{port}")
+        } else {
+            String::new()
+        };
+        format!("127.0.0.1:{port}{v6}")
+    };
+    let server = Meetpoint::start(&[
+        ("PEERS__ALLOW", "127.0.0.0/8,::1/128"),
+        ("RELAY__WORKERS", "2"),
+        ("TLS__CERTIFICATES", &format!("{}:{}", chain.display(), key.display())),
+        ("RELAY__LISTEN_TLS", &everywhere(tls)),
+        ("STREAMS__ONE_PORT", &everywhere(one_port)),
+    ]);
+    (server, tls, one_port)
+}
+
+#[test]
+fn clients_by_tls_are_served_on_a_port_of_their_own_and_on_the_one_port() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, tls, one_port) = with_tls(directory.path());
+    let peer = EchoPeer::start("127.0.0.1");
+    let port = peer.port.to_string();
+    for at in [tls, one_port] {
+        run_at_port(
+            at,
+            "127.0.0.1",
+            &["-t", "-S", "-c", "-n", "50", "-m", "4", "-e", "127.0.0.1", "-r", &port],
+        );
+        run_at_port(
+            at,
+            "127.0.0.1",
+            &["-t", "-S", "-s", "-c", "-n", "50", "-e", "127.0.0.1", "-r", &port],
+        );
+        run_at_port(at, "127.0.0.1", &["-t", "-S", "-y", "-c", "-n", "50", "-m", "4"]);
+    }
+    run_at_port(one_port, "127.0.0.1", &["-t", "-y", "-c", "-n", "50", "-m", "4"]);
+    server.assert_counted("meetpoint_relay_streams_opened_total", &["tls"], 18.0);
+    drop(peer.program);
+}
+
+#[test]
+fn clients_by_tls_over_ipv6_are_served() {
+    if !ipv6_works() {
+        return eprintln!("left out: no IPv6 on loopback");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (_server, tls, _) = with_tls(directory.path());
+    let peer = EchoPeer::start("::1");
+    let port = peer.port.to_string();
+    run_at_port(tls, "::1", &["-t", "-S", "-x", "-c", "-e", "::1", "-r", &port]);
     drop(peer.program);
 }
 

@@ -14,5 +14,8 @@ mod support;
 mod bounds;
 mod client;
 mod framing;
+mod one_port;
+mod secure;
 mod stage;
 mod tcp;
+mod tls;

@@ -1,15 +1,26 @@
-//! A relay that takes streams.
+//! A relay that takes streams, with TLS and a web server on one port.
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use meetpoint::transport::front::Front;
+use meetpoint::http;
+use meetpoint::telemetry::labels::FrontListener;
+use meetpoint::transport::front::tls::{CertificateFiles, Certificates};
+use meetpoint::transport::front::{Duplex, Front, WebConnection};
 use meetpoint::transport::{self, Streams};
 use meetpoint::turn;
+use rustls::pki_types::CertificateDer;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
 
 use crate::support::{Running, config, core_config};
+
+/// The name in the certificate.
+pub(crate) const NAME: &str = "turn.example.org";
 
 /// The relay and its front.
 pub(crate) struct Stage {
@@ -17,7 +28,13 @@ pub(crate) struct Stage {
     /// Where TURN is spoken over TCP, one address of each family.
     pub(crate) tcp: SocketAddr,
     pub(crate) tcp6: Option<SocketAddr>,
-    _runtime: Runtime,
+    pub(crate) tls: SocketAddr,
+    pub(crate) https: SocketAddr,
+    pub(crate) one_port: SocketAddr,
+    pub(crate) certificates: Arc<Certificates>,
+    files: CertificateFiles,
+    _directory: TempDir,
+    pub(crate) runtime: Runtime,
 }
 
 impl Stage {
@@ -35,29 +52,72 @@ impl Stage {
             ..config(workers, &["127.0.0.1:0"])
         };
         let running = Running::with(&config, core);
-        let front = Front::new(&config.streams, &running.relay, &running.metrics);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
-        let listen = |addr: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        let files = CertificateFiles {
+            chain: directory.path().join("chain.pem"),
+            key: directory.path().join("key.pem"),
+        };
+        write_certificate(&files);
+        let certificates = Arc::new(Certificates::load(vec![files.clone()]).unwrap());
+        let (web, connections) = mpsc::channel(16);
+        let front = Front::new(&config.streams, &running.relay, &running.metrics)
+            .with_tls(&certificates)
+            .unwrap()
+            .with_web(web);
+        let server = http::Server::new(http::Limits::default(), &running.metrics);
+        let router = http::metrics_router(running.metrics.clone());
+        runtime.spawn(server.serve(Web(connections), router, std::future::pending()));
+        let listen = |addr: &str, kind: FrontListener| {
             let listener = runtime.block_on(TcpListener::bind(addr)).ok()?;
             let addr = listener.local_addr().unwrap();
-            runtime.spawn(front.clone().serve(listener, std::future::pending()));
+            runtime.spawn(front.clone().serve(listener, kind, std::future::pending()));
             Some(addr)
         };
         Self {
-            tcp: listen("127.0.0.1:0").unwrap(),
-            tcp6: listen("[::1]:0"),
+            tcp: listen("127.0.0.1:0", FrontListener::Turn).unwrap(),
+            tcp6: listen("[::1]:0", FrontListener::Turn),
+            tls: listen("127.0.0.1:0", FrontListener::TurnTls).unwrap(),
+            https: listen("127.0.0.1:0", FrontListener::Https).unwrap(),
+            one_port: listen("127.0.0.1:0", FrontListener::OnePort).unwrap(),
+            certificates,
+            files,
+            _directory: directory,
             running,
-            _runtime: runtime,
+            runtime,
         }
+    }
+
+    /// Puts a new certificate where the old one is.
+    pub(crate) fn replace_certificate(&self) -> CertificateDer<'static> {
+        write_certificate(&self.files)
     }
 
     /// Waits until a metric has this value.
     pub(crate) fn assert_metric(&self, name: &str, value: u64) {
         assert_eq!(self.running.wait_for(name, |found| found == value), value, "{name}");
+    }
+}
+
+fn write_certificate(files: &CertificateFiles) -> CertificateDer<'static> {
+    let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
+    std::fs::write(&files.chain, made.cert.pem()).unwrap();
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    made.cert.der().clone()
+}
+
+struct Web(mpsc::Receiver<WebConnection>);
+
+impl http::Source for Web {
+    type Stream = Box<dyn Duplex>;
+
+    async fn next(&mut self) -> io::Result<(Box<dyn Duplex>, SocketAddr)> {
+        let WebConnection { stream, client } = self.0.recv().await.unwrap();
+        Ok((stream, client))
     }
 }
 

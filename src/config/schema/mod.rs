@@ -5,11 +5,13 @@
 mod hub;
 mod relay;
 mod streams;
+mod tls;
 mod web;
 
 pub use hub::Signaling;
 pub use relay::{Credentials, Limits, Peers, Relay};
 pub use streams::Streams;
+pub use tls::Tls;
 pub use web::{Auth, Http, Ice, Metrics};
 
 use super::types::LogFormat;
@@ -66,6 +68,7 @@ sections! {
         http: Http,
         relay: Relay,
         streams: Streams,
+        tls: Tls,
         limits: Limits,
         peers: Peers,
         credentials: Credentials,

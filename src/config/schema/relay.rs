@@ -20,6 +20,8 @@ section! {
         ///
         /// What is relayed beyond this server is UDP as ever.
         listen_tcp: TcpListen = TcpListen::Same;
+        /// TCP addresses for TURN over TLS, usually port 5349. Needs `tls.certificates`.
+        listen_tls: Vec<SocketAddr> = Vec::new();
         /// Addresses that relayed traffic comes from as peers see them, at most one of each family.
         ///
         /// Without it the addresses of the default routes are found by asking the kernel (no packet is sent). Behind

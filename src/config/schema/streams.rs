@@ -3,11 +3,18 @@
 use super::seconds;
 use crate::config::types::ByteSize;
 use crate::config::value::Between;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 section! {
-    /// Clients of the relay that come by TCP or TLS (RFC 8489 §6.2.2): their number, and how long they are waited for.
+    /// Clients that come by TCP or TLS (RFC 8489 §6.2.2): everything on one port, how many, and how long they are waited
+    /// for.
     Streams as "streams" {
+        /// TCP addresses at which everything is served: STUN and TURN over TCP and over TLS, the web server over HTTP and
+        /// HTTPS. They are told apart by ALPN and by their first byte. Port 443 is what the strictest networks let through.
+        ///
+        /// With `tls.certificates` it speaks TLS; behind a balancer that takes TLS off it works without.
+        one_port: Vec<SocketAddr> = Vec::new();
         /// Connections open at once, those still in a handshake included. Beyond it new ones are closed at once.
         ///
         /// Each costs a file descriptor and about 1 KiB, with TLS 40 KiB.

@@ -14,6 +14,8 @@ section! {
         ///
         /// The defaults are every address of this machine; the IPv6 default is skipped where there is no IPv6.
         listen: Vec<SocketAddr> = everywhere(8000), NonEmpty;
+        /// TCP addresses for HTTPS and secure WebSockets. Needs `tls.certificates`.
+        listen_tls: Vec<SocketAddr> = Vec::new();
         /// The address of this server as browsers see it, for example `https://meet.example.org`.
         ///
         /// Its host is advertised in the ICE list when `ice.host` is not set.
@@ -82,8 +84,13 @@ section! {
         host: Vec<HostName> = Vec::new();
         /// The port to advertise for UDP, where it is not the port of `relay.listen` (behind a load balancer or a mapping).
         port: Option<u16> = None, Must("a port from 1 to 65535", |port: &Option<u16>| *port != Some(0));
-        /// The port to advertise for TCP, where it is not the port of `relay.listen_tcp`.
+        /// The port to advertise for TCP, where it is not the port of `relay.listen_tcp` or
+        /// `streams.one_port`.
         tcp_port: Option<u16> = None, Must("a port from 1 to 65535", |port: &Option<u16>| *port != Some(0));
+        /// The port to advertise for TLS, where it is not the port of `relay.listen_tls` or `streams.one_port`.
+        ///
+        /// Browsers check the certificate against the advertised host: set `ice.host` to a name that is in it.
+        tls_port: Option<u16> = None, Must("a port from 1 to 65535", |port: &Option<u16>| *port != Some(0));
         /// Servers to add to the list: a URI such as `"stun:stun.example.org:3478"`, or a table
         /// `{ urls = ["turn:…"], username = "…", credential = "…" }`.
         ///

@@ -2,10 +2,12 @@
 
 mod amount;
 mod choice;
+mod files;
 mod net;
 mod secret;
 
 pub use amount::{ByteSize, Rate};
 pub use choice::{LogFormat, RoomListing, TakeoverPolicy};
+pub use files::CertificatePair;
 pub use net::{ExternalIp, HostName, PortRange, TcpListen};
 pub use secret::{ExtraServer, SecretText, StaticUser};

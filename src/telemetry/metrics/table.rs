@@ -3,7 +3,8 @@
 use super::family::{Family, Kind, Label};
 use crate::signaling::{CloseCode, ErrorCode, MessageKind};
 use crate::telemetry::labels::{
-    FrontListener, IssueResult, Method, ReloadResult, Route, StatusClass, Surface, TokenFailure,
+    CertificateReload, FrontFailure, FrontListener, IssueResult, Method, ReloadResult, Route, StatusClass, Surface,
+    TokenFailure,
 };
 use crate::telemetry::{SendFailure, StreamEnd, StreamKind, StreamRefusal, build_info};
 use crate::turn;
@@ -35,6 +36,8 @@ const SEND_FAILURE: Label = label!("reason", SendFailure);
 const STREAM: Label = label!("transport", StreamKind);
 const STREAM_END: Label = label!("reason", StreamEnd);
 const REFUSAL: Label = label!("reason", StreamRefusal);
+const FRONT_FAILURE: Label = label!("reason", FrontFailure);
+const CERTIFICATE_RELOAD: Label = label!("result", CertificateReload);
 const LISTENER: Label = label!("listener", FrontListener);
 const MESSAGE: Label = label!("kind", MessageKind);
 const ERROR: Label = label!("code", ErrorCode);
@@ -178,7 +181,13 @@ table! {
         FRONT_ACCEPTED = Kind::Counter, "meetpoint_front_connections_total", [LISTENER],
             "TCP connections accepted on the listeners of the relay, of TLS, and of everything on one port.";
         FRONT_REFUSED = Kind::Counter, "meetpoint_front_refused_connections_total", [REFUSAL],
-            "Connections closed as soon as they were accepted, by the bound that was reached.";
+            "Connections closed because a bound was reached.";
+        FRONT_FAILED = Kind::Counter, "meetpoint_front_failed_connections_total", [FRONT_FAILURE],
+            "Connections that ended before it was known what they speak.";
+        CERTIFICATE_EXPIRY = Kind::Gauge, "meetpoint_tls_certificate_expiry_timestamp_seconds", [],
+            "When the first of the certificates in use runs out, Unix seconds. Missing without TLS.";
+        CERTIFICATE_RELOADS = Kind::Counter, "meetpoint_tls_certificate_reloads_total", [CERTIFICATE_RELOAD],
+            "New certificate files, by what became of them.";
     }
     "Signaling" {
         HUB_CONNECTIONS = Kind::Gauge, "meetpoint_signaling_connections", [],

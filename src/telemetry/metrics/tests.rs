@@ -51,6 +51,7 @@ fn every_declared_metric_is_in_a_scrape_and_every_sample_is_declared() {
         StatusClass::Success,
         Duration::from_millis(1),
     );
+    metrics.front().certificate_expiry(1_800_000_000);
     let samples = scrape(&metrics);
     let mut seen = BTreeSet::new();
     for series in samples.keys() {

@@ -1,25 +1,43 @@
 //! The way in for TCP: accepts connections, finds out what they speak, and hands them to who serves them.
 //!
 //! What it is: the one part of the transport that runs on tokio, because it waits a lot and relays nothing. A stream that
-//! speaks TURN goes to the worker with the fewest and is the worker's from then on.
-//! What it is not: on the way of a relayed packet.
+//! speaks TURN goes to the worker with the fewest and is the worker's from then on, TLS included; what speaks HTTP goes out
+//! by [`WebConnection`], to whom `app` has connected.
+//! What it is not: on the way of a relayed packet, nor anybody's proxy.
 //!
 //! Invariants:
-//! - What is accepted is counted from accept to close, of all and of each client; beyond a bound it is closed at once.
-//! - A connection that has not shown what it speaks has a deadline.
+//! - What is accepted is counted from accept until it is served, of all and of each client; beyond a bound it is closed at
+//!   once.
+//! - A connection that has not shown what it speaks has a deadline, TLS handshake included.
+//! - What a connection speaks is decided once, by ALPN or by its first byte, and never changes.
+//!
+//! On one port (RFC 7983 is the same idea for UDP): STUN begins with 0x00..=0x03, a TLS handshake with 0x16, a method of
+//! HTTP with a capital letter. ChannelData cannot come first: a channel is bound by a request.
+
+mod rewind;
+pub mod tls;
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConnection;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
+use self::rewind::Rewind;
+use self::tls::{Acceptors, Agreed, Certificates};
 use super::Relay;
 use super::stream::Streams;
 use super::stream::census::{Census, Ticket};
 use super::stream::intake::{Dispatch, NewStream};
-use crate::telemetry::labels::FrontListener;
+use crate::telemetry::labels::{FrontFailure, FrontListener};
 use crate::telemetry::{FrontMetrics, Metrics, StreamRefusal};
 use crate::turn::{ClientAddr, FiveTuple, ListenAddr, Transport};
 
@@ -29,27 +47,72 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// How often a busy worker is asked before a connection is refused.
 const BUSY_ATTEMPTS: u32 = 40;
+/// Bytes read of a TLS connection to see what it speaks; with less the first byte is enough.
+const FIRST_READ: usize = 2048;
 
-/// Accepts connections for a relay. One value for all listeners: they share the bounds.
+/// Bytes both ways, whatever is below.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// A connection that speaks HTTP.
+pub struct WebConnection {
+    /// Its bytes, without TLS.
+    pub stream: Box<dyn Duplex>,
+    /// Who it is from.
+    pub client: SocketAddr,
+}
+
+/// Accepts connections. One value for all listeners: they share the bounds.
 #[derive(Clone)]
 pub struct Front {
     census: Census,
     dispatch: Dispatch,
     metrics: FrontMetrics,
+    patience: Duration,
+    acceptors: Option<Acceptors>,
+    web: Option<mpsc::Sender<WebConnection>>,
+}
+
+/// What a connection turned out to speak.
+enum Spoken {
+    Turn(TcpStream),
+    TurnTls(Box<TlsStream<TcpStream>>, Vec<u8>),
+    Web(Box<dyn Duplex>),
 }
 
 impl Front {
-    /// A front for `relay`.
+    /// A front for `relay`. Without more it serves [`FrontListener::Turn`] alone.
     pub fn new(bounds: &Streams, relay: &Relay, metrics: &Metrics) -> Self {
         Self {
-            census: Census::new(bounds),
+            census: Census::new(&Streams {
+                connections: relay.streams(),
+                ..bounds.clone()
+            }),
             dispatch: relay.dispatch().clone(),
             metrics: metrics.front().clone(),
+            patience: bounds.first_timeout,
+            acceptors: None,
+            web: None,
         }
     }
 
-    /// Accepts TURN clients on `listener` until `shutdown` completes. Streams that workers have live on.
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+    /// Speaks TLS with these certificates, on listeners that are for it.
+    ///
+    /// # Errors
+    /// None with the provider that is built in.
+    pub fn with_tls(self, certificates: &Arc<Certificates>) -> Result<Self, rustls::Error> {
+        let acceptors = Some(Acceptors::new(certificates)?);
+        Ok(Self { acceptors, ..self })
+    }
+
+    /// Sends what speaks HTTP this way. When it is not taken in time, connections are closed.
+    #[must_use]
+    pub fn with_web(self, web: mpsc::Sender<WebConnection>) -> Self {
+        Self { web: Some(web), ..self }
+    }
+
+    /// Accepts on `listener` until `shutdown` completes. Streams that others have by then live on.
+    pub async fn serve(self, listener: TcpListener, kind: FrontListener, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
         loop {
             let accepted = tokio::select! {
@@ -58,9 +121,14 @@ impl Front {
             };
             match accepted {
                 Ok((stream, client)) => {
-                    self.metrics.accepted(FrontListener::Turn);
+                    self.metrics.accepted(kind);
                     match self.census.admit(client.ip()) {
-                        Ok(ticket) => self.to_worker(stream, client, ticket).await,
+                        Ok(ticket) if kind == FrontListener::Turn => {
+                            self.serve_turn(stream, None, Vec::new(), client, ticket).await;
+                        }
+                        Ok(ticket) => {
+                            tokio::spawn(self.clone().sort(stream, kind, client, ticket));
+                        }
                         Err(reason) => self.metrics.refused(reason),
                     }
                 }
@@ -73,20 +141,75 @@ impl Front {
         }
     }
 
-    async fn to_worker(&self, stream: TcpStream, client: SocketAddr, ticket: Ticket) {
+    /// Finds out what a connection speaks, and passes it on.
+    async fn sort(self, stream: TcpStream, kind: FrontListener, client: SocketAddr, ticket: Ticket) {
+        // Answers are one segment; Nagle's algorithm would only hold them back.
+        let _ = stream.set_nodelay(true);
+        let spoken = timeout(self.patience, self.spoken(stream, kind))
+            .await
+            .unwrap_or(Err(FrontFailure::Timeout));
+        match spoken {
+            Ok(Spoken::Turn(stream)) => self.serve_turn(stream, None, Vec::new(), client, ticket).await,
+            Ok(Spoken::TurnTls(stream, early)) => {
+                let (stream, tls) = stream.into_inner();
+                self.serve_turn(stream, Some(Box::new(tls)), early, client, ticket)
+                    .await;
+            }
+            Ok(Spoken::Web(stream)) => self.serve_web(stream, client).await,
+            Err(failure) => self.metrics.failed(failure),
+        }
+    }
+
+    async fn spoken(&self, stream: TcpStream, kind: FrontListener) -> Result<Spoken, FrontFailure> {
+        let acceptors = || self.acceptors.as_ref().ok_or(FrontFailure::Unknown);
+        match kind {
+            FrontListener::Turn => Ok(Spoken::Turn(stream)),
+            FrontListener::TurnTls => {
+                let stream = handshake(&acceptors()?.turn, stream).await?;
+                Ok(Spoken::TurnTls(Box::new(stream), Vec::new()))
+            }
+            FrontListener::Https => {
+                let stream = handshake(&acceptors()?.web, stream).await?;
+                Ok(Spoken::Web(Box::new(stream)))
+            }
+            FrontListener::OnePort => {
+                let mut first = [0];
+                match stream.peek(&mut first).await {
+                    Ok(1) => {}
+                    _ => return Err(FrontFailure::Gone),
+                }
+                match first {
+                    [0x16] => spoken_inside(handshake(&acceptors()?.any, stream).await?).await,
+                    [0x00..=0x03] => Ok(Spoken::Turn(stream)),
+                    [b'A'..=b'Z'] => Ok(Spoken::Web(Box::new(stream))),
+                    _ => Err(FrontFailure::Unknown),
+                }
+            }
+        }
+    }
+
+    async fn serve_turn(
+        &self,
+        stream: TcpStream,
+        tls: Option<Box<ServerConnection>>,
+        early: Vec<u8>,
+        client: SocketAddr,
+        ticket: Ticket,
+    ) {
+        let transport = if tls.is_some() { Transport::Tls } else { Transport::Tcp };
         let (Ok(server), Ok(socket)) = (stream.local_addr(), stream.into_std()) else {
             // It was reset before anybody looked.
-            return;
+            return self.metrics.failed(FrontFailure::Gone);
         };
         let mut new = NewStream {
             socket,
-            tls: None,
+            tls,
             five_tuple: FiveTuple {
-                transport: Transport::Tcp,
+                transport,
                 client: ClientAddr(client),
                 server: ListenAddr(server),
             },
-            early: Vec::new(),
+            early,
             ticket,
         };
         for _ in 0..BUSY_ATTEMPTS {
@@ -98,6 +221,46 @@ impl Front {
         }
         self.metrics.refused(StreamRefusal::Busy);
     }
+
+    /// From here on the connection counts among those of the web server, which has its own bound.
+    async fn serve_web(&self, stream: Box<dyn Duplex>, client: SocketAddr) {
+        let Some(web) = &self.web else {
+            return self.metrics.failed(FrontFailure::Unknown);
+        };
+        let taken = timeout(self.patience, web.send(WebConnection { stream, client })).await;
+        if !matches!(taken, Ok(Ok(()))) {
+            self.metrics.refused(StreamRefusal::Busy);
+        }
+    }
+}
+
+async fn handshake(acceptor: &TlsAcceptor, stream: TcpStream) -> Result<TlsStream<TcpStream>, FrontFailure> {
+    acceptor.accept(stream).await.map_err(|error| {
+        tracing::debug!(%error, "TLS handshake failed");
+        match error.kind() {
+            // rustls reports what the client did wrong as invalid data.
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => FrontFailure::Tls,
+            _ => FrontFailure::Gone,
+        }
+    })
+}
+
+/// By ALPN, else by the first byte inside of TLS.
+async fn spoken_inside(mut stream: TlsStream<TcpStream>) -> Result<Spoken, FrontFailure> {
+    match Agreed::of(stream.get_ref().1.alpn_protocol()) {
+        Agreed::Turn => return Ok(Spoken::TurnTls(Box::new(stream), Vec::new())),
+        Agreed::Http => return Ok(Spoken::Web(Box::new(stream))),
+        Agreed::Nothing => {}
+    }
+    let mut early = vec![0; FIRST_READ];
+    let count = stream.read(&mut early).await.map_err(|_| FrontFailure::Gone)?;
+    early.truncate(count);
+    match early.first() {
+        None => Err(FrontFailure::Gone),
+        Some(0x00..=0x03) => Ok(Spoken::TurnTls(Box::new(stream), early)),
+        Some(b'A'..=b'Z') => Ok(Spoken::Web(Box::new(Rewind::new(early, stream)))),
+        Some(_) => Err(FrontFailure::Unknown),
+    }
 }
 
 impl std::fmt::Debug for Front {
@@ -105,6 +268,12 @@ impl std::fmt::Debug for Front {
         f.debug_struct("Front")
             .field("census", &self.census)
             .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for WebConnection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebConnection").finish_non_exhaustive()
     }
 }
 

@@ -240,10 +240,13 @@ impl Connection {
         if self.end == Some(StreamEnd::Failed) {
             return;
         }
-        if let Some(tls) = &mut self.tls {
+        // What waits goes first: nothing counts after a close_notify.
+        if self.write() == Ok(Written::All)
+            && let Some(tls) = &mut self.tls
+        {
             tls.send_close_notify();
+            let _ = self.write();
         }
-        let _ = self.write();
     }
 
     /// When it ends if nothing comes: `None` only if that is beyond the end of the clock.
