@@ -74,7 +74,7 @@ fn channel_data_client_to_peer(bencher: Bencher<'_, '_>, count: usize) {
 
 /// Bytes and packets limited for the allocation, its user, the process, and all three, which nobody reaches. Compare with
 /// [`channel_data_client_to_peer`], where nothing is.
-#[divan::bench(args = ["allocation", "user", "total", "all"])]
+#[divan::bench(args = ["allocation", "user", "total", "all"], sample_size = 3200)]
 fn channel_data_within_limits(bencher: Bencher<'_, '_>, of: &str) {
     let rate = RateLimit {
         bytes_per_second: 1 << 36,
