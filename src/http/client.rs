@@ -5,7 +5,7 @@
 //! Where several headers are present and disagree, none is believed: a proxy that sets one of them passes on the others as
 //! the client wrote them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::http::header::{FORWARDED, HOST};
 use axum::http::{HeaderMap, HeaderName, Uri};
@@ -20,7 +20,8 @@ static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host"
 /// Who sent a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// The client's address, with IPv4-mapped IPv6 reduced to IPv4.
+    /// The client's address, with IPv4-mapped IPv6 reduced to IPv4. `0.0.0.0` for somebody whom a trusted proxy on this
+    /// machine forwarded without saying who it is: the proxy's own address would make a stranger look local.
     pub ip: IpAddr,
     /// Whether the request came through a trusted proxy.
     pub proxied: bool,
@@ -39,10 +40,13 @@ impl Client {
         let is_trusted = |ip: IpAddr| trusted.iter().any(|net| net.contains(&ip));
         let peer = peer.ip().to_canonical();
         let proxied = is_trusted(peer);
-        let ip = if proxied {
-            forwarded_for(headers, is_trusted).unwrap_or(peer)
-        } else {
-            peer
+        let forwarding = [&X_FORWARDED_FOR, &FORWARDED, &X_REAL_IP, &X_FORWARDED_HOST];
+        let forwarded_by_somebody = forwarding.into_iter().any(|name| headers.contains_key(name));
+        let ip = match proxied.then(|| forwarded_for(headers, is_trusted)).flatten() {
+            Some(ip) => ip,
+            // Anybody gets here by sending one of the headers that the proxy passes on as it came.
+            None if proxied && forwarded_by_somebody && peer.is_loopback() => Ipv4Addr::UNSPECIFIED.into(),
+            None => peer,
         };
         let forwarded = || {
             let list = headers.get(&X_FORWARDED_HOST)?.to_str().ok()?;
@@ -54,8 +58,7 @@ impl Client {
             Some(authority) => parse_host(authority.as_str()),
             None => headers.get(HOST).and_then(|host| parse_host(host.to_str().ok()?)),
         };
-        let forwarding = [&X_FORWARDED_FOR, &FORWARDED, &X_REAL_IP, &X_FORWARDED_HOST];
-        let through_unknown_proxy = !proxied && forwarding.into_iter().any(|name| headers.contains_key(name));
+        let through_unknown_proxy = !proxied && forwarded_by_somebody;
         let (host, forwarded_authority) = match proxied.then(forwarded).flatten() {
             Some((host, authority)) => (Some(host), Some(authority)),
             None => (own_host(), None),
@@ -243,6 +246,35 @@ mod tests {
         // The inner proxy's X-Real-IP is the outer proxy, which says nothing.
         let inner = [("x-forwarded-for", "203.0.113.7, 10.0.0.9"), ("x-real-ip", "10.0.0.9")];
         assert_eq!(ip("10.0.0.1:1", &inner), "203.0.113.7");
+    }
+
+    #[test]
+    fn a_stranger_does_not_become_local_by_confusing_a_trusted_proxy_on_this_machine() {
+        let trusted = ["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+        let of = |peer: &str, headers: &[(&'static str, &str)]| {
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.append(*name, value.parse().unwrap());
+            }
+            Client::of(peer.parse().unwrap(), &Uri::from_static("/"), &map, &trusted)
+        };
+        // The proxy writes one of the headers and passes the other on as the client sent it.
+        let confusing: [&[(&'static str, &str)]; 4] = [
+            &[("x-forwarded-for", "203.0.113.7"), ("x-real-ip", "198.51.100.9")],
+            &[("x-forwarded-for", "203.0.113.7"), ("forwarded", "for=198.51.100.9")],
+            &[("x-forwarded-for", "unknown")],
+            &[("x-forwarded-host", "meet.example")],
+        ];
+        for headers in confusing {
+            for peer in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+                let client = of(peer, headers);
+                assert!(!client.ip.is_loopback(), "limits spare loopback: {headers:?}");
+                assert!(!client.is_local(), "{headers:?}");
+            }
+        }
+        assert!(of("127.0.0.1:1", &[]).is_local(), "past the proxy");
+        let told = of("127.0.0.1:1", &[("x-forwarded-for", "203.0.113.7")]);
+        assert_eq!(told.ip.to_string(), "203.0.113.7");
     }
 
     #[test]
