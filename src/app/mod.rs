@@ -10,6 +10,7 @@
 mod bind;
 mod front;
 mod notice;
+mod operator;
 mod reload;
 mod secrets;
 mod services;
@@ -17,14 +18,16 @@ mod signals;
 mod watch;
 
 use crate::config::detect::Machine;
-use crate::config::types::LogFormat;
-use crate::config::{Config, Settings, advertised};
+use crate::config::types::{LogFormat, SecretText};
+use crate::config::{Config, Settings, advertised, show_values};
+use crate::http::{self, admin::Tokens};
 use crate::telemetry::labels::FrontListener;
 use crate::telemetry::{Metrics, build_info, logging};
 use crate::transport::Relay;
 use anyhow::Context as _;
 use front::{Listeners, Ways};
 use notice::Listening;
+use operator::{Desk, MAX_ORDERS, Order};
 use reload::Reloader;
 use secrets::Own;
 use services::Services;
@@ -32,6 +35,8 @@ use signals::{Asked, Signals};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use watch::Watch;
 
 pub use watch::{Reading, Watched};
@@ -114,6 +119,7 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     let web = bind::listen(&config.http.listen, "http.listen")?;
     let metrics_only = bind::listen(&config.metrics.listen, "metrics.listen")?;
     let certificates = front::certificates(&config)?;
+    let admin_only = bind::listen(&config.admin.listen, "admin.listen")?;
     let core = Arc::new(settings.turn.clone());
     let relay = Relay::start(&settings.transport, &core, &metrics).map_err(bind::relay_advice)?;
     let streams = Listeners::open(&config, relay.local_addrs())?;
@@ -128,6 +134,15 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
 
     let services = Services::start(&settings, &metrics)?;
     let state = services.state();
+    let tokens = Tokens::default();
+    tokens.replace(config.admin.tokens.iter().map(SecretText::expose));
+    let (sender, mut orders) = mpsc::channel(MAX_ORDERS);
+    let desk = Desk {
+        relay: relay.inquiry(),
+        revocations: core.revocations.clone(),
+        orders: sender,
+    };
+    let admin = http::admin_router(&state, tokens.clone(), Arc::new(desk));
     let ways = Ways::new(
         &settings.transport.streams,
         &relay,
@@ -135,7 +150,7 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         certificates.as_ref(),
         streams,
     )?;
-    let ending = services.spawn(web, metrics_only, ways);
+    let ending = services.spawn(web, metrics_only, ways, (admin_only, admin));
     if let Some(certificates) = certificates {
         // Ends with the process: certificates are replaced to the last moment.
         tokio::spawn(certificates.watch(config.tls.reload_interval, metrics.front().clone()));
@@ -151,19 +166,35 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         log,
         relay: &relay,
         state,
+        tokens,
         metrics: metrics.clone(),
     };
     metrics.readiness().set(true);
 
     let mut ticks = 0_u32;
+    // Kept across turns: however many orders come, the files are looked at.
+    let mut watches = tokio::time::interval(WATCH);
+    watches.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let ended = loop {
         // Reading files here holds nobody up: this thread serves nothing.
         tokio::select! {
             asked = signals.next() => match asked {
                 Asked::Stop(name) => break Ok(name),
-                Asked::Reload => watch = Watch::new(reloader.reload("SIGHUP")),
+                Asked::Reload => watch = Watch::new(reloader.reload("SIGHUP").0),
             },
-            () = tokio::time::sleep(WATCH) => {
+            Some(order) = orders.recv() => match order {
+                Order::Drain => break Ok("admin API"),
+                Order::Show(answer) => {
+                    // Whoever asked may have stopped waiting.
+                    let _ = answer.try_send(show_values(&reloader.running));
+                }
+                Order::Reload(answer) => {
+                    let (files, reloaded) = reloader.reload("admin API");
+                    watch = Watch::new(files);
+                    let _ = answer.try_send(reloaded);
+                }
+            },
+            _ = watches.tick() => {
                 if !relay.is_alive() {
                     break Err(anyhow::anyhow!("a thread of the relay has ended, see the log"));
                 }
@@ -172,11 +203,13 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
                     reloader.look_at_addresses();
                 }
                 if watch.has_changed() {
-                    watch = Watch::new(reloader.reload("a file has changed"));
+                    watch = Watch::new(reloader.reload("a file has changed").0);
                 }
             }
         }
     };
+    // From here on orders are refused at once.
+    drop(orders);
     let (core, patience) = (reloader.core, reloader.running.relay.drain_timeout);
     metrics.readiness().set(false);
     match &ended {

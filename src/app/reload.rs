@@ -7,7 +7,9 @@ use super::notice::{self, Listening};
 use super::secrets::Own;
 use super::watch::{Reading, Watched};
 use crate::config::detect::Machine;
+use crate::config::types::SecretText;
 use crate::config::{Changes, Config, advertised};
+use crate::http::admin::{Reloaded, Tokens};
 use crate::http::{AppState, TokenAuthenticator};
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::ReloadResult;
@@ -28,18 +30,20 @@ pub(super) struct Reloader<'a> {
     pub(super) log: FilterHandle,
     pub(super) relay: &'a Relay,
     pub(super) state: AppState,
+    pub(super) tokens: Tokens,
     pub(super) metrics: Metrics,
 }
 
 impl Reloader<'_> {
-    /// Reads everything again and takes over what can change. Returns the files that were read, to be watched.
-    pub(super) fn reload(&mut self, cause: &str) -> Vec<Watched> {
+    /// Reads everything again and takes over what can change. Returns the files that were read, to be watched, and what
+    /// came of it.
+    pub(super) fn reload(&mut self, cause: &str) -> (Vec<Watched>, Result<Reloaded, String>) {
         let Reading { result, files } = (self.read)();
         let outcome = result
             .map_err(|problems| problems.to_string())
             .and_then(|loaded| self.take_over(loaded.config));
         let api = self.metrics.api();
-        match outcome {
+        match &outcome {
             Ok(changes) => {
                 let result = if changes.applied.is_empty() {
                     ReloadResult::Unchanged
@@ -58,7 +62,11 @@ impl Reloader<'_> {
                 tracing::error!(cause, "nothing was changed: {}", problems.trim_end());
             }
         }
-        files
+        let reloaded = outcome.map(|changes| Reloaded {
+            applied: changes.applied,
+            needs_restart: changes.needs_restart,
+        });
+        (files, reloaded)
     }
 
     /// Closes addresses to relaying that this machine has got since the last look, as a virtual address comes over from
@@ -105,6 +113,7 @@ impl Reloader<'_> {
         self.relay.reconfigure(&core);
         let reconfigured = self.state.reconfigure(settings.http.clone(), keys);
         reconfigured.map_err(|error| format!("auth.jwt_secrets: {error}"))?;
+        self.tokens.replace(config.admin.tokens.iter().map(SecretText::expose));
         let known = notice::warnings(&self.running, &self.running.settings(&self.machine));
         for warning in notice::warnings(&config, &settings) {
             if !known.contains(&warning) {

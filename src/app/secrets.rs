@@ -1,7 +1,7 @@
 //! Secrets that nobody configured are made at random, for this process alone.
 
 use crate::credentials::KeyRing;
-use crate::turn::{self, NonceKey};
+use crate::turn::{self, NonceKey, Revocations};
 use anyhow::Context as _;
 use zeroize::Zeroizing;
 
@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 pub(super) struct Own {
     keys: KeyRing,
     nonce_key: NonceKey,
+    revocations: Revocations,
 }
 
 impl Own {
@@ -16,15 +17,17 @@ impl Own {
         Ok(Self {
             keys: KeyRing::from_bytes([random()?.as_slice()])?,
             nonce_key: NonceKey::new(*random()?),
+            revocations: Revocations::default(),
         })
     }
 
-    /// Gives the relay what it has none of.
+    /// Gives the relay what it has none of, and what outlives every configuration: who was turned away stays out.
     ///
     /// One nonce key for all workers: a client that the kernel moves to another worker keeps its nonce.
     pub(super) fn fill(&self, core: &mut turn::Config) {
         core.keys.get_or_insert_with(|| self.keys.clone());
         core.nonce_key.get_or_insert_with(|| self.nonce_key.clone());
+        core.revocations = self.revocations.clone();
     }
 }
 

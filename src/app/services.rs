@@ -70,7 +70,13 @@ impl Services {
     }
 
     /// Serves on all listeners until [`Ending::drain`].
-    pub(super) fn spawn(self, web: Vec<TcpListener>, metrics_only: Vec<TcpListener>, ways: Ways) -> Ending {
+    pub(super) fn spawn(
+        self,
+        web: Vec<TcpListener>,
+        metrics_only: Vec<TcpListener>,
+        ways: Ways,
+        admin: (Vec<TcpListener>, axum::Router),
+    ) -> Ending {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let metrics_routes = http::metrics_router(self.metrics.clone());
@@ -84,12 +90,20 @@ impl Services {
                 let _ = stopped.wait_for(|stopped| *stopped).await;
             }
         };
-        for (listener, routes) in with_routes(web, self.routes.clone()).chain(with_routes(metrics_only, metrics_routes))
-        {
+        let (admin_only, admin_routes) = admin;
+        let routes = if admin_only.is_empty() {
+            self.routes.merge(admin_routes.clone())
+        } else {
+            self.routes
+        };
+        let all = with_routes(web, routes.clone())
+            .chain(with_routes(metrics_only, metrics_routes))
+            .chain(with_routes(admin_only, admin_routes));
+        for (listener, routes) in all {
             tasks.spawn(self.server.clone().serve(listener, routes, until()));
         }
         let from_front = ways.spawn(&mut tasks, until);
-        tasks.spawn(self.server.serve(from_front, self.routes, until()));
+        tasks.spawn(self.server.serve(from_front, routes, until()));
         Ending {
             stop,
             tasks,

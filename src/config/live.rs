@@ -24,6 +24,7 @@ const LIVE: &[&str] = &[
     "credentials.*",
     "ice.*",
     "auth.*",
+    "admin.tokens",
     "log.level",
 ];
 

@@ -34,7 +34,7 @@ pub use live::{Changes, is_live};
 pub use load::{Loaded, load};
 pub use problem::{Origin, Problem, Problems};
 pub use schema::Config;
-pub use show::show;
+pub use show::{show, show_values};
 pub use source::{ENV_PREFIX, File, Sources};
 
 /// One key as its declaration describes it.

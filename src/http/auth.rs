@@ -274,7 +274,7 @@ fn identity(claims: Claims, leeway: u64) -> Result<Identity, AuthError> {
 }
 
 /// The token of `Authorization: Bearer …` (RFC 6750 §2.1); the scheme's name is case-insensitive (RFC 9110 §11.1).
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)

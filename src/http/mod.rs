@@ -16,6 +16,7 @@
 //!
 //! RFCs: 9110, 9111, 9112 (HTTP), 9457 (problems), 6750 (bearer tokens), 7519 (JWT), 7239 (Forwarded); the Fetch standard.
 
+pub mod admin;
 pub mod auth;
 pub mod client;
 pub mod config;
@@ -32,6 +33,7 @@ mod server;
 mod state;
 mod stats;
 
+pub use admin::admin_router;
 pub use auth::{AuthConfigError, TokenAuthenticator};
 pub use config::{Auth, Config, Cors, Ice, Jwt, JwtSecret, Limits, MetricsAccess, RateLimit, RoomListing};
 pub use issuer::{IssueError, Issuer};

@@ -60,6 +60,8 @@ labels! {
         Signaling = "/signaling",
         /// `/v1/ws`.
         V1Ws = "/v1/ws",
+        /// `/api/admin/…`.
+        Admin = "/api/admin",
         /// Anything else.
         Unknown = "unknown",
     }

@@ -36,5 +36,5 @@ mod udp;
 mod worker;
 
 pub use config::{Config, DEFAULT_PORT, DEFAULT_TLS_PORT, MAX_WORKERS};
-pub use relay::Relay;
+pub use relay::{Inquiry, NoAnswer, Relay};
 pub use stream::Streams;

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::Config;
 use super::handover::{PortOwners, inbox};
@@ -13,7 +14,7 @@ use super::relay_table::Parked;
 use super::stream::intake::{Desk, Dispatch};
 use super::worker::{Control, Parts, Worker};
 use crate::telemetry::Metrics;
-use crate::turn::{self, Ledger, Reservations, Server, Shard};
+use crate::turn::{self, Ledger, Now, Reservations, Server, Shard};
 
 /// A running relay. Dropping it ends it.
 #[derive(Debug)]
@@ -147,6 +148,11 @@ impl Relay {
         self.ledger.total()
     }
 
+    /// A way to ask the workers something, as long as they run.
+    pub fn inquiry(&self) -> Inquiry {
+        Inquiry(self.workers.iter().map(|worker| Arc::clone(&worker.control)).collect())
+    }
+
     /// Whether every worker is running. Once false it stays so, and the process should end: some clients are cut off.
     pub fn is_alive(&self) -> bool {
         self.workers
@@ -168,6 +174,45 @@ impl Relay {
                 tracing::error!("a relay worker ended by a panic");
             }
         }
+    }
+}
+
+/// Asks workers for something that only they know. Never waits for them on the way of a packet. Clones share.
+#[derive(Debug, Clone)]
+pub struct Inquiry(Arc<[Arc<Control>]>);
+
+/// A worker has no time, or no longer runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a worker of the relay does not answer")]
+pub struct NoAnswer;
+
+impl Inquiry {
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Runs `question` on the thread of a worker, between two packets, and waits for what it says: not for an async task.
+    /// It must be bounded in what it looks at, since the worker's clients wait for it.
+    ///
+    /// # Errors
+    /// When there is no such worker, when it has too many questions, or does not answer within `patience`.
+    pub fn ask<T: Send + 'static>(
+        &self,
+        worker: usize,
+        patience: Duration,
+        question: impl FnOnce(&mut Server, Now) -> T + Send + 'static,
+    ) -> Result<T, NoAnswer> {
+        let control = self.0.get(worker).ok_or(NoAnswer)?;
+        let (answer, answered) = mpsc::sync_channel(1);
+        let sent = control.send(Box::new(move |server, now| {
+            // Whoever asked may have stopped waiting.
+            let _ = answer.try_send(question(server, now));
+        }));
+        if !sent {
+            return Err(NoAnswer);
+        }
+        answered.recv_timeout(patience).map_err(|_| NoAnswer)
     }
 }
 

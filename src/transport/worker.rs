@@ -45,11 +45,23 @@ const LISTENER_EVERY: usize = 8;
 const _: () = assert!(LISTENER_BATCH <= SLOTS && INBOX_BATCH <= SLOTS && RELAY_BATCH <= SLOTS);
 
 /// How other threads reach a worker.
-#[derive(Debug)]
 pub(crate) struct Control {
     wake: OwnedFd,
     stop: AtomicBool,
     config: Mutex<Option<Arc<turn::Config>>>,
+    errands: Mutex<Vec<Errand>>,
+}
+
+/// Something to be done once between two packets, on the thread of the worker: bounded in what it looks at.
+type Errand = Box<dyn FnOnce(&mut Server, Now) + Send>;
+
+/// Errands that may wait for one worker. It takes them all in one turn, so more means that it does not get to its turn.
+const MAX_ERRANDS: usize = 16;
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control").finish_non_exhaustive()
+    }
 }
 
 impl Control {
@@ -59,6 +71,7 @@ impl Control {
             wake,
             stop: AtomicBool::new(false),
             config: Mutex::new(None),
+            errands: Mutex::default(),
         })
     }
 
@@ -72,6 +85,22 @@ impl Control {
     pub(crate) fn reconfigure(&self, config: Arc<turn::Config>) {
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = Some(config);
         self.wake();
+    }
+
+    /// Gives the worker something to do; `false` when it has too much of that already.
+    pub(crate) fn send(&self, errand: Errand) -> bool {
+        let mut errands = self.errands.lock().unwrap_or_else(PoisonError::into_inner);
+        if errands.len() >= MAX_ERRANDS {
+            return false;
+        }
+        errands.push(errand);
+        drop(errands);
+        self.wake();
+        true
+    }
+
+    fn take_errands(&self) -> Vec<Errand> {
+        std::mem::take(&mut *self.errands.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Makes the worker look at what waits for it.
@@ -228,6 +257,10 @@ impl Worker {
                         }
                         if let Some(config) = self.control.take_config() {
                             self.server.reconfigure(config);
+                        }
+                        for errand in self.control.take_errands() {
+                            errand(&mut self.server, at);
+                            self.drain(at);
                         }
                         self.adopt_streams(at);
                     }

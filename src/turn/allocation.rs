@@ -14,7 +14,9 @@ use super::permission::Permissions;
 use super::ports::PortWish;
 use super::quota::Lease;
 use super::request::{Request, Signer};
+use super::stats::Traffic;
 use super::verdict::Answer;
+use crate::credentials::UnixTime;
 use crate::wire::TransactionId;
 use crate::wire::attribute::PasswordAlgorithm;
 
@@ -31,6 +33,12 @@ pub(super) struct Allocation {
     /// Which password algorithm made the key.
     pub(super) algorithm: PasswordAlgorithm,
     pub(super) state: State,
+    /// When it was asked for.
+    pub(super) created: UnixTime,
+    /// Payload from the client to peers.
+    pub(super) to_peer: Traffic,
+    /// Payload from peers to the client.
+    pub(super) to_client: Traffic,
     /// By [`Family::index`].
     pub(super) relays: [Option<RelayLeg>; 2],
     pub(super) permissions: Permissions,
@@ -180,6 +188,11 @@ impl Allocations {
 
     pub(super) fn generation(&self, index: u32) -> Option<u32> {
         self.slots.get(index as usize).map(|slot| slot.generation)
+    }
+
+    /// Places for allocations, taken or free.
+    pub(super) fn places(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
     }
 
     /// Allocations, those being bound included.

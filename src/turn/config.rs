@@ -8,6 +8,7 @@ use std::time::Duration;
 use zeroize::Zeroize;
 
 use super::peer_filter::PeerFilter;
+use super::revocation::Revocations;
 use crate::credentials::KeyRing;
 
 /// Configuration of the relay core, shared by all shards. Swap it whole with [`super::Server::reconfigure`].
@@ -62,6 +63,9 @@ pub struct Config {
     pub alternate_server: Option<AlternateServer>,
     /// Refuse new allocations, because the process is about to end: 300 if `alternate_server` is set, else 508. Default off.
     pub draining: bool,
+    /// Who is turned away at Allocate and Refresh with 403, whatever the credentials. Shared by all clones, and to be handed
+    /// on to the next configuration. Default nobody.
+    pub revocations: Revocations,
 }
 
 impl Default for Config {
@@ -86,6 +90,7 @@ impl Default for Config {
             peers: PeerFilter::default(),
             alternate_server: None,
             draining: false,
+            revocations: Revocations::default(),
         }
     }
 }

@@ -157,6 +157,8 @@ labels! {
         ForeignNonce = "foreign_nonce",
         /// Good credentials, but not those of the allocation.
         WrongUser = "wrong_user",
+        /// Good credentials that an operator has revoked (403; judged at Allocate and Refresh).
+        Revoked = "revoked",
     }
 }
 
@@ -209,6 +211,8 @@ labels! {
         Expired = "expired",
         /// The client's stream closed.
         ClientGone = "client_gone",
+        /// An operator ended it.
+        Operator = "operator",
         /// Its relay socket could not be had, so it never lived.
         BindFailed = "bind_failed",
     }

@@ -10,6 +10,7 @@
 #[path = "../support/udp/mod.rs"]
 mod support;
 
+mod admin;
 mod check;
 mod configuration;
 mod drain;

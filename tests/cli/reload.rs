@@ -27,10 +27,14 @@ fn start(secret: &str) -> Server {
 
 /// A client with a credential of `secret`.
 pub(crate) fn client(server: &Server, secret: &str) -> Client {
+    client_of(server, secret, "alice")
+}
+
+pub(crate) fn client_of(server: &Server, secret: &str, user: &str) -> Client {
     let mut client = Client::new(server.relay);
     let now = UnixTime::from_system_time(SystemTime::now());
     let ring = KeyRing::from_bytes([secret]).unwrap();
-    let credential = mint(&ring, now, "alice", Duration::from_secs(600)).unwrap();
+    let credential = mint(&ring, now, user, Duration::from_secs(600)).unwrap();
     client.log_in_with(&credential.username, credential.password.as_str());
     client
 }

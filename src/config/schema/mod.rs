@@ -12,7 +12,7 @@ pub use hub::Signaling;
 pub use relay::{Credentials, Limits, Peers, Relay};
 pub use streams::Streams;
 pub use tls::Tls;
-pub use web::{Auth, Http, Ice, Metrics};
+pub use web::{Admin, Auth, Http, Ice, Metrics};
 
 use super::types::LogFormat;
 use super::value::Must;
@@ -75,6 +75,7 @@ sections! {
         ice: Ice,
         auth: Auth,
         signaling: Signaling,
+        admin: Admin,
         metrics: Metrics,
         log: Log,
     }

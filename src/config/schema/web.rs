@@ -128,6 +128,19 @@ fn are_long(secrets: &[SecretText]) -> bool {
 }
 
 section! {
+    /// The API for operators at `/api/admin/` (docs/api.md): living allocations, revocations, reload, drain.
+    Admin as "admin" {
+        /// Bearer tokens of operators, at least 32 characters each. Every one opens, so that they can be rotated. Without
+        /// any the API is off.
+        ///
+        /// A holder sees the addresses of clients, ends their allocations and stops the process.
+        tokens: Vec<SecretText> = Vec::new(), Must("tokens of at least 32 characters", |tokens: &Vec<SecretText>| are_long(tokens));
+        /// TCP addresses of its own, for example `127.0.0.1:8001`. Without any it is served on `http.listen`.
+        listen: Vec<SocketAddr> = Vec::new();
+    }
+}
+
+section! {
     /// Prometheus metrics at `/metrics`. No label holds an address, a room or a user.
     Metrics as "metrics" {
         /// Whether they are served at all.

@@ -18,8 +18,9 @@ use crate::turn::ports::PortWish;
 use crate::turn::request::{Reject, Request, Signer};
 use crate::turn::reservation::{RESERVATION_LIFETIME, Reservation};
 use crate::turn::server::{Server, alternate_server};
+use crate::turn::stats::Traffic;
 use crate::turn::timers::Due;
-use crate::turn::verdict::{Answer, DropReason, QuotaKind, Verdict};
+use crate::turn::verdict::{Answer, AuthFailure, DropReason, QuotaKind, Verdict};
 use crate::wire::Message;
 use crate::wire::attribute::{
     AdditionalAddressFamily, AddressFamily, EvenPort, Lifetime, PasswordAlgorithm, RequestedAddressFamily,
@@ -113,6 +114,10 @@ impl Server {
         // 3. to 9.
         let wanted = self.wanted(message)?;
         let user = quota_user(&config, &username);
+        if config.revocations.contains(now.unix, &username, user) {
+            self.stats.auth_failures[AuthFailure::Revoked.index()] += 1;
+            return Err(Answer::Forbidden.into());
+        }
         if let Some(token) = wanted.token
             && self.reservations.peek(token, user, now.instant).is_none()
         {
@@ -163,6 +168,9 @@ impl Server {
             signer: signer.clone(),
             algorithm,
             state: State::Binding(Box::new(pending)),
+            created: now.unix,
+            to_peer: Traffic::default(),
+            to_client: Traffic::default(),
             relays: [None, None],
             permissions: Permissions::new(&hash_state),
             channels: Channels::new(&hash_state),

@@ -48,6 +48,7 @@ impl Server {
                     self.stats.add_traffic(Direction::ClientToPeer, transport, len);
                     self.stats.add_traffic(Direction::PeerToClient, to.transport, len);
                     self.stats.hairpin.add(len);
+                    self.add_own(index, Direction::ClientToPeer, len);
                     return forward(Destination::Client(to), prefix, payload, padding, false);
                 }
                 Ok(Hairpin::Elsewhere(to)) => {
@@ -64,7 +65,19 @@ impl Server {
             Destination::Peer { relay, peer }
         };
         self.stats.add_traffic(Direction::ClientToPeer, transport, len);
+        self.add_own(index, Direction::ClientToPeer, len);
         forward(to, Prefix::EMPTY, payload, 0, dont_fragment)
+    }
+
+    /// Counts what one allocation relays, for those who ask about it alone.
+    #[inline]
+    fn add_own(&mut self, index: u32, direction: Direction, len: usize) {
+        if let Some(allocation) = self.allocations.get_mut(index) {
+            match direction {
+                Direction::ClientToPeer => allocation.to_peer.add(len),
+                Direction::PeerToClient => allocation.to_client.add(len),
+            }
+        }
     }
 
     /// A datagram on a relay (RFC 8656 §11.3).
@@ -117,6 +130,7 @@ impl Server {
         if self.meter.is_on() {
             self.charge(now, owner.index, Direction::PeerToClient, len)?;
         }
+        self.add_own(owner.index, Direction::PeerToClient, len);
         Ok((to, prefix, if padded { padding(len) as u8 } else { 0 }))
     }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use crate::turn::auth::quota_user;
 use crate::turn::five_tuple::Family;
 use crate::turn::input::Now;
 use crate::turn::request::{Reject, Request};
 use crate::turn::server::Server;
-use crate::turn::verdict::{Answer, CloseReason, QuotaKind, Verdict};
+use crate::turn::verdict::{Answer, AuthFailure, CloseReason, QuotaKind, Verdict};
 use crate::wire::Message;
 use crate::wire::attribute::{AddressFamily, Lifetime, RequestedAddressFamily};
 
@@ -26,6 +27,10 @@ impl Server {
             Ok(wanted) => wanted,
             Err(reject) => return self.reject(now, request, reject, Some(&signer)),
         };
+        if !lifetime.is_zero() && self.is_revoked(now, index) {
+            self.stats.auth_failures[AuthFailure::Revoked.index()] += 1;
+            return self.reject(now, request, Answer::Forbidden.into(), Some(&signer));
+        }
         let families = Family::ALL.into_iter().filter(|family| families[family.index()]);
 
         if lifetime.is_zero() {
@@ -61,6 +66,14 @@ impl Server {
             }
         }
         verdict
+    }
+
+    /// Whether the owner of an allocation is turned away.
+    fn is_revoked(&self, now: Now, index: u32) -> bool {
+        self.allocations.get(index).is_some_and(|allocation| {
+            let user = quota_user(&self.config, &allocation.username);
+            self.config.revocations.contains(now.unix, &allocation.username, user)
+        })
     }
 
     /// Which relayed addresses, and for how long; zero deletes them.

@@ -1,0 +1,128 @@
+//! What the admin API asks for, done: questions to the workers, orders to the main loop.
+
+use crate::credentials::UnixTime;
+use crate::http::admin::{Cursor, Operator, OperatorError, PATIENCE, Reloaded};
+use crate::transport::{Inquiry, NoAnswer};
+use crate::turn::{AllocationId, AllocationView, Filter, Revocations, Revoked};
+use std::sync::mpsc as answers;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How long a worker may take to its next turn.
+const TURN: Duration = Duration::from_secs(1);
+
+/// Orders that may wait for the main loop.
+pub(super) const MAX_ORDERS: usize = 8;
+
+/// What only the main loop can do.
+pub(super) enum Order {
+    /// Read the configuration again, and say what came of it.
+    Reload(answers::SyncSender<Result<Reloaded, String>>),
+    /// Say what is in effect.
+    Show(answers::SyncSender<String>),
+    /// Stop, as by a signal.
+    Drain,
+}
+
+/// The process as the admin API sees it.
+pub(super) struct Desk {
+    pub(super) relay: Inquiry,
+    pub(super) revocations: Revocations,
+    pub(super) orders: mpsc::Sender<Order>,
+}
+
+impl From<NoAnswer> for OperatorError {
+    fn from(NoAnswer: NoAnswer) -> Self {
+        Self::Busy
+    }
+}
+
+impl Desk {
+    fn order<T>(&self, order: impl FnOnce(answers::SyncSender<T>) -> Order) -> Result<T, OperatorError> {
+        let (answer, answered) = answers::sync_channel(1);
+        let sent = self.orders.try_send(order(answer));
+        sent.map_err(|_| OperatorError::Busy)?;
+        answered.recv_timeout(PATIENCE).map_err(|_| OperatorError::Busy)
+    }
+}
+
+impl Operator for Desk {
+    fn allocations(
+        &self,
+        filter: &Filter,
+        (worker, mut place): Cursor,
+        most: usize,
+    ) -> Result<(Vec<AllocationView>, Option<Cursor>), OperatorError> {
+        let mut found = Vec::new();
+        for worker in worker.. {
+            if usize::from(worker) >= self.relay.workers() {
+                break;
+            }
+            loop {
+                let (filter, left) = (filter.clone(), most - found.len());
+                let page = self.relay.ask(worker.into(), TURN, move |server, now| {
+                    server.page(now, &filter, place, left)
+                })?;
+                found.extend(page.allocations);
+                let Some(next) = page.next else { break };
+                place = next;
+                if found.len() >= most {
+                    return Ok((found, Some((worker, place))));
+                }
+            }
+            place = 0;
+            if found.len() >= most {
+                let more = usize::from(worker) + 1 < self.relay.workers();
+                return Ok((found, more.then_some((worker + 1, 0))));
+            }
+        }
+        Ok((found, None))
+    }
+
+    fn end(&self, id: AllocationId) -> Result<bool, OperatorError> {
+        let worker = usize::from(id.shard);
+        if worker >= self.relay.workers() {
+            return Ok(false);
+        }
+        Ok(self.relay.ask(worker, TURN, move |server, _| server.end(id))?)
+    }
+
+    fn end_fitting(&self, filter: &Filter) -> Result<u32, OperatorError> {
+        let mut all = 0;
+        for worker in 0..self.relay.workers() {
+            let mut from = Some(0);
+            while let Some(place) = from {
+                let filter = filter.clone();
+                let question = move |server: &mut crate::turn::Server, _| server.end_fitting(&filter, place);
+                let (ended, next) = self.relay.ask(worker, TURN, question)?;
+                all += ended;
+                from = next;
+            }
+        }
+        Ok(all)
+    }
+
+    fn revoke(&self, now: UnixTime, who: Revoked, until: UnixTime) -> Result<u32, OperatorError> {
+        // Turned away first, then ended: nobody comes back in between.
+        let inserted = self.revocations.insert(now, who.clone(), until);
+        inserted.map_err(|_| OperatorError::Full)?;
+        let mut filter = Filter::default();
+        match who {
+            Revoked::User(user) => filter.user = Some(user),
+            Revoked::Username(username) => filter.username = Some(username),
+        }
+        self.end_fitting(&filter)
+    }
+
+    fn configuration(&self) -> Result<String, OperatorError> {
+        self.order(Order::Show)
+    }
+
+    fn reload(&self) -> Result<Reloaded, OperatorError> {
+        self.order(Order::Reload)?.map_err(OperatorError::Rejected)
+    }
+
+    fn drain(&self) -> Result<(), OperatorError> {
+        self.orders.try_send(Order::Drain).map_err(|_| OperatorError::Busy)
+    }
+}

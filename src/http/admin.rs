@@ -1,0 +1,374 @@
+//! `/api/admin/…`: what an operator sees of the living allocations and does to them, and to the process.
+//!
+//! Off, as if it were not there, without an operator's token. No page of another origin reads it: there are no CORS headers.
+//! What is asked of the relay goes through [`Operator`], which answers within a bounded time.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+use tokio::task::spawn_blocking;
+
+use super::auth::bearer;
+use super::error::Problem;
+use super::observe;
+use super::state::AppState;
+use crate::credentials::UnixTime;
+use crate::turn::{AllocationId, AllocationView, Filter, Revoked};
+
+/// Most allocations in one answer.
+const MAX_PAGE: usize = 500;
+/// Allocations in an answer to somebody who names no number.
+const PAGE: usize = 100;
+/// Longest user or username that is looked for (RFC 8489 §14.3 bounds USERNAME by 508 bytes).
+const MAX_NAME_BYTES: usize = 508;
+
+/// Where a listing goes on: worker and place.
+pub type Cursor = (u16, u32);
+
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OperatorError {
+    /// The relay or the process has no time, or is ending.
+    #[error("the relay does not answer now")]
+    Busy,
+    /// No room for one more revocation.
+    #[error("too many revocations are in force")]
+    Full,
+    /// The configuration is wrong; nothing was changed. The text names no secret.
+    #[error("{0}")]
+    Rejected(String),
+}
+
+/// What a reload found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Keys that have another value from now on.
+    pub applied: Vec<String>,
+    /// Keys whose other value waits for a restart.
+    pub needs_restart: Vec<String>,
+}
+
+/// What can be asked of the process. Calls may block for as long as a worker's turn takes; they run on threads for that.
+pub trait Operator: Send + Sync + 'static {
+    /// At most `most` living allocations that fit, and where to go on.
+    ///
+    /// # Errors
+    /// [`OperatorError::Busy`].
+    fn allocations(
+        &self,
+        filter: &Filter,
+        from: Cursor,
+        most: usize,
+    ) -> Result<(Vec<AllocationView>, Option<Cursor>), OperatorError>;
+
+    /// Ends one allocation; `false` if it has ended before.
+    ///
+    /// # Errors
+    /// [`OperatorError::Busy`].
+    fn end(&self, id: AllocationId) -> Result<bool, OperatorError>;
+
+    /// Ends every allocation that fits; how many.
+    ///
+    /// # Errors
+    /// [`OperatorError::Busy`]; some may have ended then.
+    fn end_fitting(&self, filter: &Filter) -> Result<u32, OperatorError>;
+
+    /// Turns somebody away until then; how many allocations ended by that.
+    ///
+    /// # Errors
+    /// [`OperatorError::Full`], [`OperatorError::Busy`].
+    fn revoke(&self, now: UnixTime, who: Revoked, until: UnixTime) -> Result<u32, OperatorError>;
+
+    /// The configuration in effect as TOML, with secrets redacted.
+    ///
+    /// # Errors
+    /// [`OperatorError::Busy`].
+    fn configuration(&self) -> Result<String, OperatorError>;
+
+    /// Reads the configuration again.
+    ///
+    /// # Errors
+    /// [`OperatorError::Rejected`], [`OperatorError::Busy`].
+    fn reload(&self) -> Result<Reloaded, OperatorError>;
+
+    /// Ends the process as the first SIGTERM does.
+    ///
+    /// # Errors
+    /// [`OperatorError::Busy`].
+    fn drain(&self) -> Result<(), OperatorError>;
+}
+
+/// Tokens of operators, kept as digests: comparing those takes the same time whatever the token. Clones share.
+#[derive(Clone, Default)]
+pub struct Tokens(Arc<ArcSwap<Vec<[u8; 32]>>>);
+
+impl Tokens {
+    /// Lets the holders of these in from now on, and nobody else. None: the API is off.
+    pub fn replace<'a>(&self, tokens: impl IntoIterator<Item = &'a str>) {
+        let digests = tokens.into_iter().map(|token| Sha256::digest(token).into());
+        self.0.store(Arc::new(digests.collect()));
+    }
+
+    fn is_off(&self) -> bool {
+        self.0.load().is_empty()
+    }
+
+    fn hold(&self, token: &str) -> bool {
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        let tokens = self.0.load();
+        let matches = tokens.iter().map(|known| known.ct_eq(&digest));
+        matches.fold(Choice::from(0), |any, one| any | one).into()
+    }
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tokens([redacted])")
+    }
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Admin {
+    tokens: Tokens,
+    operator: Arc<dyn Operator>,
+}
+
+/// The routes, for the public listeners or for one of their own.
+pub fn admin_router(state: &AppState, tokens: Tokens, operator: Arc<dyn Operator>) -> Router {
+    let admin = Admin { tokens, operator };
+    Router::new()
+        .route("/api/admin/allocations", get(allocations))
+        .route("/api/admin/allocations/{id}", delete(end_allocation))
+        .route("/api/admin/users/{user}/allocations", delete(end_user))
+        .route("/api/admin/revocations", post(revoke))
+        .route("/api/admin/config", get(configuration))
+        .route("/api/admin/reload", post(reload))
+        .route("/api/admin/drain", post(drain))
+        .layer(DefaultBodyLimit::max(state.config().limits.body_bytes))
+        .layer(from_fn_with_state(admin.clone(), authorize))
+        .with_state(admin)
+        .layer(from_fn_with_state(state.clone(), observe::guard))
+        .layer(from_fn_with_state(state.clone(), observe::observe))
+}
+
+async fn authorize(State(admin): State<Admin>, request: Request, next: Next) -> Response {
+    if admin.tokens.is_off() {
+        return Problem::of_status(StatusCode::NOT_FOUND).into_response();
+    }
+    let challenge = "Bearer realm=\"meetpoint admin\"";
+    match bearer(request.headers()) {
+        Some(token) if admin.tokens.hold(token) => next.run(request).await,
+        Some(_) => Problem::unauthorized("invalid_token", "this is no token of an operator", challenge).into_response(),
+        None => Problem::unauthorized("token_required", "an operator's token is required", challenge).into_response(),
+    }
+}
+
+/// Asks on a thread that may block.
+async fn ask<T: Send + 'static>(
+    admin: Admin,
+    question: impl FnOnce(&dyn Operator) -> Result<T, OperatorError> + Send + 'static,
+) -> Result<T, Problem> {
+    let asked = spawn_blocking(move || question(&*admin.operator)).await;
+    match asked {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(OperatorError::Rejected(problems))) => Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "bad_configuration",
+            problems,
+        )),
+        Ok(Err(error @ OperatorError::Full)) => Err(Problem::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "revocations_full",
+            error.to_string(),
+        )),
+        Ok(Err(error @ OperatorError::Busy)) => {
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", error.to_string()))
+        }
+        Err(_panicked) => Err(Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR)),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listing {
+    user: Option<Box<str>>,
+    realm: Option<Box<str>>,
+    client: Option<IpAddr>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+async fn allocations(
+    State(admin): State<Admin>,
+    query: Result<Query<Listing>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Ok(Query(listing)) = query else {
+        return Err(Problem::bad_request(
+            "bad_query",
+            "user, realm, client (an IP address), limit and cursor are known here",
+        ));
+    };
+    let from = match listing.cursor.as_deref() {
+        None => (0, 0),
+        Some(cursor) => parse_cursor(cursor)
+            .ok_or_else(|| Problem::bad_request("bad_cursor", "cursor is the nextCursor of an earlier answer"))?,
+    };
+    let filter = Filter {
+        user: listing.user,
+        realm: listing.realm,
+        client: listing.client,
+        username: None,
+    };
+    let most = listing.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
+    let (found, next) = ask(admin, move |operator| operator.allocations(&filter, from, most)).await?;
+    Ok(Json(json!({
+        "allocations": found.iter().map(shown).collect::<Vec<_>>(),
+        "nextCursor": next.map(|(worker, place)| format!("{worker}-{place}")),
+    }))
+    .into_response())
+}
+
+fn parse_cursor(text: &str) -> Option<Cursor> {
+    let (worker, place) = text.split_once('-')?;
+    Some((worker.parse().ok()?, place.parse().ok()?))
+}
+
+fn shown(view: &AllocationView) -> Value {
+    json!({
+        "id": view.id.to_string(),
+        "user": view.user,
+        "username": view.username,
+        "realm": view.realm,
+        "transport": view.transport.as_label(),
+        "client": view.client,
+        "relayed": view.relayed,
+        "createdAt": view.created.0,
+        "expiresAt": view.expires.0,
+        "toPeer": { "packets": view.to_peer.packets, "bytes": view.to_peer.bytes },
+        "toClient": { "packets": view.to_client.packets, "bytes": view.to_client.bytes },
+        "permissions": view.permissions,
+        "channels": view.channels,
+    })
+}
+
+async fn end_allocation(State(admin): State<Admin>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    let gone = || {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "no_allocation",
+            "no living allocation has this id",
+        )
+    };
+    let id: AllocationId = id.parse().map_err(|_| gone())?;
+    if ask(admin, move |operator| operator.end(id)).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(gone())
+    }
+}
+
+async fn end_user(State(admin): State<Admin>, Path(user): Path<String>) -> Result<Json<Value>, Problem> {
+    let filter = Filter {
+        user: Some(user.into()),
+        ..Filter::default()
+    };
+    let ended = ask(admin, move |operator| operator.end_fitting(&filter)).await?;
+    Ok(Json(json!({ "ended": ended })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Revocation {
+    user: Option<Box<str>>,
+    username: Option<Box<str>>,
+    until: u64,
+}
+
+async fn revoke(
+    State(admin): State<Admin>,
+    headers: HeaderMap,
+    body: axum::body::Bytes,
+) -> Result<Json<Value>, Problem> {
+    let is_json = headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    if !is_json {
+        return Err(Problem::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    }
+    let bad = || {
+        Problem::bad_request(
+            "bad_revocation",
+            "either user or username, of at most 508 bytes, and until, in Unix seconds and in the future, are needed",
+        )
+    };
+    let wanted: Revocation = serde_json::from_slice(&body).map_err(|_| bad())?;
+    let (who, name) = match (wanted.user, wanted.username) {
+        (Some(user), None) => (Revoked::User(user.clone()), user),
+        (None, Some(username)) => (Revoked::Username(username.clone()), username),
+        _ => return Err(bad()),
+    };
+    let now = UnixTime::from_system_time(SystemTime::now());
+    if wanted.until <= now.0 || !(1..=MAX_NAME_BYTES).contains(&name.len()) {
+        return Err(bad());
+    }
+    let until = UnixTime(wanted.until);
+    let ended = ask(admin, move |operator| operator.revoke(now, who, until)).await?;
+    Ok(Json(json!({ "ended": ended, "until": until.0 })))
+}
+
+async fn configuration(State(admin): State<Admin>) -> Result<Response, Problem> {
+    let text = ask(admin, |operator| operator.configuration()).await?;
+    Ok(([(header::CONTENT_TYPE, "application/toml")], text).into_response())
+}
+
+async fn reload(State(admin): State<Admin>) -> Result<Json<Value>, Problem> {
+    let Reloaded { applied, needs_restart } = ask(admin, |operator| operator.reload()).await?;
+    Ok(Json(json!({ "applied": applied, "needsRestart": needs_restart })))
+}
+
+async fn drain(State(admin): State<Admin>) -> Result<StatusCode, Problem> {
+    ask(admin, |operator| operator.drain()).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// How long an answer of the process may take; less than a request may.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_token_that_is_configured_opens() {
+        let tokens = Tokens::default();
+        assert!(tokens.is_off() && !tokens.hold(""));
+        tokens.replace(["first token", "second token"]);
+        assert!(tokens.hold("first token") && tokens.hold("second token"));
+        assert!(!tokens.hold("first toke") && !tokens.hold("") && !tokens.hold("third token"));
+        tokens.replace([]);
+        assert!(tokens.is_off() && !tokens.hold("first token"));
+        assert_eq!(format!("{tokens:?}"), "Tokens([redacted])");
+    }
+
+    #[test]
+    fn a_cursor_is_what_was_given_out() {
+        assert_eq!(parse_cursor("3-17"), Some((3, 17)));
+        for text in ["", "3", "3-", "-1", "70000-1", "a-b"] {
+            assert_eq!(parse_cursor(text), None, "{text}");
+        }
+    }
+}
