@@ -90,6 +90,27 @@ fn much_is_carried_by_tls_both_ways_in_order() {
 }
 
 #[test]
+fn every_message_is_a_record_of_its_own() {
+    let stage = Stage::start(1);
+    // In TLS 1.2 nothing but data is a record of type 23.
+    let mut stream = try_handshake(stage.tls, &[], &[&rustls::version::TLS12])
+        .unwrap()
+        .stream;
+    stream.write_all(&[binding(), binding(), binding()].concat()).unwrap();
+    let mut lengths = Vec::new();
+    for _ in 0..3 {
+        let mut header = [0; 5];
+        stream.sock.read_exact(&mut header).unwrap();
+        assert_eq!(header[0], 23);
+        let len = usize::from(u16::from_be_bytes([header[3], header[4]]));
+        stream.sock.read_exact(&mut vec![0; len]).unwrap();
+        lengths.push(len);
+    }
+    // A client may take what one read of its TLS library gives for one message.
+    assert!(lengths.iter().all(|&len| len == lengths[0]), "{lengths:?}");
+}
+
+#[test]
 fn a_client_by_tls_that_goes_away_ends_its_allocation() {
     let stage = Stage::start(1);
     let mut client = client(stage.tls, handshake(stage.tls, &[]).stream);

@@ -12,7 +12,7 @@ use super::intake::{Load, NewStream};
 use super::queue::WriteQueue;
 use crate::telemetry::{StreamEnd, StreamKind};
 use crate::turn::{FiveTuple, Transport};
-use crate::wire::stream::MAX_FRAME_LEN;
+use crate::wire::stream::{MAX_FRAME_LEN, frame_len};
 
 /// The longest frame of a client without an allocation. Its longest message is an Allocate request whose USERNAME, REALM
 /// and NONCE have 763 bytes each at most (RFC 8489 §14).
@@ -72,6 +72,8 @@ pub(in crate::transport) struct Connection {
     /// The start of a frame, or what was read before this worker had the stream.
     pub(super) partial: Vec<u8>,
     pub(super) queue: WriteQueue,
+    /// Bytes of the frame at the front of the queue that TLS has not taken yet; 0: it has taken none.
+    unsealed: usize,
     /// Whether the poller is asked for room to write.
     pub(super) wants_room: bool,
     /// Whether it is in the table's list of streams to write.
@@ -113,6 +115,7 @@ impl Connection {
             five_tuple,
             partial: early,
             queue: WriteQueue::default(),
+            unsealed: 0,
             wants_room: false,
             is_dirty: false,
             end: None,
@@ -211,28 +214,46 @@ impl Connection {
     /// The stream is broken.
     pub(super) fn write(&mut self) -> Result<Written, StreamEnd> {
         loop {
+            self.seal()?;
             let sent = match &mut self.tls {
-                Some(tls) if tls.wants_write() => tls.write_tls(&mut &self.socket).map(|_| ()),
+                Some(tls) if tls.wants_write() => tls.write_tls(&mut &self.socket),
                 _ if self.queue.is_empty() => return Ok(Written::All),
-                Some(tls) => {
-                    let taken = tls.writer().write(self.queue.waiting());
-                    match taken {
-                        Ok(0) => Err(ErrorKind::WriteZero.into()),
-                        taken => taken.map(|count| self.queue.written(count)),
-                    }
+                // With nothing to write it would have taken some of what waits.
+                Some(_) => return Err(StreamEnd::Failed),
+                None => {
+                    let taken = (&self.socket).write(self.queue.waiting());
+                    taken.inspect(|&count| self.queue.written(count))
                 }
-                None => match (&self.socket).write(self.queue.waiting()) {
-                    Ok(0) => Err(ErrorKind::WriteZero.into()),
-                    taken => taken.map(|count| self.queue.written(count)),
-                },
             };
             match sent {
-                Ok(()) => {}
+                Ok(1..) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Written::Blocked),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Err(StreamEnd::Failed),
+                Ok(0) | Err(_) => return Err(StreamEnd::Failed),
             }
         }
+    }
+
+    /// Gives TLS what waits, as far as its buffer takes it: a record for each frame, because some clients take what one
+    /// read of their TLS library gives them for one message.
+    fn seal(&mut self) -> Result<(), StreamEnd> {
+        let Some(tls) = &mut self.tls else { return Ok(()) };
+        while !self.queue.is_empty() {
+            let waiting = self.queue.waiting();
+            if self.unsealed == 0 {
+                // All that is queued is whole frames of ours.
+                self.unsealed = frame_len(waiting).ok().flatten().unwrap_or(waiting.len());
+            }
+            let piece = waiting.get(..self.unsealed).unwrap_or(waiting);
+            match tls.writer().write(piece).map_err(|_| StreamEnd::Failed)? {
+                0 => return Ok(()),
+                count => {
+                    self.unsealed -= count;
+                    self.queue.written(count);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The last words: what the kernel takes at once of what waits, and TLS's close_notify (RFC 8446 §6.1).
