@@ -48,10 +48,10 @@ pub(crate) struct Chromium {
 }
 
 impl Chromium {
-    pub(crate) async fn launch(local: LocalAddresses) -> Result<Self> {
+    pub(crate) async fn launch(local: LocalAddresses, more: &[&str]) -> Result<Self> {
         let profile = tempfile::tempdir()?;
         let mut command = Command::new(find()?);
-        command.args(FLAGS);
+        command.args(FLAGS).args(more);
         if local == LocalAddresses::Shown {
             command.arg("--disable-features=WebRtcHideLocalIpsWithMdns");
         }

@@ -74,7 +74,7 @@ const JWT_SECRET: &str = "a signing secret of the browser tests alone";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_asks_for_a_token_gets_one_through_the_page() -> Result<()> {
     let settings: Settings = &[("MEETPOINT__AUTH__JWT_SECRETS", JWT_SECRET)];
-    Stage::run_with(settings, LocalAddresses::Shown, async |stage| {
+    Stage::run_with(settings, LocalAddresses::Shown, &[], async |stage| {
         let page = stage.page().await?;
         page.until("!document.querySelector('#token-form').hidden").await?;
         let shown = page.text("#test-error").await?;

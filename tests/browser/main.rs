@@ -13,3 +13,4 @@ mod candidates;
 mod errors;
 mod readme;
 mod rooms;
+mod streams;

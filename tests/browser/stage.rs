@@ -22,19 +22,20 @@ pub(crate) struct Stage {
 impl Stage {
     /// Runs a test, and puts the server's log beside its error.
     pub(crate) async fn run(local: LocalAddresses, test: impl AsyncFnOnce(&mut Stage) -> Result<()>) -> Result<()> {
-        Self::run_with(&[], local, test).await
+        Self::run_with(&[], local, &[], test).await
     }
 
-    /// The same with some settings of the server changed.
+    /// The same with some settings of the server changed, and with more flags of the browser.
     pub(crate) async fn run_with(
         settings: Settings,
         local: LocalAddresses,
+        flags: &[&str],
         test: impl AsyncFnOnce(&mut Stage) -> Result<()>,
     ) -> Result<()> {
         let _turn = ONE_AT_A_TIME.lock().await;
         let mut stage = Self {
             server: Server::start(settings).await?,
-            browser: Chromium::launch(local).await?,
+            browser: Chromium::launch(local, flags).await?,
         };
         let outcome = timeout(TEST_PATIENCE, test(&mut stage)).await;
         outcome
