@@ -206,8 +206,8 @@ impl Default for Limits {
 /// Who sees room names and peer ids. A room's name is often all that keeps strangers out of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RoomListing {
-    /// Clients on this machine (loopback, and not forwarded by a proxy), and holders of a valid token where tokens are asked
-    /// for. Default.
+    /// Clients on this machine (loopback, neither forwarded by a proxy nor a page of another origin), and holders of a valid
+    /// token where tokens are asked for. Default.
     #[default]
     Trusted,
     /// Everybody who can reach the port.

@@ -2,13 +2,14 @@
 
 use axum::Json;
 use axum::extract::{Extension, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::client::Client;
 use super::config::RoomListing;
 use super::state::AppState;
+use crate::credentials::Host;
 use crate::ws::StatsView;
 
 /// Most rooms in one answer; the totals count all.
@@ -49,7 +50,18 @@ fn may_list(state: &AppState, client: &Client, headers: &HeaderMap) -> bool {
             let authenticator = state.authenticator();
             // Without tokens everybody would pass as authenticated.
             let holds_token = || !authenticator.is_open() && authenticator.authenticate_request(headers).is_ok();
-            client.is_local() || holds_token()
+            (client.is_local() && !is_of_a_foreign_page(client, headers)) || holds_token()
         }
     }
+}
+
+/// Whether a browser on this machine may be asking for a page of somebody else, which could read the answer: by CORS (a
+/// browser then says `Origin`), or because the page's own name was made to resolve to loopback (DNS rebinding; `Host` is then
+/// that name).
+fn is_of_a_foreign_page(client: &Client, headers: &HeaderMap) -> bool {
+    let by_a_name_of_this_machine = match &client.host {
+        None | Some(Host::V4(_) | Host::V6(_)) => true,
+        Some(Host::Name(name)) => &**name == "localhost" || name.ends_with(".localhost"),
+    };
+    headers.contains_key(header::ORIGIN) || !by_a_name_of_this_machine
 }

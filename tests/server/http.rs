@@ -193,7 +193,10 @@ async fn statistics_have_the_documented_shape_and_name_rooms_to_trusted_clients_
             ..Config::default()
         });
         let reply = api
-            .answer_to(client.parse().unwrap(), request("GET", "/api/signaling/stats", &[], ""))
+            .answer_to(
+                client.parse().unwrap(),
+                request("GET", "/api/signaling/stats", &[("host", "localhost:8000")], ""),
+            )
             .await;
         let body = reply.json();
         assert_eq!(
@@ -215,6 +218,22 @@ async fn a_forgotten_proxy_on_loopback_does_not_make_the_world_local() {
     let forwarded = request("GET", "/api/signaling/stats", &headers, "");
     let reply = api.answer_to("127.0.0.1".parse().unwrap(), forwarded).await;
     assert_eq!(reply.json()["roomsListed"], false);
+}
+
+#[tokio::test]
+async fn a_page_of_somebody_else_in_a_browser_on_this_machine_does_not_see_the_rooms() {
+    let api = Api::new(Config::default());
+    let listed = async |headers: &[(&str, &str)]| {
+        let request = request("GET", "/api/signaling/stats", headers, "");
+        api.answer_to("127.0.0.1".parse().unwrap(), request).await.json()["roomsListed"] == true
+    };
+    for host in ["localhost:8000", "app.localhost", "127.0.0.1:8000", "[::1]:8000"] {
+        assert!(listed(&[("host", host)]).await, "{host}");
+        let of_another_origin = [("host", host), ("origin", "https://evil.example")];
+        assert!(!listed(&of_another_origin).await, "{host}");
+    }
+    assert!(!listed(&[("host", "rebound.evil.example:8000")]).await);
+    assert!(!listed(&[("host", "notlocalhost")]).await);
 }
 
 #[tokio::test]
