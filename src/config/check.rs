@@ -23,6 +23,7 @@ pub(super) fn across(
     ports(config, &mut rules);
     listeners(config, &mut rules);
     external(config, &mut rules);
+    tokens(config, &mut rules);
 }
 
 struct Rules<'a> {
@@ -51,6 +52,29 @@ impl Rules<'_> {
             wrong,
             fix,
         });
+    }
+}
+
+/// No secret means that everybody is let in: nobody shall get there who meant to ask for tokens. An empty variable is what an
+/// unset one becomes in `KEY=${OTHER}`; a list that is empty in the file was written so.
+fn tokens(config: &Config, rules: &mut Rules<'_>) {
+    let secrets = "auth.jwt_secrets";
+    if !config.auth.jwt_secrets.is_empty() || !rules.valid(&[secrets]) {
+        return;
+    }
+    let open = "without a secret in `auth.jwt_secrets` everybody is let in";
+    if matches!(rules.origins.get(secrets), Some(Origin::Env(_))) {
+        let fix = "give it a secret, or unset it to let everybody in";
+        rules.broken(&[secrets], format!("the variable is empty: {open}"), fix.into());
+    }
+    for (key, is_set) in [
+        ("auth.jwt_audience", config.auth.jwt_audience.is_some()),
+        ("auth.jwt_issuer", config.auth.jwt_issuer.is_some()),
+    ] {
+        if is_set {
+            let fix = format!("set `{secrets}`, or remove `{key}`");
+            rules.broken(&[key], format!("asks something of tokens, but {open}"), fix);
+        }
     }
 }
 

@@ -554,3 +554,19 @@ fn values_are_written_as_they_are_read() {
     assert_eq!(Rate::per_minute(3).to_toml(), "\"3/m\"");
     assert_eq!("a\"b\\c\n".to_owned().to_toml(), "\"a\\\"b\\\\c\\u000A\"");
 }
+
+#[test]
+fn nobody_opens_the_server_to_all_by_a_secret_that_is_missing() {
+    let empty = problems(&env(&[("MEETPOINT__AUTH__JWT_SECRETS", "")]));
+    assert_eq!(empty.len(), 1, "{empty:#?}");
+    assert!(empty[0].contains("the variable is empty"), "{empty:#?}");
+    for key in ["jwt_audience", "jwt_issuer"] {
+        let wrong = problem(&format!("[auth]\n{key} = \"meet\"\n"));
+        assert!(
+            wrong.starts_with("m.toml:2: ") && wrong.contains("asks something of tokens"),
+            "{wrong}"
+        );
+    }
+    // Written by hand, and so meant.
+    assert!(load(&file("[auth]\njwt_secrets = []\n")).is_ok());
+}
