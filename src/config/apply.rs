@@ -238,6 +238,7 @@ impl Config {
                 connections_per_ip: web.max_connections_per_client,
                 header_timeout: web.header_timeout,
                 request_timeout: web.request_timeout,
+                write_timeout: web.write_timeout,
                 drain_timeout: web.drain_timeout,
                 ..http::Limits::default()
             },

@@ -183,6 +183,9 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a request may take from its header to the answer. Default 10 s. Not for WebSockets.
     pub request_timeout: Duration,
+    /// How long a client may take no byte of an answer that waits for it. Default 20 s. Raising it lets clients that read
+    /// nothing hold connections for longer.
+    pub write_timeout: Duration,
     /// Longest request body, bytes. Default 16 KiB. No route needs more than a few hundred.
     pub body_bytes: usize,
     /// How long open requests may go on after shutdown began. Default 10 s.
@@ -197,6 +200,7 @@ impl Default for Limits {
             limit_loopback: false,
             header_timeout: Duration::from_secs(15),
             request_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(20),
             body_bytes: 16 * 1024,
             drain_timeout: Duration::from_secs(10),
         }

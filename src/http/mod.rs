@@ -27,6 +27,7 @@ mod health;
 pub mod ice_servers;
 pub mod issuer;
 mod observe;
+mod patience;
 pub mod rate_limit;
 mod router;
 mod server;

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
 use super::config::Limits;
+use super::patience::Patience;
 use crate::telemetry::{ApiMetrics, Metrics};
 use crate::ws::{PerIp, Slot};
 
@@ -186,7 +187,7 @@ impl Server {
             .header_read_timeout(self.limits.header_timeout)
             .max_buf_size(MAX_HEADER_BYTES)
             .max_headers(MAX_HEADERS)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Patience::new(stream, self.limits.write_timeout)), service)
             .with_upgrades();
         let mut connection = pin!(connection);
         let result = tokio::select! {

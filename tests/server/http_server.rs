@@ -72,6 +72,19 @@ async fn an_idle_connection_is_closed_after_the_header_timeout() {
 }
 
 #[tokio::test]
+async fn a_client_that_asks_for_a_lot_and_reads_nothing_is_cut_off() {
+    let server = with(Limits {
+        write_timeout: Duration::from_millis(200),
+        ..Limits::default()
+    })
+    .await;
+    let mut stream = server.connect().await;
+    let asking = async { while stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.is_ok() {} };
+    // Both ends' buffers fill, the server's write waits, and at last the connection is reset under the client.
+    soon(asking).await;
+}
+
+#[tokio::test]
 async fn a_body_that_never_ends_is_answered_408() {
     let server = with(Limits {
         request_timeout: Duration::from_millis(200),

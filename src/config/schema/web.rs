@@ -51,6 +51,9 @@ section! {
         header_timeout: Duration = seconds(15), Between(seconds(1), minutes(10));
         /// How long a request may take from its header to the answer. WebSockets are exempt.
         request_timeout: Duration = seconds(10), Between(seconds(1), minutes(10));
+        /// How long a client may take no byte of an answer that waits for it. Raising it lets clients that read nothing hold
+        /// connections for longer.
+        write_timeout: Duration = seconds(20), Between(seconds(1), minutes(10));
         /// How long open requests may go on after a stop was asked for.
         drain_timeout: Duration = seconds(10), Between(Duration::ZERO, minutes(10));
     }
