@@ -1,31 +1,6 @@
 //! Closed label sets: a label value that is not in one of these enums cannot be written.
 
-/// Declares an enum with `ALL`, `COUNT`, `index()` and `as_label()`.
-macro_rules! labels {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $label:literal,)* }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum $name { $($(#[$doc])* $variant,)* }
-
-        impl $name {
-            /// Every value, in the order of `index`.
-            pub const ALL: [Self; Self::COUNT] = [$(Self::$variant,)*];
-            /// How many values there are.
-            pub const COUNT: usize = [$(Self::$variant,)*].len();
-
-            /// Metric label.
-            pub const fn as_label(self) -> &'static str {
-                match self { $(Self::$variant => $label,)* }
-            }
-
-            /// Position in `ALL`.
-            pub const fn index(self) -> usize {
-                self as usize
-            }
-        }
-    };
-}
-pub(crate) use labels;
+pub(crate) use crate::turn::verdict::labels;
 
 labels! {
     /// Which surface a client came by.

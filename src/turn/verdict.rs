@@ -1,6 +1,6 @@
 //! How a packet can end. Closed sets, because each is a metric label.
 
-/// Declares an enum with `ALL`, `COUNT`, `index()` and `as_label()`.
+/// Declares an enum with `ALL`, `COUNT`, `index()` and `as_label()`: a closed set of metric labels, here and in `telemetry`.
 macro_rules! labels {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $label:literal,)* }) => {
         $(#[$meta])*
@@ -25,7 +25,7 @@ macro_rules! labels {
         }
     };
 }
-pub(super) use labels;
+pub(crate) use labels;
 
 /// The end of a packet: every packet handed in has exactly one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
