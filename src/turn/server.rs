@@ -248,9 +248,7 @@ impl Server {
         let Some(code) = error_code(answer) else {
             return Verdict::Dropped(DropReason::AnswerTooLong);
         };
-        let config = Arc::clone(&self.config);
-        let nonce = self.authenticator.nonce(now, &request.from);
-        let offered = self.authenticator.offered();
+        let config = &*self.config;
         let mut buffer = [0; MAX_ANSWER];
         let message = self.build(&mut buffer, request, Class::Error, signer, |builder| {
             if let Some(code) = ErrorCodeAttribute::new(code, "") {
@@ -259,11 +257,13 @@ impl Server {
             match reject {
                 Reject::Code(_) => {}
                 Reject::Challenge(_) => {
+                    // Minting costs an HMAC, so only a challenge pays for it.
+                    let nonce = self.authenticator.nonce(now, &request.from);
                     let nonce = std::str::from_utf8(&nonce).ok().and_then(Nonce::new);
                     if let (Some(realm), Some(nonce)) = (Realm::new(&config.realm), nonce) {
                         builder.attribute(&realm).attribute(&nonce);
                     }
-                    if let Some(offered) = offered {
+                    if let Some(offered) = self.authenticator.offered() {
                         builder.attribute(&offered);
                     }
                 }
@@ -271,7 +271,7 @@ impl Server {
                     builder.attribute(&UnknownAttributes(types));
                 }
                 Reject::Alternate => {
-                    if let Some(alternate) = alternate_server(&config, &request.from) {
+                    if let Some(alternate) = alternate_server(config, &request.from) {
                         builder.attribute(&AlternateServer(alternate));
                     }
                     let domain = config
