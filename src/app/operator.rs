@@ -114,6 +114,14 @@ impl Operator for Desk {
         self.end_fitting(&filter)
     }
 
+    fn revocations(&self, now: UnixTime, after: Option<&Revoked>, most: usize) -> (Vec<(Revoked, UnixTime)>, bool) {
+        self.revocations.page(now, after, most)
+    }
+
+    fn lift(&self, now: UnixTime, who: &Revoked) -> bool {
+        self.revocations.lift(now, who)
+    }
+
     fn configuration(&self) -> Result<String, OperatorError> {
         self.order(Order::Show)
     }

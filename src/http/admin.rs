@@ -3,14 +3,16 @@
 //! Off, as if it were not there, without an operator's token. No page of another origin reads it: there are no CORS headers.
 //! What is asked of the relay goes through [`Operator`], which answers within a bounded time.
 
+mod revocations;
+
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
@@ -32,8 +34,6 @@ use crate::turn::{AllocationId, AllocationView, Filter, Revoked};
 const MAX_PAGE: usize = 500;
 /// Allocations in an answer to somebody who names no number.
 const PAGE: usize = 100;
-/// Longest user or username that is looked for (RFC 8489 §14.3 bounds USERNAME by 508 bytes).
-const MAX_NAME_BYTES: usize = 508;
 
 /// Where a listing goes on: worker and place.
 pub type Cursor = (u16, u32);
@@ -91,6 +91,12 @@ pub trait Operator: Send + Sync + 'static {
     /// # Errors
     /// [`OperatorError::Full`], [`OperatorError::Busy`].
     fn revoke(&self, now: UnixTime, who: Revoked, until: UnixTime) -> Result<u32, OperatorError>;
+
+    /// At most `most` of the revocations in force behind `after`, and whether there are more.
+    fn revocations(&self, now: UnixTime, after: Option<&Revoked>, most: usize) -> (Vec<(Revoked, UnixTime)>, bool);
+
+    /// Lets somebody in again; `false` if nobody of that name was turned away.
+    fn lift(&self, now: UnixTime, who: &Revoked) -> bool;
 
     /// The configuration in effect as TOML, with secrets redacted.
     ///
@@ -154,7 +160,12 @@ pub fn admin_router(state: &AppState, tokens: Tokens, operator: Arc<dyn Operator
         .route("/api/admin/allocations", get(allocations))
         .route("/api/admin/allocations/{id}", delete(end_allocation))
         .route("/api/admin/users/{user}/allocations", delete(end_user))
-        .route("/api/admin/revocations", post(revoke))
+        .route(
+            "/api/admin/revocations",
+            get(revocations::list)
+                .post(revocations::revoke)
+                .delete(revocations::lift),
+        )
         .route("/api/admin/config", get(configuration))
         .route("/api/admin/reload", post(reload))
         .route("/api/admin/drain", post(drain))
@@ -288,46 +299,6 @@ async fn end_user(State(admin): State<Admin>, Path(user): Path<String>) -> Resul
     };
     let ended = ask(admin, move |operator| operator.end_fitting(&filter)).await?;
     Ok(Json(json!({ "ended": ended })))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Revocation {
-    user: Option<Box<str>>,
-    username: Option<Box<str>>,
-    until: u64,
-}
-
-async fn revoke(
-    State(admin): State<Admin>,
-    headers: HeaderMap,
-    body: axum::body::Bytes,
-) -> Result<Json<Value>, Problem> {
-    let is_json = headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
-    if !is_json {
-        return Err(Problem::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
-    }
-    let bad = || {
-        Problem::bad_request(
-            "bad_revocation",
-            "either user or username, of at most 508 bytes, and until, in Unix seconds and in the future, are needed",
-        )
-    };
-    let wanted: Revocation = serde_json::from_slice(&body).map_err(|_| bad())?;
-    let (who, name) = match (wanted.user, wanted.username) {
-        (Some(user), None) => (Revoked::User(user.clone()), user),
-        (None, Some(username)) => (Revoked::Username(username.clone()), username),
-        _ => return Err(bad()),
-    };
-    let now = UnixTime::from_system_time(SystemTime::now());
-    if wanted.until <= now.0 || !(1..=MAX_NAME_BYTES).contains(&name.len()) {
-        return Err(bad());
-    }
-    let until = UnixTime(wanted.until);
-    let ended = ask(admin, move |operator| operator.revoke(now, who, until)).await?;
-    Ok(Json(json!({ "ended": ended, "until": until.0 })))
 }
 
 async fn configuration(State(admin): State<Admin>) -> Result<Response, Problem> {

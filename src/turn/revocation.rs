@@ -3,6 +3,7 @@
 //! Asked at Allocate and at Refresh, never on the way of a relayed packet.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::credentials::UnixTime;
@@ -45,6 +46,23 @@ impl Revocations {
         Ok(())
     }
 
+    /// Lets `who` in again; `false` if no revocation of exactly that was in force.
+    pub fn lift(&self, now: UnixTime, who: &Revoked) -> bool {
+        self.entries().remove(who).is_some_and(|until| until > now)
+    }
+
+    /// Those in force, in a fixed order: at most `most` of those behind `after`, and whether there are more.
+    pub fn page(&self, now: UnixTime, after: Option<&Revoked>, most: usize) -> (Vec<(Revoked, UnixTime)>, bool) {
+        let entries = self.entries();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut in_force = entries
+            .range::<Revoked, _>((from, Bound::Unbounded))
+            .filter(|(_, until)| **until > now)
+            .map(|(who, until)| (who.clone(), *until));
+        let page = in_force.by_ref().take(most).collect();
+        (page, in_force.next().is_some())
+    }
+
     /// Whether a client is turned away now.
     pub fn contains(&self, now: UnixTime, username: &str, user: &str) -> bool {
         let entries = self.entries();
@@ -78,6 +96,42 @@ mod tests {
         assert!(contains(1499, "2000:alice", "alice") && contains(1499, "9000:alice", "alice"));
         assert!(contains(1499, "2000:bob", "bob") && !contains(1499, "2001:bob", "bob"));
         assert!(!contains(1500, "2000:alice", "alice") && !contains(1500, "2000:bob", "bob"));
+    }
+
+    #[test]
+    fn a_revocation_that_is_lifted_lets_in_at_once_and_only_its_own() {
+        let revocations = Revocations::default();
+        let (alice, bob) = (Revoked::User("alice".into()), Revoked::Username("2000:bob".into()));
+        for who in [&alice, &bob] {
+            revocations.insert(NOW, who.clone(), UnixTime(1500)).unwrap();
+        }
+        assert!(!revocations.lift(NOW, &Revoked::Username("alice".into())));
+        assert!(revocations.lift(NOW, &alice) && !revocations.lift(NOW, &alice));
+        assert!(!revocations.contains(NOW, "2000:alice", "alice"));
+        assert!(revocations.contains(NOW, "2000:bob", "bob"));
+        assert!(!revocations.lift(UnixTime(1500), &bob), "it was over by itself");
+    }
+
+    #[test]
+    fn those_in_force_are_listed_page_by_page_and_those_that_are_over_are_not() {
+        let revocations = Revocations::default();
+        for at in 0..10_u64 {
+            let who = Revoked::User(format!("user{at}").into());
+            revocations.insert(NOW, who, UnixTime(1001 + at % 2)).unwrap();
+        }
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let (page, more) = revocations.page(UnixTime(1001), after.as_ref(), 2);
+            assert!(page.len() <= 2);
+            after = page.last().map(|(who, _)| who.clone());
+            seen.extend(page);
+            if !more {
+                break;
+            }
+        }
+        let expected = [1, 3, 5, 7, 9].map(|at| (Revoked::User(format!("user{at}").into()), UnixTime(1002)));
+        assert_eq!(seen, expected);
+        assert_eq!(revocations.page(UnixTime(2000), None, 9), (Vec::new(), false));
     }
 
     #[test]

@@ -184,6 +184,64 @@ fn who_is_revoked_is_cut_off_and_stays_out_whatever_is_reloaded() {
 }
 
 #[test]
+fn revocations_are_listed_and_lifted() {
+    let server = start("");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let until = now.as_secs() + 3600;
+    let revoke = |what: &str, name: &str| {
+        let body = format!("{{\"{what}\":\"{name}\",\"until\":{until}}}");
+        assert_eq!(admin(&server, "POST /api/admin/revocations", &body).0, 200);
+    };
+    for name in ["mallory", "trudy", "eve & co"] {
+        revoke("user", name);
+    }
+    revoke("username", "9999999999:oscar");
+    assert_eq!(refused(client_of(&server, FIRST, "mallory")), Some(403));
+
+    let (mut seen, mut query) = (Vec::new(), "limit=1".to_owned());
+    loop {
+        let (status, answer) = admin(&server, &format!("GET /api/admin/revocations?{query}"), "");
+        assert_eq!(status, 200, "{answer}");
+        for entry in answer["revocations"].as_array().unwrap() {
+            assert_eq!(entry["until"], until);
+            seen.push((entry["user"].clone(), entry["username"].clone()));
+        }
+        let Some(cursor) = answer["nextCursor"].as_str() else {
+            break;
+        };
+        query = format!("limit=1&cursor={cursor}");
+    }
+    let user = |name: &str| (Value::from(name), Value::Null);
+    let oscar = (Value::Null, Value::from("9999999999:oscar"));
+    assert_eq!(seen, [user("eve & co"), user("mallory"), user("trudy"), oscar]);
+
+    let lift = |query: &str| admin(&server, &format!("DELETE /api/admin/revocations?{query}"), "");
+    assert_eq!(lift("user=mallory").0, 204);
+    client_of(&server, FIRST, "mallory").allocate();
+    assert_eq!(refused(client_of(&server, FIRST, "trudy")), Some(403));
+    for query in ["user=mallory", "username=trudy"] {
+        let (status, answer) = lift(query);
+        assert_eq!((status, &answer["code"]), (404, &"no_revocation".into()), "{query}");
+    }
+    assert_eq!(lift("username=9999999999:oscar").0, 204);
+    assert_eq!(lift("user=eve%20%26%20co").0, 204);
+    for bad in ["", "user=", "user=a&username=b", "name=a"] {
+        assert_eq!(lift(bad).0, 400, "{bad}");
+    }
+    for bad in ["cursor=x", "surprise=1"] {
+        assert_eq!(
+            admin(&server, &format!("GET /api/admin/revocations?{bad}"), "").0,
+            400,
+            "{bad}"
+        );
+    }
+    for request in ["GET /api/admin/revocations", "DELETE /api/admin/revocations?user=trudy"] {
+        assert_eq!(ask(server.http, None, request, "").0, 401);
+    }
+    assert_eq!(refused(client_of(&server, FIRST, "trudy")), Some(403));
+}
+
+#[test]
 fn a_reload_that_fails_says_why_and_a_drain_ends_the_process() {
     let mut server = start("");
     server.write("meetpoint.toml", "[relay]\nworkers = \"many\"\n");

@@ -1,0 +1,168 @@
+//! Who is turned away before their credentials end: listed, added to, lifted.
+
+use std::time::SystemTime;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Admin, MAX_PAGE, PAGE, ask};
+use crate::credentials::UnixTime;
+use crate::http::error::Problem;
+use crate::turn::Revoked;
+
+/// Longest user or username that is taken (RFC 8489 §14.3 bounds USERNAME by 508 bytes).
+const MAX_NAME_BYTES: usize = 508;
+
+fn now() -> UnixTime {
+    UnixTime::from_system_time(SystemTime::now())
+}
+
+/// Exactly one of the two, of a length that can be.
+fn who(user: Option<Box<str>>, username: Option<Box<str>>) -> Option<Revoked> {
+    let fits = |name: &str| (1..=MAX_NAME_BYTES).contains(&name.len());
+    match (user, username) {
+        (Some(user), None) if fits(&user) => Some(Revoked::User(user)),
+        (None, Some(username)) if fits(&username) => Some(Revoked::Username(username)),
+        _ => None,
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Revocation {
+    user: Option<Box<str>>,
+    username: Option<Box<str>>,
+    until: u64,
+}
+
+/// `POST`: turns somebody away.
+pub(super) async fn revoke(
+    State(admin): State<Admin>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Value>, Problem> {
+    let is_json = headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    if !is_json {
+        return Err(Problem::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    }
+    let bad = || {
+        Problem::bad_request(
+            "bad_revocation",
+            "either user or username, of at most 508 bytes, and until, in Unix seconds and in the future, are needed",
+        )
+    };
+    let wanted: Revocation = serde_json::from_slice(&body).map_err(|_| bad())?;
+    let who = who(wanted.user, wanted.username).ok_or_else(bad)?;
+    let now = now();
+    if wanted.until <= now.0 {
+        return Err(bad());
+    }
+    let until = UnixTime(wanted.until);
+    let ended = ask(admin, move |operator| operator.revoke(now, who, until)).await?;
+    Ok(Json(json!({ "ended": ended, "until": until.0 })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listing {
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// `GET`: those in force, users before usernames, each in the order of its bytes.
+pub(super) async fn list(
+    State(admin): State<Admin>,
+    query: Result<Query<Listing>, QueryRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Ok(Query(listing)) = query else {
+        return Err(Problem::bad_request("bad_query", "limit and cursor are known here"));
+    };
+    let after = match listing.cursor.as_deref() {
+        None => None,
+        Some(cursor) => Some(
+            parse_cursor(cursor)
+                .ok_or_else(|| Problem::bad_request("bad_cursor", "cursor is the nextCursor of an earlier answer"))?,
+        ),
+    };
+    let most = listing.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
+    let question = move |operator: &dyn super::Operator| Ok(operator.revocations(now(), after.as_ref(), most));
+    let (found, more) = ask(admin, question).await?;
+    let next = found.last().filter(|_| more).map(|(who, _)| cursor(who));
+    let shown = found.iter().map(|(who, until)| match who {
+        Revoked::User(user) => json!({ "user": user, "until": until.0 }),
+        Revoked::Username(username) => json!({ "username": username, "until": until.0 }),
+    });
+    Ok(Json(
+        json!({ "revocations": shown.collect::<Vec<_>>(), "nextCursor": next }),
+    ))
+}
+
+/// The last name that was shown: a listing goes on behind it, whatever came and went meanwhile.
+fn cursor(who: &Revoked) -> String {
+    let (kind, name) = match who {
+        Revoked::User(user) => ("u", user),
+        Revoked::Username(username) => ("n", username),
+    };
+    format!("{kind}{}", URL_SAFE_NO_PAD.encode(name.as_bytes()))
+}
+
+fn parse_cursor(text: &str) -> Option<Revoked> {
+    let kind = text.get(..1)?;
+    let name = URL_SAFE_NO_PAD.decode(text.get(1..)?).ok()?;
+    let name = Some(String::from_utf8(name).ok()?.into_boxed_str());
+    match kind {
+        "u" => who(name, None),
+        "n" => who(None, name),
+        _ => None,
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Lifting {
+    user: Option<Box<str>>,
+    username: Option<Box<str>>,
+}
+
+/// `DELETE`: lets somebody in again.
+pub(super) async fn lift(
+    State(admin): State<Admin>,
+    query: Result<Query<Lifting>, QueryRejection>,
+) -> Result<StatusCode, Problem> {
+    let bad = || Problem::bad_request("bad_query", "either user or username, of at most 508 bytes, is needed");
+    let Ok(Query(lifting)) = query else { return Err(bad()) };
+    let who = who(lifting.user, lifting.username).ok_or_else(bad)?;
+    if ask(admin, move |operator| Ok(operator.lift(now(), &who))).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "no_revocation",
+            "nobody of this name is turned away",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_what_was_given_out() {
+        for who in [Revoked::User("alice".into()), Revoked::Username("2000:böb/?&=".into())] {
+            assert_eq!(parse_cursor(&cursor(&who)), Some(who));
+        }
+        for text in ["", "u", "x", "xYWxpY2U", "u%%", "n_w", "ü"] {
+            assert_eq!(parse_cursor(text), None, "{text}");
+        }
+    }
+}
