@@ -87,6 +87,11 @@ impl Channels {
         self.retain(|binding| Family::of(binding.peer.ip()) != family)
     }
 
+    /// Keeps those to peers that `keep` agrees to; says how many went.
+    pub(super) fn retain_peers(&mut self, keep: impl Fn(SocketAddr) -> bool) -> usize {
+        self.retain(|binding| keep(binding.peer))
+    }
+
     /// When the next one expires.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         self.by_number.values().map(|binding| binding.expires).min()

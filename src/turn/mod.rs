@@ -47,6 +47,7 @@ pub mod permission;
 mod ports;
 mod queue;
 pub mod quota;
+mod rejudge;
 mod request;
 pub mod reservation;
 mod retransmit;

@@ -58,7 +58,7 @@ labels! {
 }
 
 /// The operator's rules over the built-in list.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PeerFilter {
     allow: Box<[IpNet]>,
     deny: Box<[IpNet]>,

@@ -43,6 +43,11 @@ impl Permissions {
         self.retain(|peer, _| Family::of(peer) != family)
     }
 
+    /// Keeps those to addresses that `keep` agrees to; says how many went.
+    pub(super) fn retain_peers(&mut self, keep: impl Fn(IpAddr) -> bool) -> usize {
+        self.retain(|peer, _| keep(peer))
+    }
+
     /// When the next one expires.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         self.0.values().copied().min()

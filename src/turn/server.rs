@@ -51,11 +51,13 @@ pub struct Server {
     pub(super) retransmits: RetransmitCache,
     throttle: Throttle,
     /// What [`bucket::ticks`] counts from, once this shard knows it.
-    epoch: Option<Instant>,
+    pub(super) epoch: Option<Instant>,
     /// What may be relayed, and this shard's share of it.
     pub(super) meter: Meter,
     /// ICMP errors that clients of this shard may yet be told of.
     pub(super) peer_errors: Bucket,
+    /// The first place whose permissions and channels the latest rules for peers have not judged; `None`: all are judged.
+    pub(super) rejudged: Option<u32>,
     pub(super) outputs: Outputs,
     pub(super) stats: Stats,
 }
@@ -84,6 +86,7 @@ impl Server {
             epoch: None,
             meter: Meter::new(&config.limits, shard),
             peer_errors: Bucket::default(),
+            rejudged: None,
             outputs: Outputs::default(),
             stats: Stats::default(),
             config,
@@ -155,13 +158,18 @@ impl Server {
     }
 
     /// Takes a new configuration. Living allocations keep their relayed address, lifetime and credentials. New rules for peers
-    /// hold from the next CreatePermission, ChannelBind or Send; permissions and channels that stand run out.
+    /// hold from now on: permissions and channels to peers that they close are gone, and counted.
     pub fn reconfigure(&mut self, config: Arc<Config>) {
         let hash_state = &self.allocations.hash_state;
         self.authenticator = Authenticator::new(Arc::clone(&config), &self.own_nonce_key, hash_state);
-        self.own_addrs = own_addrs(&config);
+        let own_addrs = own_addrs(&config);
+        let alike = Self::judges_alike(&self.config, &config) && self.own_addrs == own_addrs;
+        self.own_addrs = own_addrs;
         self.meter = Meter::new(&config.limits, self.shard);
         self.config = config;
+        if !alike {
+            self.begin_rejudging();
+        }
     }
 
     /// Whether a client has an allocation, one being bound included. Until then a driver owes its stream little.
@@ -354,6 +362,9 @@ impl Server {
 
     #[inline]
     fn next_deadline(&self) -> Option<Instant> {
+        if let Some(overdue) = self.next_rejudging() {
+            return Some(overdue);
+        }
         match (self.timers.next(), self.retransmits.next_expiry()) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -364,6 +375,7 @@ impl Server {
     #[inline]
     fn expire(&mut self, now: Now) {
         if self.next_deadline().is_some_and(|deadline| deadline <= now.instant) {
+            self.rejudge();
             self.retransmits.expire(now.instant);
             self.run_timers(now);
         }

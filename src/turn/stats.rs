@@ -70,10 +70,14 @@ pub struct Stats {
     pub permissions_active: u64,
     /// Permissions that were new, not refreshed.
     pub permissions_created: u64,
+    /// Permissions that new rules for peers put an end to.
+    pub permissions_revoked: u64,
     /// Living channel bindings.
     pub channels_active: u64,
     /// Channel bindings that were new, not refreshed.
     pub channels_created: u64,
+    /// Channel bindings that new rules for peers put an end to.
+    pub channels_revoked: u64,
     /// Ports reserved by EVEN-PORT.
     pub reservations_created: u64,
     /// Ports whose reservation nobody claimed in time.
@@ -104,8 +108,10 @@ impl Default for Stats {
             allocations_refreshed: 0,
             permissions_active: 0,
             permissions_created: 0,
+            permissions_revoked: 0,
             channels_active: 0,
             channels_created: 0,
+            channels_revoked: 0,
             reservations_created: 0,
             reservations_expired: 0,
             retransmits: 0,

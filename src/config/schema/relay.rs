@@ -153,6 +153,8 @@ section! {
         /// Whoever holds a credential then reaches every UDP service in them.
         allow: Vec<IpNet> = Vec::new();
         /// Networks to close. Wins over `allow`.
+        ///
+        /// What a reload closes is closed at once: permissions and channels of living allocations to it are gone.
         deny: Vec<IpNet> = Vec::new();
     }
 }

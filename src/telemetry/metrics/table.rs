@@ -90,10 +90,14 @@ table! {
             "Living permissions.";
         PERMISSIONS_CREATED = Kind::Counter, "meetpoint_relay_permissions_created_total", [],
             "Permissions that were new, not refreshed.";
+        PERMISSIONS_REVOKED = Kind::Counter, "meetpoint_relay_permissions_revoked_total", [],
+            "Permissions removed because new rules close their peer.";
         CHANNELS = Kind::Gauge, "meetpoint_relay_channels", [],
             "Living channel bindings.";
         CHANNELS_CREATED = Kind::Counter, "meetpoint_relay_channels_created_total", [],
             "Channel bindings that were new, not refreshed.";
+        CHANNELS_REVOKED = Kind::Counter, "meetpoint_relay_channels_revoked_total", [],
+            "Channel bindings removed because new rules close their peer.";
         RESERVATIONS_CREATED = Kind::Counter, "meetpoint_relay_reservations_created_total", [],
             "Ports reserved by EVEN-PORT.";
         RESERVATIONS_EXPIRED = Kind::Counter, "meetpoint_relay_reservations_expired_total", [],

@@ -21,6 +21,11 @@ impl Server {
         let Some(peer) = allocation.channels.peer_of(data.number) else {
             return drop_packet(DropReason::NoChannel);
         };
+        // Unless new rules close that peer now.
+        if let Some(class) = self.closed_meanwhile(peer) {
+            self.stats.denied_peers[class.index()] += 1;
+            return drop_packet(DropReason::PeerDenied);
+        }
         self.relay_to_peer(now, index, PeerAddr(peer), data.data_range(), false)
     }
 }

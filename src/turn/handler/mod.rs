@@ -11,6 +11,8 @@ mod peer_error;
 mod refresh;
 mod send;
 
+pub(super) use peer::Judge;
+
 use super::auth::{Authenticated, Identity, Purpose};
 use super::input::Now;
 use super::request::{Reject, Request, Signer};

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use crate::turn::PeerClass;
 use crate::turn::allocation::bare;
+use crate::turn::config::Config;
 use crate::turn::five_tuple::{Family, FiveTuple, PeerAddr, RelayId, RelayedAddr};
 use crate::turn::input::Now;
 use crate::turn::output::{Destination, Forward, Handled, Prefix};
@@ -114,7 +115,7 @@ impl Server {
             .get(owner.index)
             .filter(|allocation| allocation.is_live())
             .ok_or(DropReason::NoRelay)?;
-        if !allocation.permissions.permits(from.0.ip()) {
+        if !allocation.permissions.permits(from.0.ip()) || self.is_ip_closed_meanwhile(from.0.ip()) {
             return Err(DropReason::NoPermission);
         }
         let to = allocation.five_tuple;
@@ -162,6 +163,10 @@ impl Server {
         }
     }
 
+    fn judge(&self) -> Judge<'_> {
+        Judge::new(&self.config, &self.own_addrs)
+    }
+
     /// Whether an address is of this machine.
     #[inline]
     fn is_own(&self, ip: IpAddr) -> bool {
@@ -170,30 +175,51 @@ impl Server {
 
     /// Whether an address can be a relayed address of this process.
     fn is_relayed(&self, ip: IpAddr, port: Option<u16>) -> bool {
-        self.config.relay_addrs.iter().any(|relay| relay.advertised == ip)
-            && port.is_none_or(|port| self.config.relay_ports.contains(&port))
+        self.judge().is_relayed(ip, port)
     }
 
     /// Judges a peer for ChannelBind and Send.
-    pub(super) fn judge_peer(&self, peer: SocketAddr) -> Result<(), PeerClass> {
-        if peer.port() == 0 {
-            return Err(PeerClass::PortZero);
-        }
-        self.judge_own(peer.ip(), Some(peer.port()))
-            .unwrap_or_else(|| self.config.peers.judge(peer))
+    pub(in crate::turn) fn judge_peer(&self, peer: SocketAddr) -> Result<(), PeerClass> {
+        self.judge().peer(peer)
     }
 
     /// Judges an address for CreatePermission, which ignores ports.
-    pub(super) fn judge_peer_ip(&self, ip: IpAddr) -> Result<(), PeerClass> {
-        self.judge_own(ip, None)
-            .unwrap_or_else(|| self.config.peers.judge_ip(ip))
+    pub(in crate::turn) fn judge_peer_ip(&self, ip: IpAddr) -> Result<(), PeerClass> {
+        self.judge().ip(ip)
+    }
+}
+
+/// The rules of the operator, with what they need to know of this machine.
+#[derive(Clone, Copy)]
+pub(in crate::turn) struct Judge<'a> {
+    config: &'a Config,
+    own_addrs: &'a [IpAddr],
+}
+
+impl<'a> Judge<'a> {
+    pub(in crate::turn) fn new(config: &'a Config, own_addrs: &'a [IpAddr]) -> Self {
+        Self { config, own_addrs }
+    }
+
+    /// Judges a peer to which packets go.
+    pub(in crate::turn) fn peer(&self, peer: SocketAddr) -> Result<(), PeerClass> {
+        if peer.port() == 0 {
+            return Err(PeerClass::PortZero);
+        }
+        self.own(peer.ip(), Some(peer.port()))
+            .unwrap_or_else(|| self.config.peers.judge(peer))
+    }
+
+    /// Judges an address whatever the port.
+    pub(in crate::turn) fn ip(&self, ip: IpAddr) -> Result<(), PeerClass> {
+        self.own(ip, None).unwrap_or_else(|| self.config.peers.judge_ip(ip))
     }
 
     /// Judges an address of this machine, in any spelling; `None` if it is not one. Deny rules come first, as ever. Relayed
     /// addresses are open, because only their allocations are reached there; anything else needs an allow rule.
-    fn judge_own(&self, ip: IpAddr, port: Option<u16>) -> Option<Result<(), PeerClass>> {
+    fn own(&self, ip: IpAddr, port: Option<u16>) -> Option<Result<(), PeerClass>> {
         let filter = &self.config.peers;
-        if !self.is_own(ip) && !self.is_own(reduce(ip)) {
+        if !self.own_addrs.contains(&ip) && !self.own_addrs.contains(&reduce(ip)) {
             return None;
         }
         Some(if filter.denied_by_rule(ip) {
@@ -203,6 +229,11 @@ impl Server {
         } else {
             Err(PeerClass::OwnAddress)
         })
+    }
+
+    fn is_relayed(&self, ip: IpAddr, port: Option<u16>) -> bool {
+        self.config.relay_addrs.iter().any(|relay| relay.advertised == ip)
+            && port.is_none_or(|port| self.config.relay_ports.contains(&port))
     }
 }
 

@@ -29,6 +29,7 @@ impl Server {
         icmp: IcmpError,
     ) -> PeerErrorEnd {
         let ticks = self.ticks(now);
+        let is_closed = self.is_ip_closed_meanwhile(peer.0.ip());
         let Some(owner) = self.allocations.owner_of(relay) else {
             return PeerErrorEnd::NoRelay;
         };
@@ -40,7 +41,7 @@ impl Server {
             return PeerErrorEnd::NoRelay;
         };
         let peer = bare(peer);
-        if !allocation.permissions.permits(peer.0.ip()) {
+        if is_closed || !allocation.permissions.permits(peer.0.ip()) {
             return PeerErrorEnd::NoPermission;
         }
         let within = |per_second| Pace::new(per_second, per_second);

@@ -1,0 +1,17 @@
+//! What an abuser can use is closed: a test for each CVE and each class of abuse that relays are known for.
+//!
+//! Against the core where that decides, against the real program and real sockets where those do. `docs/threat-model.md` lists
+//! what is tried, with the name of its test here.
+
+#![cfg(feature = "server")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test: what cannot be done is a failure"
+)]
+
+#[path = "../support/relay.rs"]
+mod relay;
+
+mod new_rules;
