@@ -100,7 +100,7 @@ skip() {
 
 # --- what is needed ----------------------------------------------------------------------------------------------------
 # Commands and the Debian packages that bring them.
-needs='turnutils_uclient:coturn turnserver:coturn chromium:chromium ip:iproute2 openssl:openssl python3:python3 cc:build-essential'
+needs='turnutils_uclient:coturn turnserver:coturn chromium:chromium ip:iproute2 nft:nftables openssl:openssl python3:python3 cc:build-essential'
 
 prepare() {
     local pair packages=()

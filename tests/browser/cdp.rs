@@ -16,6 +16,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
+use crate::namespace;
+
 /// Generous: two cores may be busy with other things. Nothing waits this long when all is well.
 pub(crate) const CALL_PATIENCE: Duration = Duration::from_secs(120);
 /// A screenshot is one message.
@@ -44,10 +46,11 @@ pub(crate) struct Cdp {
 }
 
 impl Cdp {
-    /// `url` as Chromium prints it: `ws://127.0.0.1:port/devtools/browser/…`.
-    pub(crate) async fn connect(url: &str) -> Result<Self> {
+    /// `url` as Chromium prints it: `ws://127.0.0.1:port/devtools/browser/…`. `namespace`: where that 127.0.0.1 is.
+    pub(crate) async fn connect(url: &str, namespace: Option<&str>) -> Result<Self> {
         let authority = url.strip_prefix("ws://").and_then(|rest| rest.split('/').next());
-        let stream = TcpStream::connect(authority.context("not a ws:// URL")?).await?;
+        let address = authority.context("not a ws:// URL")?.parse()?;
+        let stream = namespace::connect(namespace, address).await?;
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_MESSAGE_BYTES))
             .max_frame_size(Some(MAX_MESSAGE_BYTES));

@@ -15,6 +15,7 @@ use tokio::sync::{broadcast, oneshot};
 use tokio::time::timeout;
 
 use crate::cdp::{CALL_PATIENCE, Cdp, Event};
+use crate::namespace::Namespace;
 
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
@@ -48,9 +49,14 @@ pub(crate) struct Chromium {
 }
 
 impl Chromium {
-    pub(crate) async fn launch(local: LocalAddresses, more: &[&str]) -> Result<Self> {
+    /// `home`: the network namespace it lives in, if not that of the test.
+    pub(crate) async fn launch(local: LocalAddresses, more: &[&str], home: Option<&Namespace>) -> Result<Self> {
         let profile = tempfile::tempdir()?;
-        let mut command = Command::new(find()?);
+        let program = find()?;
+        let mut command = match home {
+            Some(home) => home.command(&program.to_string_lossy()),
+            None => Command::new(program),
+        };
         command.args(FLAGS).args(more);
         if local == LocalAddresses::Shown {
             command.arg("--disable-features=WebRtcHideLocalIpsWithMdns");
@@ -71,7 +77,7 @@ impl Chromium {
             let url = timeout(CALL_PATIENCE, announced)
                 .await
                 .context("Chromium did not start in time")??;
-            Cdp::connect(&url).await
+            Cdp::connect(&url, home.map(Namespace::name)).await
         };
         match connected.await {
             Ok(cdp) => Ok(Self {

@@ -6,11 +6,14 @@
 
 mod cdp;
 mod chromium;
+mod namespace;
 mod server;
 mod stage;
+mod topology;
 
 mod candidates;
 mod errors;
+mod nat;
 mod readme;
 mod rooms;
 mod streams;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::namespace::{self, Namespace};
 
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -19,6 +20,8 @@ pub(crate) struct Server {
     relay: SocketAddr,
     folder: tempfile::TempDir,
     settings: Settings,
+    /// The network namespace it runs in, if not that of the test.
+    home: Option<String>,
 }
 
 /// What a test sets beside the ports: `("MEETPOINT__SECTION__KEY", value)`.
@@ -28,14 +31,26 @@ impl Server {
     pub(crate) async fn start(settings: Settings) -> Result<Self> {
         let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let relay = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        Self::start_at(http, relay, settings, None).await
+    }
+
+    /// On these addresses, inside `home` if that is given.
+    pub(crate) async fn start_at(
+        http: SocketAddr,
+        relay: SocketAddr,
+        settings: Settings,
+        home: Option<&Namespace>,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let child = spawn(http, relay, &folder, settings)?;
+        let home = home.map(|home| home.name().to_owned());
+        let child = spawn(http, relay, &folder, settings, home.as_deref())?;
         let server = Self {
             child,
             http,
             relay,
             folder,
             settings,
+            home,
         };
         server.until_ready().await?;
         Ok(server)
@@ -44,7 +59,7 @@ impl Server {
     /// Ends the process as a crash would, and starts another one on the same ports.
     pub(crate) async fn crash_and_restart(&mut self) -> Result<()> {
         self.crash()?;
-        self.child = spawn(self.http, self.relay, &self.folder, self.settings)?;
+        self.child = spawn(self.http, self.relay, &self.folder, self.settings, self.home.as_deref())?;
         self.until_ready().await
     }
 
@@ -62,7 +77,7 @@ impl Server {
     /// The body of a GET.
     pub(crate) async fn get(&self, path: &str) -> Result<String> {
         let exchange = async {
-            let mut stream = TcpStream::connect(self.http).await?;
+            let mut stream = namespace::connect(self.home.as_deref(), self.http).await?;
             let request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.http);
             stream.write_all(request.as_bytes()).await?;
             let mut answer = String::new();
@@ -119,16 +134,32 @@ impl Drop for Server {
 }
 
 /// Everything is at its default except where it listens. The secret is set so that a restart keeps credentials good.
-fn spawn(http: SocketAddr, relay: SocketAddr, folder: &tempfile::TempDir, settings: Settings) -> Result<Child> {
+fn spawn(
+    http: SocketAddr,
+    relay: SocketAddr,
+    folder: &tempfile::TempDir,
+    settings: Settings,
+    home: Option<&str>,
+) -> Result<Child> {
     let log = File::options()
         .create(true)
         .append(true)
         .open(folder.path().join("log"))?;
-    Command::new(env!("CARGO_BIN_EXE_meetpoint"))
+    let program = env!("CARGO_BIN_EXE_meetpoint");
+    let mut command = match home {
+        Some(home) => {
+            let mut command = Command::new("ip");
+            command.args(["netns", "exec", home, program]);
+            command
+        }
+        None => Command::new(program),
+    };
+    command
         .arg("serve")
         .current_dir(folder.path())
         .env("MEETPOINT__HTTP__LISTEN", http.to_string())
         .env("MEETPOINT__RELAY__LISTEN", relay.to_string())
+        .env("MEETPOINT__RELAY__EXTERNAL_IP", relay.ip().to_string())
         // Below the ports that the kernel hands out, so that no listener of a test lies inside.
         .env("MEETPOINT__RELAY__PORT_RANGE", "20000-29999")
         .env("MEETPOINT__CREDENTIALS__SECRETS", "a secret of the browser tests alone")

@@ -9,10 +9,10 @@ use tokio::time::timeout;
 use crate::chromium::{Chromium, LocalAddresses, Page};
 use crate::server::{Server, Settings};
 
-const TEST_PATIENCE: Duration = Duration::from_secs(240);
+pub(crate) const TEST_PATIENCE: Duration = Duration::from_secs(240);
 
 /// Several browsers at once make a small machine too slow to judge anything.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+pub(crate) static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 pub(crate) struct Stage {
     pub(crate) server: Server,
@@ -35,7 +35,7 @@ impl Stage {
         let _turn = ONE_AT_A_TIME.lock().await;
         let mut stage = Self {
             server: Server::start(settings).await?,
-            browser: Chromium::launch(local, flags).await?,
+            browser: Chromium::launch(local, flags, None).await?,
         };
         let outcome = timeout(TEST_PATIENCE, test(&mut stage)).await;
         outcome
