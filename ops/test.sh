@@ -100,7 +100,7 @@ skip() {
 
 # --- what is needed ----------------------------------------------------------------------------------------------------
 # Commands and the Debian packages that bring them.
-needs='turnutils_uclient:coturn turnserver:coturn chromium:chromium ip:iproute2 nft:nftables openssl:openssl python3:python3 cc:build-essential'
+needs='turnutils_uclient:coturn turnserver:coturn haproxy:haproxy chromium:chromium ip:iproute2 nft:nftables openssl:openssl python3:python3 cc:build-essential'
 
 prepare() {
     local pair packages=()
@@ -109,9 +109,9 @@ prepare() {
     if ((${#packages[@]})); then
         if have apt-get && ((EUID == 0)); then
             export DEBIAN_FRONTEND=noninteractive
-            # coturn's package starts a server on 3478 where there is an init system: not wanted on a test machine.
+            # The packages start servers where there is an init system (coturn's on 3478): not wanted on a test machine.
             apt-get update -qq && apt-get install -y -qq --no-install-recommends "${packages[@]}" || return 1
-            have systemctl && systemctl disable --now coturn 2>/dev/null
+            have systemctl && systemctl disable --now coturn haproxy 2>/dev/null
         else
             echo "missing: ${packages[*]} (Debian packages); run as root on Debian, or install them" >&2
         fi
@@ -158,12 +158,12 @@ for package in json.load(sys.stdin)["packages"]:
 for name in "${targets[@]}"; do stage "$name" test 900 cargo test --no-fail-fast --test "$name"; done
 
 missing=''
-for program in turnutils_uclient turnutils_peer turnutils_stunclient turnserver; do have "$program" || missing+=" $program"; done
+for program in turnutils_uclient turnutils_peer turnutils_stunclient turnserver haproxy; do have "$program" || missing+=" $program"; done
 if [[ -z $missing ]] || $list_only; then
     # They wait for timers of the tools more than they work.
     stage interop test 900 cargo test --no-fail-fast --test interop -- --test-threads 8
 else
-    skip interop "needs coturn:$missing"
+    skip interop "needs coturn and haproxy:$missing"
 fi
 
 if have chromium || [[ -n ${MEETPOINT_CHROMIUM:-} ]] || $list_only; then

@@ -25,8 +25,9 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Opens them, where the relay took `udp` for UDP.
-    pub(super) fn open(config: &Config, udp: &[SocketAddr]) -> anyhow::Result<Self> {
+    /// Opens them, where the relay took `udp` for UDP. `web` is who listens for the web server: where proxies begin with a
+    /// header of their own, it is taken over, since only the front reads those.
+    pub(super) fn open(config: &Config, udp: &[SocketAddr], web: &mut Vec<TcpListener>) -> anyhow::Result<Self> {
         let rest = [
             (FrontListener::TurnTls, &config.relay.listen_tls, "relay.listen_tls"),
             (FrontListener::Https, &config.http.listen_tls, "http.listen_tls"),
@@ -38,6 +39,9 @@ impl Listeners {
             .collect();
         for (kind, addresses, key) in rest {
             open.extend(bind::listen(addresses, key)?.into_iter().map(|one| (kind, one)));
+        }
+        if !config.streams.proxy_protocol_from.is_empty() {
+            open.extend(web.drain(..).map(|one| (FrontListener::Http, one)));
         }
         Ok(Self { open })
     }

@@ -116,17 +116,18 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     let mut signals = Signals::listen()?;
     let metrics = Metrics::new()?;
     // Bound before anything runs: what is likeliest to fail comes first.
-    let web = bind::listen(&config.http.listen, "http.listen")?;
+    let mut web = bind::listen(&config.http.listen, "http.listen")?;
+    let web_addresses = bind::addresses(&web);
     let metrics_only = bind::listen(&config.metrics.listen, "metrics.listen")?;
     let certificates = front::certificates(&config)?;
     let admin_only = bind::listen(&config.admin.listen, "admin.listen")?;
     let core = Arc::new(settings.turn.clone());
     let relay = Relay::start(&settings.transport, &core, &metrics).map_err(bind::relay_advice)?;
-    let streams = Listeners::open(&config, relay.local_addrs())?;
+    let streams = Listeners::open(&config, relay.local_addrs(), &mut web)?;
     // Port 0 is known only now.
     settings.http.ice.listeners = advertised(&config, &streams.of_relay(&relay));
     let listening = Listening {
-        web: bind::addresses(&web),
+        web: web_addresses,
         metrics: bind::addresses(&metrics_only),
         relay: streams.of_relay(&relay),
         https: streams.addresses(FrontListener::Https),

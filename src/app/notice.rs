@@ -50,6 +50,14 @@ pub(super) fn warnings(config: &Config, settings: &Settings) -> Vec<String> {
             networks.join(", ")
         ));
     }
+    if config
+        .streams
+        .proxy_protocol_from
+        .iter()
+        .any(|network| network.prefix_len() == 0)
+    {
+        all.push("everybody may send a PROXY header and pass for any client (streams.proxy_protocol_from)".to_owned());
+    }
     for address in settings.turn.relay_addrs.iter().map(|address| address.advertised) {
         if address.is_loopback() {
             all.push(format!(
@@ -223,6 +231,13 @@ mod tests {
             "{all}"
         );
         assert!(!all.contains("short\""));
+    }
+
+    #[test]
+    fn believing_everybodys_proxy_headers_is_named() {
+        let key = "streams.proxy_protocol_from";
+        assert!(warned("[streams]\nproxy_protocol_from = [\"0.0.0.0/0\"]\n").contains(key));
+        assert!(!warned("[streams]\nproxy_protocol_from = [\"10.0.0.0/8\"]\n").contains(key));
     }
 
     #[test]

@@ -191,6 +191,7 @@ impl Config {
                 idle_timeout: self.streams.idle_timeout,
                 first_timeout: self.streams.first_timeout,
                 queue_bytes: self.streams.queue_size.as_usize(),
+                proxies: self.streams.proxy_protocol_from.clone(),
             },
         }
     }

@@ -53,6 +53,8 @@ labels! {
         Https = "https",
         /// Everything, told apart by the first bytes.
         OnePort = "one_port",
+        /// The web server without TLS, where proxies say who their clients are.
+        Http = "http",
     }
 }
 
@@ -61,6 +63,10 @@ labels! {
     FrontFailure {
         /// Too slow with the TLS handshake or the first byte.
         Timeout = "timeout",
+        /// A proxy took too long with its PROXY header.
+        ProxyTimeout = "proxy_timeout",
+        /// A proxy sent no PROXY header, or a broken one.
+        ProxyHeader = "proxy_header",
         /// The TLS handshake failed: no common version, cipher or protocol, or an alert.
         Tls = "tls",
         /// It went away.

@@ -1,4 +1,4 @@
-//! Other people's programs against the real binary: coturn's clients and coturn itself, the `turn` crate, aiortc.
+//! Other people's programs against the real binary: coturn's clients and coturn itself, the `turn` crate, aiortc, HAProxy.
 //!
 //! What is judged is what arrived (messages received, none lost), never an exit code alone. Every server listens on free
 //! loopback ports and ends with its test. A program that is missing fails its tests and says how to get it; `ops/test.sh`
@@ -13,6 +13,7 @@
 mod aiortc;
 mod coturn_server;
 mod floods;
+mod haproxy;
 mod stunclient;
 mod support;
 mod turn_crate;

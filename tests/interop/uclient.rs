@@ -29,7 +29,7 @@ impl EchoPeer {
 
 /// What a run says it sent and received.
 #[derive(Debug, PartialEq, Eq)]
-struct Tally {
+pub(crate) struct Tally {
     sent: u64,
     received: u64,
     lost: u64,
@@ -57,7 +57,8 @@ fn run(server: &Meetpoint, at: &str, arguments: &[&str]) -> Tally {
     run_at_port(server.udp, at, arguments)
 }
 
-fn run_at_port(port: u16, at: &str, arguments: &[&str]) -> Tally {
+/// As [`run`], at a port that may be another program's.
+pub(crate) fn run_at_port(port: u16, at: &str, arguments: &[&str]) -> Tally {
     let secret = ["-u", "interop", "-W", SECRET];
     let login: &[&str] = if arguments.contains(&"-w") { &[] } else { &secret };
     let port = port.to_string();

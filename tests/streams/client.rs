@@ -50,6 +50,17 @@ pub(crate) fn connect(server: SocketAddr) -> TcpStream {
     stream
 }
 
+/// As [`connect`], from an address of loopback.
+pub(crate) fn connect_from(local: &str, server: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::new(local.parse().unwrap(), 0).into()).unwrap();
+    socket.connect(&server.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
 /// A Binding request with its FINGERPRINT.
 pub(crate) fn binding() -> Vec<u8> {
     let mut buffer = [0; 64];

@@ -15,6 +15,7 @@ mod bounds;
 mod client;
 mod framing;
 mod one_port;
+mod proxied;
 mod secure;
 mod stage;
 mod tcp;

@@ -78,6 +78,14 @@ pub(crate) fn try_handshake(
     alpn: &[&str],
     versions: &[&'static rustls::SupportedProtocolVersion],
 ) -> std::io::Result<Handshake> {
+    shake(connect(server), alpn, versions)
+}
+
+fn shake(
+    mut socket: TcpStream,
+    alpn: &[&str],
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> std::io::Result<Handshake> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let shown = Arc::default();
     let look = Look {
@@ -92,7 +100,6 @@ pub(crate) fn try_handshake(
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let mut tls = ClientConnection::new(Arc::new(config), ServerName::try_from(NAME).unwrap()).unwrap();
-    let mut socket = connect(server);
     while tls.is_handshaking() {
         tls.complete_io(&mut socket)?;
     }
@@ -107,6 +114,11 @@ pub(crate) fn try_handshake(
 
 pub(crate) fn handshake(server: SocketAddr, alpn: &[&str]) -> Handshake {
     try_handshake(server, alpn, rustls::ALL_VERSIONS).unwrap()
+}
+
+/// Shakes hands over a connection that is there already.
+pub(crate) fn handshake_over(socket: TcpStream, alpn: &[&str]) -> Handshake {
+    shake(socket, alpn, rustls::ALL_VERSIONS).unwrap()
 }
 
 /// A TURN client over an established connection.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::ConnectInfo;
 use meetpoint::http;
 use meetpoint::telemetry::labels::FrontListener;
 use meetpoint::transport::front::tls::{CertificateFiles, Certificates};
@@ -31,6 +32,7 @@ pub(crate) struct Stage {
     pub(crate) tls: SocketAddr,
     pub(crate) https: SocketAddr,
     pub(crate) one_port: SocketAddr,
+    pub(crate) http: SocketAddr,
     pub(crate) certificates: Arc<Certificates>,
     files: CertificateFiles,
     _directory: TempDir,
@@ -70,7 +72,8 @@ impl Stage {
             .unwrap()
             .with_web(web);
         let server = http::Server::new(http::Limits::default(), &running.metrics);
-        let router = http::metrics_router(running.metrics.clone());
+        let client = async |ConnectInfo(client): ConnectInfo<SocketAddr>| client.to_string();
+        let router = http::metrics_router(running.metrics.clone()).route("/client", axum::routing::get(client));
         runtime.spawn(server.serve(Web(connections), router, std::future::pending()));
         let listen = |addr: &str, kind: FrontListener| {
             let listener = runtime.block_on(TcpListener::bind(addr)).ok()?;
@@ -84,6 +87,7 @@ impl Stage {
             tls: listen("127.0.0.1:0", FrontListener::TurnTls).unwrap(),
             https: listen("127.0.0.1:0", FrontListener::Https).unwrap(),
             one_port: listen("127.0.0.1:0", FrontListener::OnePort).unwrap(),
+            http: listen("127.0.0.1:0", FrontListener::Http).unwrap(),
             certificates,
             files,
             _directory: directory,

@@ -3,6 +3,7 @@
 use super::seconds;
 use crate::config::types::ByteSize;
 use crate::config::value::Between;
+use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -15,6 +16,15 @@ section! {
         ///
         /// With `tls.certificates` it speaks TLS; behind a balancer that takes TLS off it works without.
         one_port: Vec<SocketAddr> = Vec::new();
+        /// Proxies that begin each TCP connection with a PROXY header, version 1 or 2: HAProxy's `send-proxy` and
+        /// `send-proxy-v2`, nginx's `proxy_protocol`, most balancers of clouds. The address in it is the client's from then
+        /// on, for every limit, in XOR-MAPPED-ADDRESS and for the web server.
+        ///
+        /// It holds for every listener of TURN and of the web server, `metrics.listen` and `admin.listen` excepted. An
+        /// address in here must send a header within `streams.first_timeout`, else its connection is closed; a header of
+        /// anybody else is not believed. An address that is no proxy of yours can pass for any client. For headers of HTTP
+        /// see `http.trusted_proxies`.
+        proxy_protocol_from: Vec<IpNet> = Vec::new();
         /// Connections open at once, those still in a handshake included. Beyond it new ones are closed at once.
         ///
         /// Each costs a file descriptor and about 1 KiB, with TLS 40 KiB.

@@ -28,7 +28,9 @@ section! {
             Must("\"*\" alone, or origins without a path such as \"https://app.example.org\"", |origins: &Vec<String>| are_origins(origins));
         /// Proxies whose `Forwarded`, `X-Forwarded-For`, `X-Real-IP` and `X-Forwarded-Host` are believed.
         ///
-        /// An address that is no proxy of yours can pass for any client, and so escapes every limit per client.
+        /// An address that is no proxy of yours can pass for any client, and so escapes every limit per client. Proxies that
+        /// pass TCP on, with a PROXY header, are named in `streams.proxy_protocol_from` instead; with both, the client of the
+        /// PROXY header is who must be listed here to be believed.
         trusted_proxies: Vec<IpNet> = Vec::new();
         /// Credentials that one client address (IPv4 address, IPv6 /64) may fetch in the long run; `"0/s"` is no limit.
         ///

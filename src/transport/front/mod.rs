@@ -10,19 +10,23 @@
 //!   once.
 //! - A connection that has not shown what it speaks has a deadline, TLS handshake included.
 //! - What a connection speaks is decided once, by ALPN or by its first byte, and never changes.
+//! - Who a client is, is decided before anything of it is looked at: by its address, or by the PROXY header of a proxy that
+//!   the operator named. Such a proxy must send one; nobody else is asked for one.
 //!
 //! On one port (RFC 7983 is the same idea for UDP): STUN begins with 0x00..=0x03, a TLS handshake with 0x16, a method of
 //! HTTP with a capital letter. ChannelData cannot come first: a channel is bound by a request.
 
+pub mod proxy_protocol;
 mod rewind;
 pub mod tls;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use rustls::ServerConnection;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -31,6 +35,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use self::proxy_protocol::Preamble;
 use self::rewind::Rewind;
 use self::tls::{Acceptors, Agreed, Certificates};
 use super::Relay;
@@ -69,6 +74,7 @@ pub struct Front {
     dispatch: Dispatch,
     metrics: FrontMetrics,
     patience: Duration,
+    proxies: Arc<[IpNet]>,
     acceptors: Option<Acceptors>,
     web: Option<mpsc::Sender<WebConnection>>,
 }
@@ -91,6 +97,7 @@ impl Front {
             dispatch: relay.dispatch().clone(),
             metrics: metrics.front().clone(),
             patience: bounds.first_timeout,
+            proxies: bounds.proxies.as_slice().into(),
             acceptors: None,
             web: None,
         }
@@ -122,15 +129,7 @@ impl Front {
             match accepted {
                 Ok((stream, client)) => {
                     self.metrics.accepted(kind);
-                    match self.census.admit(client.ip()) {
-                        Ok(ticket) if kind == FrontListener::Turn => {
-                            self.serve_turn(stream, None, Vec::new(), client, ticket).await;
-                        }
-                        Ok(ticket) => {
-                            tokio::spawn(self.clone().sort(stream, kind, client, ticket));
-                        }
-                        Err(reason) => self.metrics.refused(reason),
-                    }
+                    self.welcome(stream, kind, client).await;
                 }
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(error) => {
@@ -138,6 +137,44 @@ impl Front {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
+        }
+    }
+
+    async fn welcome(&self, stream: TcpStream, kind: FrontListener, client: SocketAddr) {
+        let ip = client.ip().to_canonical();
+        let is_proxy = self.proxies.iter().any(|proxies| proxies.contains(&ip));
+        let admitted = if is_proxy {
+            // It stands for many clients.
+            self.census.admit_untold()
+        } else {
+            self.census.admit(ip)
+        };
+        match admitted {
+            Ok(ticket) if is_proxy => {
+                tokio::spawn(self.clone().introduce(stream, kind, client, ticket));
+            }
+            Ok(ticket) if kind == FrontListener::Turn => {
+                self.serve_turn(stream, None, Vec::new(), client, ticket).await;
+            }
+            Ok(ticket) => {
+                tokio::spawn(self.clone().sort(stream, kind, client, ticket));
+            }
+            Err(reason) => self.metrics.refused(reason),
+        }
+    }
+
+    /// Lets a proxy say who its client is, and goes on with that client.
+    async fn introduce(self, mut stream: TcpStream, kind: FrontListener, proxy: SocketAddr, ticket: Ticket) {
+        let told = timeout(self.patience, introduced(&mut stream))
+            .await
+            .unwrap_or(Err(FrontFailure::ProxyTimeout));
+        let client = match told {
+            Ok(told) => client_of(told, proxy),
+            Err(failure) => return self.metrics.failed(failure),
+        };
+        match ticket.of(client.ip()) {
+            Ok(ticket) => self.sort(stream, kind, client, ticket).await,
+            Err(reason) => self.metrics.refused(reason),
         }
     }
 
@@ -164,6 +201,7 @@ impl Front {
         let acceptors = || self.acceptors.as_ref().ok_or(FrontFailure::Unknown);
         match kind {
             FrontListener::Turn => Ok(Spoken::Turn(stream)),
+            FrontListener::Http => Ok(Spoken::Web(Box::new(stream))),
             FrontListener::TurnTls => {
                 let stream = handshake(&acceptors()?.turn, stream).await?;
                 Ok(Spoken::TurnTls(Box::new(stream), Vec::new()))
@@ -231,6 +269,46 @@ impl Front {
         if !matches!(taken, Ok(Ok(()))) {
             self.metrics.refused(StreamRefusal::Busy);
         }
+    }
+}
+
+/// Reads a PROXY header, and not a byte more.
+async fn introduced(stream: &mut TcpStream) -> Result<proxy_protocol::Client, FrontFailure> {
+    let mut preamble = Preamble::default();
+    let mut offered = [0; FIRST_READ];
+    let mut is_first = true;
+    loop {
+        let count = match stream.peek(&mut offered).await {
+            Ok(count @ 1..) => count,
+            // Whoever only looks whether the port is open says nothing.
+            _ if is_first => return Err(FrontFailure::Gone),
+            _ => return Err(FrontFailure::ProxyHeader),
+        };
+        is_first = false;
+        let offered = offered.get_mut(..count).unwrap_or_default();
+        let (taken, client) = preamble.take(offered).map_err(|_| FrontFailure::ProxyHeader)?;
+        // They are there: this does not wait.
+        let read = stream.read_exact(offered.get_mut(..taken).unwrap_or_default()).await;
+        read.map_err(|_| FrontFailure::Gone)?;
+        if let Some(client) = client {
+            return Ok(client);
+        }
+    }
+}
+
+/// Whose connection it is, by what `proxy` told. Being local is worth something to the web server, so it is believed of
+/// somebody else only from a proxy that is local itself.
+fn client_of(told: proxy_protocol::Client, proxy: SocketAddr) -> SocketAddr {
+    use proxy_protocol::Client::{At, Proxy, Untold};
+    let nobody = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), proxy.port());
+    let is_local = proxy.ip().to_canonical().is_loopback();
+    match told {
+        Proxy => proxy,
+        At(client) if !client.ip().is_loopback() || is_local => client,
+        At(_) => proxy,
+        // The proxy's own address would make a stranger look local.
+        Untold if is_local => nobody,
+        Untold => proxy,
     }
 }
 

@@ -30,7 +30,8 @@ struct Counts {
 #[derive(Debug)]
 pub(in crate::transport) struct Ticket {
     census: Arc<Inner>,
-    client: IpAddr,
+    /// Whose it is, once that is known: a proxy stands for many.
+    client: Option<IpAddr>,
 }
 
 impl Census {
@@ -47,21 +48,44 @@ impl Census {
     /// # Errors
     /// Which bound was reached.
     pub(in crate::transport) fn admit(&self, client: IpAddr) -> Result<Ticket, StreamRefusal> {
-        let client = prefix(client);
+        self.admit_untold()?.of(client)
+    }
+
+    /// A place for a connection whose client is not known yet: it counts among all.
+    ///
+    /// # Errors
+    /// That bound was reached.
+    pub(in crate::transport) fn admit_untold(&self) -> Result<Ticket, StreamRefusal> {
         let mut counts = self.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.total >= self.0.connections {
             return Err(StreamRefusal::Total);
         }
-        let count = counts.clients.entry(client).or_default();
-        if *count >= self.0.per_client {
-            return Err(StreamRefusal::Client);
-        }
-        *count += 1;
         counts.total += 1;
         Ok(Ticket {
             census: Arc::clone(&self.0),
-            client,
+            client: None,
         })
+    }
+}
+
+impl Ticket {
+    /// Counts a connection whose client was not known among those of `client`.
+    ///
+    /// # Errors
+    /// That client has as many as it may; the place is given back.
+    pub(in crate::transport) fn of(mut self, client: IpAddr) -> Result<Self, StreamRefusal> {
+        debug_assert!(self.client.is_none(), "it would be counted twice");
+        let client = prefix(client);
+        {
+            let mut counts = self.census.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = counts.clients.entry(client).or_default();
+            if *count >= self.census.per_client {
+                return Err(StreamRefusal::Client);
+            }
+            *count += 1;
+        }
+        self.client = Some(client);
+        Ok(self)
     }
 }
 
@@ -69,10 +93,11 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let mut counts = self.census.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.total -= 1;
-        if let Some(count) = counts.clients.get_mut(&self.client) {
+        let Some(client) = self.client else { return };
+        if let Some(count) = counts.clients.get_mut(&client) {
             *count -= 1;
             if *count == 0 {
-                counts.clients.remove(&self.client);
+                counts.clients.remove(&client);
             }
         }
     }
@@ -125,6 +150,21 @@ mod tests {
             census.0.counts.lock().unwrap().clients.is_empty(),
             "nothing is left behind"
         );
+    }
+
+    #[test]
+    fn a_connection_whose_client_is_told_later_counts_from_the_beginning() {
+        let census = census(2, 1);
+        let first = census.admit_untold().unwrap();
+        let second = census.admit_untold().unwrap();
+        assert_eq!(census.admit_untold().unwrap_err(), StreamRefusal::Total);
+        let first = first.of(ip("192.0.2.1")).unwrap();
+        assert_eq!(second.of(ip("192.0.2.1")).unwrap_err(), StreamRefusal::Client);
+        assert!(census.admit(ip("192.0.2.2")).is_ok(), "its place is free again");
+        drop(first);
+        assert!(census.admit(ip("192.0.2.1")).is_ok());
+        let counts = census.0.counts.lock().unwrap();
+        assert!(counts.total == 0 && counts.clients.is_empty(), "nothing is left behind");
     }
 
     #[test]

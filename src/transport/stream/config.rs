@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 /// Bounds and patience for clients that come by TCP or TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Streams {
@@ -23,6 +25,11 @@ pub struct Streams {
     ///
     /// At 2 Mbit/s the default is one second of video: more only makes what arrives older.
     pub queue_bytes: usize,
+    /// Proxies that begin each connection with a PROXY header, which says who the client is. Default: none.
+    ///
+    /// A source in here must send one, and can pass for any client, and so escapes every limit per client. From everybody
+    /// else a header is no header, but bytes that are not understood.
+    pub proxies: Vec<IpNet>,
 }
 
 impl Default for Streams {
@@ -33,6 +40,7 @@ impl Default for Streams {
             idle_timeout: Duration::from_secs(30),
             first_timeout: Duration::from_secs(10),
             queue_bytes: 256 << 10,
+            proxies: Vec::new(),
         }
     }
 }

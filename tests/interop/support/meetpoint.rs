@@ -92,8 +92,13 @@ impl Meetpoint {
         command
     }
 
+    /// Everything it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.program.log()
+    }
+
     /// One value of `/metrics`, summed over its labels; only series whose text contains all of `labels` count.
-    fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+    pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         let (status, body) = http_get(self.http, "/metrics");
         assert_eq!(status, 200);
         body.lines()

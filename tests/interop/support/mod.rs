@@ -5,5 +5,5 @@ mod program;
 mod wire;
 
 pub(crate) use meetpoint::{Meetpoint, SECRET};
-pub(crate) use program::{Program, output_of};
+pub(crate) use program::{Program, output_of, pause};
 pub(crate) use wire::{Credential, binding_mapped_address, free_tcp_port, free_udp_port, ipv6_works};

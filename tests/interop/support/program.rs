@@ -75,6 +75,8 @@ fn missing(name: &OsStr, error: &std::io::Error) -> ! {
     let name = name.to_string_lossy();
     let from = if name.starts_with("turn") {
         "apt install coturn"
+    } else if name == "haproxy" {
+        "apt install haproxy"
     } else {
         "ops/test.sh installs it"
     };
