@@ -135,6 +135,7 @@ impl Config {
             relay_ports: relay.port_range.first..=relay.port_range.last,
             default_lifetime: relay.default_lifetime,
             max_lifetime: relay.max_lifetime,
+            mobility: relay.mobility,
             limits: turn::Limits {
                 allocations_per_user: limits.allocations_per_user,
                 allocations_per_client: limits.allocations_per_client,

@@ -13,6 +13,7 @@ const LIVE: &[&str] = &[
     "relay.software",
     "relay.default_lifetime",
     "relay.max_lifetime",
+    "relay.mobility",
     "relay.offer_sha256",
     "relay.username_anonymity",
     "relay.nonce_lifetime",

@@ -1,5 +1,6 @@
 //! Packets from one worker to another: when both ends of a conversation are allocations of this process, but the
-//! kernel put their clients on different workers.
+//! kernel put their clients on different workers; and when a client has moved to another worker than the one that holds its
+//! allocation (RFC 8016).
 //!
 //! Each worker has an inbox, one end of a pair of Unix datagram sockets; the other end is open to all its siblings. The
 //! kernel does the locking, and a full inbox is a dropped packet, as with any router. Which worker holds a relayed
@@ -13,28 +14,65 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use socket2::{Domain, Socket, Type};
 
 use super::udp::socket::{Buffer, set_buffer};
-use crate::turn::{PeerAddr, RelayAddr, RelayedAddr};
+use crate::turn::{ClientAddr, FiveTuple, ListenAddr, PeerAddr, RelayAddr, RelayedAddr, Transport};
 
-/// Bytes in front of the payload: the address it is from, and the relayed address it is for.
-pub(crate) const HEADER: usize = 2 * ADDR;
+/// Bytes in front of the payload: what it is, the worker it is from, and two addresses.
+pub(crate) const HEADER: usize = 1 + 2 + 2 * ADDR;
 const ADDR: usize = 1 + 16 + 2;
 /// Bytes that may wait in one worker's inbox.
 const INBOX: usize = 4 << 20;
 
-/// The header of a hand-over.
-pub(crate) fn encode(from: PeerAddr, to: RelayedAddr) -> [u8; HEADER] {
-    let mut header = [0; HEADER];
-    let (left, right) = header.split_at_mut(ADDR);
-    encode_addr(left, from.0);
-    encode_addr(right, to.0);
-    header
+/// What a worker hands to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HandedOver {
+    /// A packet for a relayed address, from what is a peer to it.
+    Peer { from: PeerAddr, to: RelayedAddr },
+    /// A datagram of a client, as the listener of worker `via` received it. By UDP: no other transport can be answered from
+    /// another worker.
+    Client { via: u16, from: FiveTuple },
 }
 
-/// Takes a hand-over apart: from, to, and where the payload starts. `None` if it is none.
-pub(crate) fn decode(bytes: &[u8]) -> Option<(PeerAddr, RelayedAddr)> {
-    let (header, _) = bytes.split_first_chunk::<HEADER>()?;
-    let (left, right) = header.split_at(ADDR);
-    Some((PeerAddr(decode_addr(left)?), RelayedAddr(decode_addr(right)?)))
+const PEER: u8 = 0;
+const CLIENT: u8 = 1;
+
+impl HandedOver {
+    /// The header, in front of the payload.
+    pub(crate) fn encode(&self) -> [u8; HEADER] {
+        let (kind, via, left, right) = match *self {
+            Self::Peer { from, to } => (PEER, 0, from.0, to.0),
+            Self::Client { via, from } => (CLIENT, via, from.client.0, from.server.0),
+        };
+        let mut header = [0; HEADER];
+        header[0] = kind;
+        header[1..3].copy_from_slice(&via.to_be_bytes());
+        let (first, second) = header[3..].split_at_mut(ADDR);
+        encode_addr(first, left);
+        encode_addr(second, right);
+        header
+    }
+
+    /// Takes a hand-over apart; the payload is behind the header. `None` if it is none.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (header, _) = bytes.split_first_chunk::<HEADER>()?;
+        let [kind, a, b, addrs @ ..] = header;
+        let (left, right) = addrs.split_at(ADDR);
+        let (left, right) = (decode_addr(left)?, decode_addr(right)?);
+        match *kind {
+            PEER => Some(Self::Peer {
+                from: PeerAddr(left),
+                to: RelayedAddr(right),
+            }),
+            CLIENT => Some(Self::Client {
+                via: u16::from_be_bytes([*a, *b]),
+                from: FiveTuple {
+                    transport: Transport::Udp,
+                    client: ClientAddr(left),
+                    server: ListenAddr(right),
+                },
+            }),
+            _ => None,
+        }
+    }
 }
 
 fn encode_addr(bytes: &mut [u8], addr: SocketAddr) {
@@ -142,20 +180,40 @@ mod tests {
             ("192.0.2.1:1", "198.51.100.2:65535"),
             ("[2001:db8::1]:9", "[2001:db8::2]:49152"),
         ] {
-            let (from, to) = (PeerAddr(from.parse().unwrap()), relayed(to));
-            let mut bytes = encode(from, to).to_vec();
-            bytes.extend_from_slice(b"payload");
-            assert_eq!(decode(&bytes), Some((from, to)));
+            let (left, right) = (from.parse().unwrap(), relayed(to));
+            let peer = HandedOver::Peer {
+                from: PeerAddr(left),
+                to: right,
+            };
+            let client = HandedOver::Client {
+                via: 1023,
+                from: FiveTuple {
+                    transport: Transport::Udp,
+                    client: ClientAddr(left),
+                    server: ListenAddr(right.0),
+                },
+            };
+            for handed_over in [peer, client] {
+                let mut bytes = handed_over.encode().to_vec();
+                bytes.extend_from_slice(b"payload");
+                assert_eq!(HandedOver::decode(&bytes), Some(handed_over));
+            }
         }
     }
 
     #[test]
     fn what_is_too_short_or_of_no_family_is_no_hand_over() {
-        let header = encode(PeerAddr("192.0.2.1:1".parse().unwrap()), relayed("192.0.2.2:2"));
-        assert_eq!(decode(&header[..HEADER - 1]), None);
-        let mut broken = header;
-        broken[ADDR] = 5;
-        assert_eq!(decode(&broken), None);
+        let peer = HandedOver::Peer {
+            from: PeerAddr("192.0.2.1:1".parse().unwrap()),
+            to: relayed("192.0.2.2:2"),
+        };
+        let header = peer.encode();
+        assert_eq!(HandedOver::decode(&header[..HEADER - 1]), None);
+        for (at, wrong) in [(0, 2), (3, 5), (3 + ADDR, 5)] {
+            let mut broken = header;
+            broken[at] = wrong;
+            assert_eq!(HandedOver::decode(&broken), None);
+        }
     }
 
     #[test]

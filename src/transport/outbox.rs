@@ -9,7 +9,7 @@ use std::time::Instant;
 use socket2::Socket;
 
 use super::buffer::{Answers, Arena, Memory, Source};
-use super::handover::{self, PortOwners};
+use super::handover::{HandedOver, PortOwners};
 use super::listener::Listener;
 use super::relay_table::RelayTable;
 use super::stream::table::{Frame, StreamTable};
@@ -125,6 +125,7 @@ impl Outbox {
 
     fn forward_from(&mut self, now: Instant, arena: &Arena, source: Source, range: Range<usize>, forward: &Forward) {
         let prefix = forward.prefix.as_slice();
+        let header;
         let (socket, to, prefix, padding) = match forward.to {
             Destination::Peer { relay, peer } => (SocketKey::Relay(relay.0), Some(peer.0), prefix, forward.padding),
             Destination::Client(client) => {
@@ -133,7 +134,8 @@ impl Outbox {
             }
             Destination::Sibling { to, from, otherwise } => match (self.owners.owner(to), otherwise) {
                 (Some(owner), _) if owner != self.index => {
-                    (SocketKey::Sibling(owner), None, &handover::encode(from, to)[..], 0)
+                    header = HandedOver::Peer { from, to }.encode();
+                    (SocketKey::Sibling(owner), None, &header[..], 0)
                 }
                 // A service of this machine, on an address that the operator opened.
                 (_, Some(relay)) => (SocketKey::Relay(relay.0), Some(to.0), prefix, forward.padding),
@@ -142,6 +144,11 @@ impl Outbox {
                     return;
                 }
             },
+            Destination::Owner { shard, client } => {
+                let via = self.index;
+                header = HandedOver::Client { via, from: client }.encode();
+                (SocketKey::Sibling(shard), None, &header[..], 0)
+            }
         };
         let dont_fragment = forward.dont_fragment && !socket.is_sibling();
         self.push(

@@ -14,7 +14,7 @@ use socket2::Socket;
 
 use super::Config;
 use super::buffer::{Arena, Received, SLOTS};
-use super::handover::{self, PortOwners};
+use super::handover::{self, HandedOver, PortOwners};
 use super::listener::Listener;
 use super::outbox::{Outbox, Sockets};
 use super::poller::{Poller, Token};
@@ -397,17 +397,22 @@ impl Worker {
         self.make_room(at, INBOX_BATCH);
         let slots = self.arena.receive(self.inbox.as_fd(), INBOX_BATCH);
         for slot in self.received(slots) {
-            let Some((from, to)) = self.arena.handed_over(slot).ok().and_then(handover::decode) else {
+            let Some(handed_over) = self.arena.handed_over(slot).ok().and_then(HandedOver::decode) else {
                 self.outbox.stats.recv_unusable += 1;
                 continue;
             };
-            let Some(relay) = self.server.relay_at(to) else {
-                // It was closed while the packet was on its way.
-                self.outbox.stats.handover_unowned += 1;
-                continue;
-            };
             let payload = self.arena.bytes(slot).get(handover::HEADER..).unwrap_or_default();
-            let handled = self.server.handle_peer(at, relay, from, payload);
+            let handled = match handed_over {
+                HandedOver::Peer { from, to } => {
+                    let Some(relay) = self.server.relay_at(to) else {
+                        // It was closed while the packet was on its way.
+                        self.outbox.stats.handover_unowned += 1;
+                        continue;
+                    };
+                    self.server.handle_peer(at, relay, from, payload)
+                }
+                HandedOver::Client { via, from } => self.server.handle_handed_over(at, via, &from, payload),
+            };
             self.settle(at, slot, handover::HEADER, &handled);
         }
     }

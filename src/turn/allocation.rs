@@ -9,6 +9,7 @@ use super::config::RelayAddr;
 use super::five_tuple::{Family, FiveTuple, PeerAddr, RelayId, RelayedAddr};
 use super::hashing::{HashState, Map};
 use super::meter::Usage;
+use super::mobility::Mobility;
 use super::output::{RelaySocket, ReservationToken};
 use super::permission::Permissions;
 use super::ports::PortWish;
@@ -23,7 +24,10 @@ use crate::wire::attribute::PasswordAlgorithm;
 /// One allocation: up to two relayed addresses, one per family.
 #[derive(Debug)]
 pub(super) struct Allocation {
+    /// The path to the client; see [`Allocation::path`].
     pub(super) five_tuple: FiveTuple,
+    /// If its client asked for it.
+    pub(super) mobility: Option<Box<Mobility>>,
     /// Entry in the process-wide ledger; dropping the allocation gives it back.
     pub(super) lease: Lease,
     /// USERNAME of the Allocate request; every later request must carry it (RFC 8656 §5).
@@ -114,9 +118,18 @@ impl Allocation {
     /// When something of it expires next.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         let legs = self.relays.iter().flatten().map(|leg| leg.expires);
-        legs.chain(self.permissions.next_expiry())
+        let moving = self.mobility.as_ref().and_then(|mobility| mobility.moving.as_ref());
+        legs.chain(moving.map(|moving| moving.expires))
+            .chain(self.permissions.next_expiry())
             .chain(self.channels.next_expiry())
             .min()
+    }
+
+    /// Where what is for the client goes; `None` while its stream is closed and it has not come back (RFC 8016).
+    #[inline]
+    pub(super) fn path(&self) -> Option<FiveTuple> {
+        let is_adrift = self.mobility.as_ref().is_some_and(|mobility| mobility.is_adrift);
+        (!is_adrift).then_some(self.five_tuple)
     }
 
     pub(super) const fn is_live(&self) -> bool {
@@ -197,7 +210,7 @@ impl Allocations {
 
     /// Allocations, those being bound included.
     pub(super) fn len(&self) -> usize {
-        self.by_five_tuple.len()
+        self.slots.len() - self.free.len()
     }
 
     /// Takes an allocation in, without relays. The caller made sure that its 5-tuple is free.
@@ -213,12 +226,28 @@ impl Allocations {
         index
     }
 
-    /// Takes an allocation out. The caller has removed its relays.
+    /// Makes an allocation reachable by one more 5-tuple, which is free.
+    pub(super) fn insert_path(&mut self, path: FiveTuple, index: u32) {
+        self.by_five_tuple.insert(path, index);
+    }
+
+    /// Forgets a 5-tuple of an allocation.
+    pub(super) fn remove_path(&mut self, path: &FiveTuple, index: u32) {
+        if self.by_five_tuple.get(path) == Some(&index) {
+            self.by_five_tuple.remove(path);
+        }
+    }
+
+    /// 5-tuples that lead to an allocation.
+    pub(super) fn paths(&self) -> usize {
+        self.by_five_tuple.len()
+    }
+
+    /// Takes an allocation out. The caller has removed its relays and its paths.
     pub(super) fn remove(&mut self, index: u32) -> Option<Box<Allocation>> {
         let slot = self.slots.get_mut(index as usize)?;
         let allocation = slot.allocation.take()?;
         slot.generation = slot.generation.wrapping_add(1);
-        self.by_five_tuple.remove(&allocation.five_tuple);
         self.free.push(index);
         Some(allocation)
     }

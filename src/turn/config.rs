@@ -55,6 +55,10 @@ pub struct Config {
     /// Longest lifetime granted. Default 3600 s (RFC 8656 §7.2). Raising it keeps relays of vanished clients for longer.
     pub max_lifetime: Duration,
 
+    /// Let allocations follow their clients to another address, where a client asks for it (RFC 8016). Default off: 405. On, a
+    /// client that loses its stream without a word holds its allocation for up to a minute longer.
+    pub mobility: bool,
+
     /// Bounds.
     pub limits: Limits,
     /// Which peers may be reached.
@@ -86,6 +90,7 @@ impl Default for Config {
             dont_fragment: true,
             default_lifetime: Duration::from_secs(600),
             max_lifetime: Duration::from_secs(3600),
+            mobility: false,
             limits: Limits::default(),
             peers: PeerFilter::default(),
             alternate_server: None,

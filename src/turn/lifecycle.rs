@@ -47,6 +47,7 @@ impl Server {
                 self.close_leg(index, family, CloseReason::Expired);
             }
         }
+        self.expire_move(now, index);
         let Some(allocation) = self.allocations.get_mut(index) else {
             return;
         };
@@ -109,6 +110,7 @@ impl Server {
         for family in Family::ALL {
             self.release_leg(index, family, live);
         }
+        self.forget_paths(index);
         let Some(allocation) = self.allocations.remove(index) else {
             return;
         };

@@ -24,7 +24,7 @@
 //! - Lease, port and reservation of an allocation are released exactly once, on every path.
 //! - An ICMP error is no packet: it has no verdict, and makes at most one short indication, within a bound.
 //!
-//! RFCs: 8489 (STUN), 8656 (TURN), 7983 (demultiplexing), 6890 (special addresses).
+//! RFCs: 8489 (STUN), 8656 (TURN), 8016 (mobility), 7983 (demultiplexing), 6890 (special addresses).
 
 #![forbid(unsafe_code)]
 
@@ -40,6 +40,7 @@ pub mod input;
 pub mod inspect;
 mod lifecycle;
 mod meter;
+mod mobility;
 mod nonce;
 pub mod output;
 pub mod peer_filter;
@@ -53,9 +54,11 @@ pub mod reservation;
 mod retransmit;
 pub mod revocation;
 mod rng;
+mod route;
 pub mod server;
 pub mod stats;
 mod throttle;
+mod ticket;
 mod timers;
 pub mod verdict;
 
@@ -71,5 +74,5 @@ pub use revocation::{Revocations, RevocationsFull, Revoked};
 pub use server::Server;
 pub use stats::{Stats, Traffic};
 pub use verdict::{
-    Answer, AuthFailure, CloseReason, Direction, DropReason, PeerErrorEnd, QuotaKind, RateKind, Verdict,
+    Answer, AuthFailure, CloseReason, Direction, DropReason, MoveEnd, PeerErrorEnd, QuotaKind, RateKind, Verdict,
 };

@@ -81,6 +81,14 @@ pub enum Destination {
         /// The operator's allow list opens this address of ours, so a local service may be meant.
         otherwise: Option<RelayId>,
     },
+    /// The client moved to a listener of this shard, and `shard` of this process holds its allocation (RFC 8016). Hand the
+    /// whole datagram over; that shard takes it with `handle_handed_over`.
+    Owner {
+        /// The shard that serves the client.
+        shard: u16,
+        /// Whose datagram it is, as it came in.
+        client: FiveTuple,
+    },
 }
 
 /// Which socket a relay shall get.

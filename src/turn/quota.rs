@@ -6,15 +6,18 @@
 //! What users and the process have relayed is kept beside it, in integers that any thread adds to without the lock. It outlives
 //! a user's last allocation for as long as it matters: whoever deletes and allocates anew begins with no fresh burst.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use hashbrown::HashMap;
+use zeroize::Zeroize;
 
 use super::bucket::Ticks;
 use super::config::Limits;
 use super::meter::SharedUsage;
+use super::route::RouteBoard;
 use super::verdict::QuotaKind;
 
 /// Handle to the ledger; clones share it.
@@ -26,6 +29,23 @@ struct Shared {
     entries: Mutex<Entries>,
     epoch: OnceLock<Instant>,
     usage: SharedUsage,
+    ticket_key: OnceLock<TicketKey>,
+    routes: RouteBoard,
+}
+
+/// Key of the mobility tickets of this process.
+struct TicketKey([u8; 32]);
+
+impl fmt::Debug for TicketKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TicketKey([redacted])")
+    }
+}
+
+impl Drop for TicketKey {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -118,6 +138,16 @@ impl Ledger {
         *self.0.epoch.get_or_init(|| now)
     }
 
+    /// The key of this process's mobility tickets: what the first shard that asks has drawn.
+    pub(super) fn ticket_key(&self, draw: impl FnOnce() -> [u8; 32]) -> [u8; 32] {
+        self.0.ticket_key.get_or_init(|| TicketKey(draw())).0
+    }
+
+    /// Where shards tell each other of clients that moved.
+    pub(super) fn routes(&self) -> RouteBoard {
+        self.0.routes.clone()
+    }
+
     /// What the process has relayed.
     pub(super) fn usage(&self) -> &SharedUsage {
         &self.0.usage
@@ -141,6 +171,20 @@ impl Entries {
         self.idle = self.users.values().filter(|user| user.held == 0).count();
         self.sweep_at = 2 * self.idle;
     }
+
+    fn move_client(&mut self, from: IpAddr, to: IpAddr) {
+        self.leave_client(from);
+        *self.clients.entry(to).or_insert(0) += 1;
+    }
+
+    fn leave_client(&mut self, client: IpAddr) {
+        if let Some(held) = self.clients.get_mut(&client) {
+            *held -= 1;
+            if *held == 0 {
+                self.clients.remove(&client);
+            }
+        }
+    }
 }
 
 /// One allocation's entry in the ledger, given back on drop.
@@ -157,6 +201,31 @@ impl Lease {
     #[inline]
     pub(super) fn user_usage(&self) -> &SharedUsage {
         &self.usage
+    }
+
+    /// Counts the allocation for another client address from now on, in place of the one before, which is returned. It counts
+    /// for one of them at any time: never for both, never for none (CVE-2026-73216).
+    pub(super) fn try_move(&mut self, limits: &Limits, client: IpAddr) -> Result<IpAddr, QuotaKind> {
+        let client = client_prefix(client, limits.client_prefix_v4, limits.client_prefix_v6);
+        if client == self.client {
+            return Ok(client);
+        }
+        let mut entries = self.ledger.entries();
+        let held = entries.clients.get(&client).copied().unwrap_or(0);
+        if held >= limits.allocations_per_client {
+            return Err(QuotaKind::Client);
+        }
+        entries.move_client(self.client, client);
+        drop(entries);
+        Ok(std::mem::replace(&mut self.client, client))
+    }
+
+    /// Undoes a [`Lease::try_move`]. It never fails: the allocation had its place there when it left.
+    pub(super) fn move_back(&mut self, client: IpAddr) {
+        if client != self.client {
+            self.ledger.entries().move_client(self.client, client);
+            self.client = client;
+        }
     }
 }
 
@@ -175,12 +244,7 @@ impl Drop for Lease {
                 }
             }
         }
-        if let Some(held) = entries.clients.get_mut(&self.client) {
-            *held -= 1;
-            if *held == 0 {
-                entries.clients.remove(&self.client);
-            }
-        }
+        entries.leave_client(self.client);
     }
 }
 

@@ -21,10 +21,12 @@ use super::request::{Reject, Request, Signer};
 use super::reservation::Reservations;
 use super::retransmit::RetransmitCache;
 use super::rng::{Drbg, IndicationIds};
+use super::route::Routes;
 use super::stats::Stats;
 use super::throttle::Throttle;
+use super::ticket::Tickets;
 use super::timers::Timers;
-use super::verdict::{Answer, CloseReason, DropReason, PeerErrorEnd, Verdict};
+use super::verdict::{Answer, DropReason, PeerErrorEnd, Verdict};
 use crate::wire::attribute::{
     AlternateDomain, AlternateServer, ErrorCodeAttribute, Nonce, Realm, Software, UnknownAttributes,
 };
@@ -50,6 +52,11 @@ pub struct Server {
     pub(super) timers: Timers,
     pub(super) retransmits: RetransmitCache,
     throttle: Throttle,
+    pub(super) tickets: Tickets,
+    /// Clients of this shard's listeners that another shard serves.
+    pub(super) routes: Routes,
+    /// The shard that received the packet at hand, if it was handed over.
+    pub(super) via: Option<u16>,
     /// What [`bucket::ticks`] counts from, once this shard knows it.
     pub(super) epoch: Option<Instant>,
     /// What may be relayed, and this shard's share of it.
@@ -74,9 +81,11 @@ impl Server {
             own_nonce_key,
             own_addrs: own_addrs(&config),
             shard,
-            ledger,
             reservations,
             ports: Ports::new(shard, &hash_state),
+            tickets: Tickets::new(&ledger, &mut rng),
+            routes: Routes::new(ledger.routes(), shard.index, &hash_state),
+            via: None,
             retransmits: RetransmitCache::new(&hash_state),
             throttle: Throttle::new(hash_state.clone()),
             allocations: Allocations::new(hash_state),
@@ -89,6 +98,7 @@ impl Server {
             rejudged: None,
             outputs: Outputs::default(),
             stats: Stats::default(),
+            ledger,
             config,
         }
     }
@@ -97,6 +107,23 @@ impl Server {
     pub fn handle_client(&mut self, now: Now, from: &FiveTuple, datagram: &[u8]) -> Handled {
         self.stats.client_packets[from.transport.index()] += 1;
         self.expire(now);
+        if let Some(shard) = self.routes.owner(from) {
+            return self.count(Self::to_owner(shard, *from, datagram));
+        }
+        self.take_client(now, from, datagram)
+    }
+
+    /// Takes a datagram that shard `via` received and handed over ([`super::Destination::Owner`]).
+    pub fn handle_handed_over(&mut self, now: Now, via: u16, from: &FiveTuple, datagram: &[u8]) -> Handled {
+        self.stats.client_packets[from.transport.index()] += 1;
+        self.expire(now);
+        self.via = Some(via);
+        let handled = self.take_client(now, from, datagram);
+        self.via = None;
+        handled
+    }
+
+    fn take_client(&mut self, now: Now, from: &FiveTuple, datagram: &[u8]) -> Handled {
         let handled = match demux(datagram) {
             PacketKind::ChannelData => self.handle_channel_data(now, from, datagram),
             PacketKind::Stun => self.handle_stun(now, from, datagram),
@@ -134,12 +161,10 @@ impl Server {
         self.relay_bound(now, relay, result);
     }
 
-    /// The client's stream is closed: its allocation ends.
+    /// The client's stream is closed: its allocation ends, or waits a little for its client to come back if it is mobile.
     pub fn handle_client_gone(&mut self, now: Now, five_tuple: &FiveTuple) {
         self.expire(now);
-        if let Some(index) = self.allocations.find(five_tuple) {
-            self.close(index, CloseReason::ClientGone);
-        }
+        self.stream_closed(now, five_tuple);
     }
 
     /// The next piece of work for the driver; `None` when there is no more. Drain after every `handle_*`.
@@ -187,6 +212,11 @@ impl Server {
         self.allocations.len()
     }
 
+    /// 5-tuples that lead to an allocation: one for each, two while it moves, none while its client is between two streams.
+    pub fn paths(&self) -> usize {
+        self.allocations.paths()
+    }
+
     /// One message, by class and method (RFC 8489 §6.3).
     fn handle_stun(&mut self, now: Now, from: &FiveTuple, datagram: &[u8]) -> Handled {
         let message = match Message::parse(datagram) {
@@ -208,6 +238,14 @@ impl Server {
                     transaction_id,
                     fingerprint,
                 };
+                // A ticket of a sibling's; and what a sibling handed over in vain is not handed on.
+                if self.via.is_none() {
+                    if let Some(handled) = self.hand_over_ticket(now, &request, &message, datagram) {
+                        return handled;
+                    }
+                } else if method != Method::REFRESH && self.allocations.find(from).is_none() {
+                    return drop_packet(DropReason::NoAllocation);
+                }
                 Handled::Done(self.handle_request(now, &request, &message))
             }
             (Class::Indication, Method::SEND) => self.handle_send(now, from, &message),
@@ -417,6 +455,7 @@ const fn error_code(answer: Answer) -> Option<ErrorCode> {
         Answer::BadRequest => ErrorCode::BAD_REQUEST,
         Answer::Unauthenticated => ErrorCode::UNAUTHENTICATED,
         Answer::Forbidden => ErrorCode::FORBIDDEN,
+        Answer::MobilityForbidden => ErrorCode::MOBILITY_FORBIDDEN,
         Answer::UnknownAttribute => ErrorCode::UNKNOWN_ATTRIBUTE,
         Answer::AllocationMismatch => ErrorCode::ALLOCATION_MISMATCH,
         Answer::StaleNonce => ErrorCode::STALE_NONCE,

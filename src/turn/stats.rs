@@ -5,7 +5,9 @@
 
 use super::five_tuple::{Family, Transport};
 use super::peer_filter::PeerClass;
-use super::verdict::{Answer, AuthFailure, CloseReason, Direction, DropReason, PeerErrorEnd, QuotaKind, RateKind};
+use super::verdict::{
+    Answer, AuthFailure, CloseReason, Direction, DropReason, MoveEnd, PeerErrorEnd, QuotaKind, RateKind,
+};
 
 /// Packets and their payload bytes (without STUN, ChannelData, UDP and IP headers).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -66,6 +68,10 @@ pub struct Stats {
     pub allocations_closed: [u64; CloseReason::COUNT],
     /// Successful Refresh requests with a lifetime.
     pub allocations_refreshed: u64,
+    /// Refresh requests with a ticket that opened a second path to an allocation (RFC 8016).
+    pub moves_begun: u64,
+    /// By [`MoveEnd`]. What is not in here yet is under way.
+    pub moves_ended: [u64; MoveEnd::COUNT],
     /// Living permissions.
     pub permissions_active: u64,
     /// Permissions that were new, not refreshed.
@@ -106,6 +112,8 @@ impl Default for Stats {
             allocations_created: 0,
             allocations_closed: [0; CloseReason::COUNT],
             allocations_refreshed: 0,
+            moves_begun: 0,
+            moves_ended: [0; MoveEnd::COUNT],
             permissions_active: 0,
             permissions_created: 0,
             permissions_revoked: 0,

@@ -53,6 +53,8 @@ labels! {
         Unauthenticated = "401",
         /// 403: the peer is closed to relaying.
         Forbidden = "403",
+        /// 405 (RFC 8016 §3.4): mobility is off, or not to be had between these two paths.
+        MobilityForbidden = "405",
         /// 420.
         UnknownAttribute = "420",
         /// 437: an allocation where none may be, or none where one must be.
@@ -107,7 +109,7 @@ labels! {
         TooLong = "too_long",
         /// An Allocate request retransmitted while its relay socket is being bound; the first one will be answered.
         InProgress = "in_progress",
-        /// The client left while its Allocate request waited.
+        /// The client left while its Allocate request waited, or has lost its stream and not come back yet (RFC 8016).
         ClientGone = "client_gone",
         /// More answers to unauthenticated requests from one address than it is due.
         RateLimited = "rate_limited",
@@ -215,6 +217,20 @@ labels! {
         Operator = "operator",
         /// Its relay socket could not be had, so it never lived.
         BindFailed = "bind_failed",
+    }
+}
+
+labels! {
+    /// How the move of an allocation to another 5-tuple ended (RFC 8016 §3.2).
+    MoveEnd {
+        /// The client was heard on the new path.
+        Used = "used",
+        /// The client was heard on neither path until the time was up, and is believed to be on the new one.
+        Silent = "silent",
+        /// The old path was a stream and closed.
+        OldClosed = "old_closed",
+        /// The allocation ended, another move began, the new stream closed, or the client came back to the old path.
+        Abandoned = "abandoned",
     }
 }
 

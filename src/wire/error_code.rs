@@ -35,7 +35,7 @@ error_codes! {
     UNAUTHENTICATED = 401, "Unauthenticated";
     /// RFC 8656 §19.
     FORBIDDEN = 403, "Forbidden";
-    /// RFC 8016 §3.3.
+    /// RFC 8016 §3.4.
     MOBILITY_FORBIDDEN = 405, "Mobility Forbidden";
     /// RFC 8489 §14.8.
     UNKNOWN_ATTRIBUTE = 420, "Unknown Attribute";

@@ -151,6 +151,24 @@ fn repeated_permissions_and_channel_binds_disturb_nothing() {
 }
 
 #[test]
+fn clients_that_move_to_another_socket_keep_their_allocation() {
+    // Two workers: about half of the clients land on another one than the one that holds their allocation.
+    let server = Meetpoint::start(&[
+        ("PEERS__ALLOW", "127.0.0.0/8"),
+        ("RELAY__MOBILITY", "true"),
+        ("RELAY__WORKERS", "2"),
+    ]);
+    let peer = EchoPeer::start("127.0.0.1");
+    let port = peer.port.to_string();
+    for way in [&["-M"][..], &["-M", "-s"], &["-M", "-m", "8"]] {
+        let arguments = [&["-e", "127.0.0.1", "-r", &port, "-c"], way].concat();
+        let tally = run(&server, "127.0.0.1", &arguments);
+        assert_eq!((tally.lost, tally.received), (0, tally.sent), "{way:?}");
+    }
+    server.assert_counted("meetpoint_relay_moves_ended_total", &["used"], 3.0);
+}
+
+#[test]
 fn clients_that_vanish_and_return_disturb_nothing() {
     run_with_echo(&["-B", "-c", "-m", "3"]);
 }

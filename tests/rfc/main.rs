@@ -15,6 +15,8 @@ mod oracle_stun_types;
 #[cfg(feature = "server")]
 mod oracle_webrtc;
 mod rfc5769;
+mod rfc8016_mobility;
+mod rfc8016_shards;
 mod rfc8489_6_binding;
 mod rfc8489_9_authentication;
 mod rfc8489_appendix_b;

@@ -20,5 +20,6 @@ mod http_support;
 mod relay;
 mod relay_hairpin;
 mod relay_icmp;
+mod relay_mobility;
 mod relay_trains;
 mod relay_webrtc;

@@ -263,7 +263,7 @@ impl World {
                 let source = peer.map_or_else(|| crate::relay::ip(crate::relay::RELAY_V4), |peer| peer.ip());
                 assert!(asked.contains(&source), "{source} was never asked for by {to:?}");
             }
-            Destination::Sibling { .. } => unreachable!("there is one shard"),
+            Destination::Sibling { .. } | Destination::Owner { .. } => unreachable!("there is one shard"),
         }
     }
 

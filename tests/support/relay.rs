@@ -181,7 +181,7 @@ impl Lab {
     /// Nothing is left of anything.
     pub(crate) fn assert_empty(&self) {
         let stats = self.server.stats();
-        assert_eq!(self.server.allocations(), 0);
+        assert_eq!((self.server.allocations(), self.server.paths()), (0, 0));
         assert!(self.sockets.is_empty(), "{:?}", self.sockets);
         assert!(self.parked.is_empty(), "{:?}", self.parked);
         assert_eq!((self.ledger.total(), self.ledger.holders()), (0, 0));

@@ -218,7 +218,7 @@ impl State {
                 assert!(!closed.iter().any(|closed| peer.0.ip() == relay::ip(closed)), "{peer:?} is closed");
             }
             Destination::Client(to) => assert!(self.clients.iter().any(|client| client.five_tuple == to)),
-            Destination::Sibling { .. } => unreachable!("there is one shard"),
+            Destination::Sibling { .. } | Destination::Owner { .. } => unreachable!("there is one shard"),
         }
     }
 }

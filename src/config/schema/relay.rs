@@ -42,6 +42,11 @@ section! {
         default_lifetime: Duration = minutes(10), Between(minutes(1), hours(24));
         /// The longest lifetime a client can ask for. A client that vanishes holds its port for this long.
         max_lifetime: Duration = hours(1), Between(minutes(1), hours(24));
+        /// Lets an allocation follow its client to another address, where the client asks for it (RFC 8016).
+        ///
+        /// Off, such requests are answered with 405. On, a client that loses its TCP or TLS connection without a word holds
+        /// its allocation for up to a minute longer, and packets of clients that moved may pass two workers.
+        mobility: bool = false;
         /// Offers SHA-256 with PASSWORD-ALGORITHMS (RFC 8489 §14.11). Clients that do not know it use MD5 as ever.
         offer_sha256: bool = true;
         /// Asks clients of RFC 8489 for USERHASH in place of USERNAME (§9.2.3). Only `credentials.users` can be found

@@ -31,6 +31,7 @@ const PEER_CLASS: Label = label!("class", turn::PeerClass);
 const QUOTA: Label = label!("quota", turn::QuotaKind);
 const PEER_ERROR: Label = label!("result", turn::PeerErrorEnd);
 const RATE: Label = label!("limit", turn::RateKind);
+const MOVE_END: Label = label!("result", turn::MoveEnd);
 const CLOSE_REASON: Label = label!("reason", turn::CloseReason);
 const SEND_FAILURE: Label = label!("reason", SendFailure);
 const STREAM: Label = label!("transport", StreamKind);
@@ -86,6 +87,10 @@ table! {
             "Successful Refresh requests that kept an allocation.";
         ALLOCATIONS_CLOSED = Kind::Counter, "meetpoint_relay_allocations_closed_total", [CLOSE_REASON],
             "Allocations that ended.";
+        MOVES_BEGUN = Kind::Counter, "meetpoint_relay_moves_begun_total", [],
+            "Refresh requests with a mobility ticket that opened a second path to an allocation (RFC 8016).";
+        MOVES_ENDED = Kind::Counter, "meetpoint_relay_moves_ended_total", [MOVE_END],
+            "Moves that are over, by which path was kept and why.";
         PERMISSIONS = Kind::Gauge, "meetpoint_relay_permissions", [],
             "Living permissions.";
         PERMISSIONS_CREATED = Kind::Counter, "meetpoint_relay_permissions_created_total", [],

@@ -23,8 +23,8 @@ use crate::turn::timers::Due;
 use crate::turn::verdict::{Answer, AuthFailure, DropReason, QuotaKind, Verdict};
 use crate::wire::Message;
 use crate::wire::attribute::{
-    AdditionalAddressFamily, AddressFamily, EvenPort, Lifetime, PasswordAlgorithm, RequestedAddressFamily,
-    RequestedTransport,
+    AdditionalAddressFamily, AddressFamily, EvenPort, Lifetime, MobilityTicket, PasswordAlgorithm,
+    RequestedAddressFamily, RequestedTransport,
 };
 
 /// What the request wants, checked.
@@ -36,6 +36,7 @@ struct Wanted {
     port: PortWish,
     token: Option<ReservationToken>,
     lifetime: Duration,
+    mobility: bool,
 }
 
 /// A socket to ask for.
@@ -163,6 +164,7 @@ impl Server {
         };
         let index = self.allocations.insert(Allocation {
             five_tuple: request.from,
+            mobility: wanted.mobility.then(Box::default),
             lease,
             username,
             signer: signer.clone(),
@@ -263,6 +265,15 @@ impl Server {
             Some(Some(AddressFamily::Ipv4) | None) => return Err(Answer::BadRequest.into()),
         }
 
+        // Mobility is asked for with an empty ticket (RFC 8016 §3.1.2).
+        let ticket = message.find::<MobilityTicket<'_>>().map_err(bad)?;
+        let mobility = match ticket.map(|ticket| ticket.0.is_empty()) {
+            None => false,
+            Some(_) if !self.config.mobility => return Err(Answer::MobilityForbidden.into()),
+            Some(true) => true,
+            Some(false) => return Err(Answer::BadRequest.into()),
+        };
+
         let lifetime = self.granted_lifetime(message.find::<Lifetime>().map_err(bad)?);
         Ok(Wanted {
             families,
@@ -270,6 +281,7 @@ impl Server {
             port,
             token,
             lifetime,
+            mobility,
         })
     }
 

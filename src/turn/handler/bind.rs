@@ -12,7 +12,9 @@ use crate::turn::server::Server;
 use crate::turn::timers::Due;
 use crate::turn::verdict::{Answer, CloseReason, QuotaKind, Verdict};
 use crate::wire::ErrorCode;
-use crate::wire::attribute::{AddressErrorCode, AddressFamily, Lifetime, XorMappedAddress, XorRelayedAddress};
+use crate::wire::attribute::{
+    AddressErrorCode, AddressFamily, Lifetime, MobilityTicket, XorMappedAddress, XorRelayedAddress,
+};
 
 impl Server {
     pub(in crate::turn) fn relay_bound(&mut self, now: Now, id: RelayId, result: Result<SocketAddr, BindError>) {
@@ -138,6 +140,7 @@ impl Server {
             return self.settle(verdict);
         }
 
+        let ticket = self.ticket(index);
         let mapped = XorMappedAddress(request.from.client.0);
         let verdict = self.succeed(&request, Some(&signer), |builder| {
             for relayed in relayed.into_iter().flatten() {
@@ -154,6 +157,9 @@ impl Server {
             builder.attribute(&Lifetime(u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX)));
             if let Some(token) = reservation {
                 builder.attribute(&token);
+            }
+            if let Some(ticket) = &ticket {
+                builder.attribute(&MobilityTicket(ticket));
             }
             builder.attribute(&mapped);
         });

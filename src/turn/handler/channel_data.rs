@@ -26,6 +26,6 @@ impl Server {
             self.stats.denied_peers[class.index()] += 1;
             return drop_packet(DropReason::PeerDenied);
         }
-        self.relay_to_peer(now, index, PeerAddr(peer), data.data_range(), false)
+        self.relay_to_peer(now, index, from, PeerAddr(peer), data.data_range(), false)
     }
 }

@@ -9,6 +9,7 @@ mod create_permission;
 mod peer;
 mod peer_error;
 mod refresh;
+mod resume;
 mod send;
 
 pub(super) use peer::Judge;
@@ -64,12 +65,24 @@ impl Server {
     /// Authenticates a request that concerns a living allocation: Refresh, CreatePermission, ChannelBind (RFC 8656 §5).
     /// The allocation's index, and the key for the answer; or the verdict, when the request is answered already.
     fn authorize(&mut self, now: Now, request: &Request, message: &Message<'_>) -> Result<(u32, Signer), Verdict> {
-        let found = self.allocations.find_live(&request.from);
-        let allocation = found.map(|(_, allocation)| allocation);
+        let found = self.allocations.find_live(&request.from).map(|(index, _)| index);
+        let (index, signer) = self.authorize_for(now, request, message, found)?;
+        self.heard(now, index, &request.from);
+        Ok((index, signer))
+    }
+
+    /// As [`Server::authorize`], for the allocation that the request is about.
+    fn authorize_for(
+        &mut self,
+        now: Now,
+        request: &Request,
+        message: &Message<'_>,
+        index: Option<u32>,
+    ) -> Result<(u32, Signer), Verdict> {
+        let allocation = index.and_then(|index| self.allocations.get(index));
         let result = self
             .authenticator
             .authenticate(now, &request.from, message, allocation, Purpose::Other);
-        let index = found.map(|(index, _)| index);
         let Authenticated { signer, identity } = match result {
             Ok(authenticated) => authenticated,
             Err((failure, reject)) => return Err(self.refuse_authentication(now, request, failure, reject)),

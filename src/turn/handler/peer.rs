@@ -19,16 +19,18 @@ use crate::turn::verdict::{Direction, DropReason};
 use crate::wire::{TransactionId, padding};
 
 impl Server {
-    /// Relays `payload` of a client's packet, which is permitted, to `peer`.
+    /// Relays `payload` of a packet from the client's path `from`, which is permitted, to `peer`.
     #[inline]
     pub(super) fn relay_to_peer(
         &mut self,
         now: Now,
         index: u32,
+        from: &FiveTuple,
         peer: PeerAddr,
         payload: Range<usize>,
         dont_fragment: bool,
     ) -> Handled {
+        self.heard(now, index, from);
         let Some(allocation) = self.allocations.get(index) else {
             return drop_packet(DropReason::NoAllocation);
         };
@@ -118,7 +120,7 @@ impl Server {
         if !allocation.permissions.permits(from.0.ip()) || self.is_ip_closed_meanwhile(from.0.ip()) {
             return Err(DropReason::NoPermission);
         }
-        let to = allocation.five_tuple;
+        let to = allocation.path().ok_or(DropReason::ClientGone)?;
         let (prefix, padded) = match allocation.channels.number_of(&from.0) {
             // The channel MUST be used if there is one (RFC 8656 §12.5).
             Some(number) => (Prefix::channel_data(number, len), to.transport.is_stream()),

@@ -40,6 +40,9 @@ impl Server {
         let Some(allocation) = allocation.filter(|allocation| allocation.is_live()) else {
             return PeerErrorEnd::NoRelay;
         };
+        let Some(to) = allocation.path() else {
+            return PeerErrorEnd::NoRelay;
+        };
         let peer = bare(peer);
         if is_closed || !allocation.permissions.permits(peer.0.ip()) {
             return PeerErrorEnd::NoPermission;
@@ -52,7 +55,6 @@ impl Server {
         if !allocation.peer_errors.try_take(alone, ticks, 1) || !self.peer_errors.try_take(together, ticks, 1) {
             return PeerErrorEnd::RateLimited;
         }
-        let to = allocation.five_tuple;
         let id = TransactionId(self.indication_ids.next());
         let mut buffer = [0; MAX_INDICATION];
         let mut builder = MessageBuilder::new(&mut buffer, Method::DATA, Class::Indication, id);

@@ -5,31 +5,53 @@ use std::time::Duration;
 use crate::turn::auth::quota_user;
 use crate::turn::five_tuple::Family;
 use crate::turn::input::Now;
-use crate::turn::request::{Reject, Request};
+use crate::turn::request::{Reject, Request, Signer};
 use crate::turn::server::Server;
 use crate::turn::verdict::{Answer, AuthFailure, CloseReason, QuotaKind, Verdict};
-use crate::wire::Message;
-use crate::wire::attribute::{AddressFamily, Lifetime, RequestedAddressFamily};
+use crate::wire::attribute::{AddressFamily, Lifetime, MobilityTicket, RequestedAddressFamily};
+use crate::wire::{AttributeType, Message};
 
 impl Server {
     pub(in crate::turn) fn handle_refresh(&mut self, now: Now, request: &Request, message: &Message<'_>) -> Verdict {
-        // A retransmission of the request that ended the allocation.
+        // A retransmission of the request that ended or moved the allocation.
         if let Some(answer) = self.retransmits.answer(&request.from, request.transaction_id) {
             self.stats.retransmits += 1;
             self.outputs.transmit(request.from, answer);
             return Verdict::Answered(Answer::Success);
         }
-        let (index, signer) = match self.authorize(now, request, message) {
-            Ok(authorized) => authorized,
-            Err(verdict) => return verdict,
-        };
+        if let Some(ticket) = message.value(AttributeType::MOBILITY_TICKET) {
+            return self.handle_resume(now, request, message, ticket);
+        }
+        match self.authorize(now, request, message) {
+            Ok((index, signer)) => self.refresh(now, request, message, index, &signer, None),
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// Refreshes an allocation for its owner; `moved` with the serial of the ticket that brought the client here.
+    pub(super) fn refresh(
+        &mut self,
+        now: Now,
+        request: &Request,
+        message: &Message<'_>,
+        index: u32,
+        signer: &Signer,
+        moved: Option<u32>,
+    ) -> Verdict {
         let (families, lifetime) = match self.what_to_refresh(index, message) {
             Ok(wanted) => wanted,
-            Err(reject) => return self.reject(now, request, reject, Some(&signer)),
+            Err(reject) => return self.reject(now, request, reject, Some(signer)),
         };
         if !lifetime.is_zero() && self.is_revoked(now, index) {
             self.stats.auth_failures[AuthFailure::Revoked.index()] += 1;
-            return self.reject(now, request, Answer::Forbidden.into(), Some(&signer));
+            return self.reject(now, request, Answer::Forbidden.into(), Some(signer));
+        }
+        if let Some(used) = moved
+            && !lifetime.is_zero()
+            && let Err(kind) = self.begin_move(now, index, request.from, used)
+        {
+            self.stats.quota_hits[kind.index()] += 1;
+            return self.reject(now, request, Answer::AllocationQuotaReached.into(), Some(signer));
         }
         let families = Family::ALL.into_iter().filter(|family| families[family.index()]);
 
@@ -51,10 +73,15 @@ impl Server {
         }
 
         let seconds = Lifetime(u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX));
-        let verdict = self.succeed(request, Some(&signer), |builder| {
+        let ticket = moved.and_then(|_| self.ticket(index));
+        let verdict = self.succeed(request, Some(signer), |builder| {
             builder.attribute(&seconds);
+            if let Some(ticket) = &ticket {
+                builder.attribute(&MobilityTicket(ticket));
+            }
         });
-        if lifetime.is_zero()
+        // What cannot be done twice: the end of an allocation, and its move.
+        if (lifetime.is_zero() || moved.is_some())
             && let Some(answer) = self.outputs.last_message()
         {
             let limit = self.config.limits.retransmit_cache;

@@ -35,6 +35,6 @@ impl Server {
             self.stats.denied_peers[class.index()] += 1;
             return drop_packet(DropReason::PeerDenied);
         }
-        self.relay_to_peer(now, index, peer, payload, dont_fragment)
+        self.relay_to_peer(now, index, from, peer, payload, dont_fragment)
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use meetpoint::credentials::{self, KeyRing, UnixTime};
 use meetpoint::wire::attribute::{
-    AddressFamily, Data, DontFragment, ErrorCodeAttribute, EvenPort, Icmp, Lifetime, Nonce, Realm,
+    AddressFamily, Data, DontFragment, ErrorCodeAttribute, EvenPort, Icmp, Lifetime, MobilityTicket, Nonce, Realm,
     RequestedAddressFamily, RequestedTransport, ReservationToken, Username, XorPeerAddress, XorRelayedAddress,
 };
 use meetpoint::wire::{
@@ -128,6 +128,36 @@ impl Client {
         })
         .unwrap()
         .relayed
+    }
+
+    /// Allocates with mobility: the relayed address and the ticket.
+    pub(crate) fn try_allocate_mobile(&mut self) -> Result<(SocketAddr, Vec<u8>), u16> {
+        let add = |builder: &mut MessageBuilder<'_>| {
+            builder
+                .attribute(&RequestedTransport::UDP)
+                .attribute(&MobilityTicket(&[]));
+        };
+        self.request(Method::ALLOCATE, add, |answer| {
+            (answer.find::<XorRelayedAddress>().unwrap().unwrap().0, ticket(answer))
+        })
+    }
+
+    pub(crate) fn allocate_mobile(&mut self) -> (SocketAddr, Vec<u8>) {
+        self.try_allocate_mobile().unwrap()
+    }
+
+    /// Goes on from another socket, and gives back the one before.
+    pub(crate) fn move_to(&mut self, socket: UdpSocket) -> UdpSocket {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        std::mem::replace(&mut self.socket, socket)
+    }
+
+    /// Asks with a ticket for its allocation: the next ticket.
+    pub(crate) fn resume(&mut self, with: &[u8]) -> Result<Vec<u8>, u16> {
+        let add = |builder: &mut MessageBuilder<'_>| {
+            builder.attribute(&Lifetime(600)).attribute(&MobilityTicket(with));
+        };
+        self.request(Method::REFRESH, add, ticket)
     }
 
     pub(crate) fn try_permit(&mut self, peer: SocketAddr) -> Result<(), u16> {
@@ -261,6 +291,10 @@ impl Client {
         }
         panic!("challenged again and again");
     }
+}
+
+fn ticket(answer: &Message<'_>) -> Vec<u8> {
+    answer.find::<MobilityTicket<'_>>().unwrap().unwrap().0.to_vec()
 }
 
 pub(crate) fn channel_data(number: u16, payload: &[u8]) -> Vec<u8> {
