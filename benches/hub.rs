@@ -142,8 +142,9 @@ fn connect_hello_and_go(bencher: Bencher<'_, '_>) {
     let mut world = World::new(0);
     bencher.bench_local(|| {
         let connection = world.welcomed(1);
+        let now = world.now;
         world
             .hub
-            .disconnect(connection, meetpoint::signaling::CloseCode::Normal);
+            .disconnect(now, connection, meetpoint::signaling::CloseCode::Normal);
     });
 }

@@ -324,6 +324,10 @@ impl Signaling {
                 TakeoverPolicy::SameOwner => signaling::Takeover::SameOwner,
                 TakeoverPolicy::Replace => signaling::Takeover::Replace,
             },
+            resume_grace: self.resume_grace,
+            resume_frames: self.resume_messages,
+            resume_bytes: self.resume_size.as_usize(),
+            away_sessions: self.away_sessions,
             ping_interval: self.ping_interval,
             dead_after: self.dead_after,
         }

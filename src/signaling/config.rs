@@ -60,6 +60,15 @@ pub struct Config {
     pub page_bytes: usize,
     /// Who may take a peer id that is in use. Default [`Takeover::SameOwner`].
     pub takeover: Takeover,
+    /// How long a session waits for its owner after its socket broke; others see `away` meanwhile, not `leave`. Default 30 s.
+    /// Zero ends sessions with their sockets. Raising it keeps the places of those who do not come back for longer.
+    pub resume_grace: Duration,
+    /// Events that a session can be told again. Default 64.
+    pub resume_frames: usize,
+    /// Bytes of those events. Default 131 072. What a busy client that does not acknowledge costs, beside its queue.
+    pub resume_bytes: usize,
+    /// Sessions of this process that wait for their owners. Default 5 000; beyond it a broken socket ends its session.
+    pub away_sessions: usize,
     /// How often the server pings, told to clients in `welcome.hb.ping`. Default 25 s: below the 30 s at which the most
     /// impatient proxies cut an idle connection. The driver does the pinging.
     pub ping_interval: Duration,
@@ -93,8 +102,19 @@ impl Default for Config {
             page_peers: 100,
             page_bytes: 32_768,
             takeover: Takeover::SameOwner,
+            resume_grace: Duration::from_secs(30),
+            resume_frames: 64,
+            resume_bytes: 131_072,
+            away_sessions: 5_000,
             ping_interval: Duration::from_secs(25),
             dead_after: Duration::from_secs(60),
         }
+    }
+}
+
+impl Config {
+    /// Whether sessions outlive their sockets at all.
+    pub const fn offers_resume(&self) -> bool {
+        !self.resume_grace.is_zero() && self.away_sessions > 0
     }
 }

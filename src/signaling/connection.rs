@@ -8,6 +8,7 @@ use super::{
     identity::Identity,
     limits::{Bucket, Rate},
     meta::Meta,
+    replay::Replay,
     room::Realm,
     secrets::Sid,
     slab::Key,
@@ -34,6 +35,15 @@ pub(crate) struct Connection {
     /// `None` until welcomed.
     pub(crate) peer: Option<Peer>,
     pub(crate) rooms: Vec<Membership>,
+    /// What it can be told again on another socket; `None` for clients that do not resume.
+    pub(crate) replay: Option<Box<Replay>>,
+}
+
+impl Connection {
+    /// Its socket has ended and its owner may come back.
+    pub(crate) fn is_away(&self) -> bool {
+        self.replay.as_ref().is_some_and(|replay| replay.away.is_some())
+    }
 }
 
 /// A welcomed connection.

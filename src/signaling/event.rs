@@ -19,6 +19,10 @@ pub(crate) enum Event<'a> {
         peer: &'a str,
         why: &'static str,
     },
+    /// A peer's socket broke; it may come back.
+    Away { room: &'a str, peer: &'a str },
+    /// A peer that was away is back; nothing of what it had is lost.
+    Back { room: &'a str, peer: &'a str },
     /// A peer's presence data is now this.
     Presence {
         room: &'a str,
@@ -45,5 +49,14 @@ pub(crate) enum Event<'a> {
         room: &'a str,
         from: &'a str,
         data: &'a str,
+        /// Kept for receivers who are away, or whose socket breaks before they have it.
+        reliable: bool,
     },
+}
+
+impl Event<'_> {
+    /// Whether a receiver who resumes is told of it again. Data relayed at most once is not: it would crowd out the signals.
+    pub(crate) const fn is_kept(&self) -> bool {
+        !matches!(self, Self::Message { reliable: false, .. })
+    }
 }

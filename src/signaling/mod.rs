@@ -31,6 +31,7 @@ mod json;
 mod labels;
 mod limits;
 mod meta;
+mod replay;
 mod room;
 mod secrets;
 mod slab;

@@ -69,6 +69,14 @@ pub struct Stats {
     pub leaves: u64,
     /// Counter: connections replaced by a newer one of the same owner.
     pub takeovers: u64,
+    /// Counter: sessions that went on with another socket.
+    pub resumes: u64,
+    /// Counter: sessions whose owner proved them but that could not go on: too much was missed, or the token is another's.
+    pub resumes_refused: u64,
+    /// Counter: broken sockets whose session was not kept, because as many as may are waiting.
+    pub away_refused: u64,
+    /// Counter: sessions that waited for their owner and missed more than is kept.
+    pub away_overflows: u64,
     /// Counter: connections accepted.
     pub connects: u64,
     /// Counter: connections refused because the table was full.
@@ -77,8 +85,10 @@ pub struct Stats {
     pub closes: CloseCounts,
     /// Gauge: open connections, greeted or not.
     pub connections: u64,
-    /// Gauge: connections that have been welcomed.
+    /// Gauge: sessions that have been welcomed, those that wait for their owner too.
     pub peers: u64,
+    /// Gauge: sessions that wait for their owner to come back.
+    pub away: u64,
     /// Gauge: rooms.
     pub rooms: u64,
     /// Gauge: memberships, that is peers summed over rooms.

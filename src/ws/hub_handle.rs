@@ -241,7 +241,7 @@ impl HubHandle {
     }
 
     pub(crate) fn disconnect(&self, connection: ConnectionId, code: CloseCode) {
-        self.with_hub(|hub, _| hub.disconnect(connection, code));
+        self.with_hub(|hub, now| hub.disconnect(now, connection, code));
         self.shared.lock().forget(connection);
     }
 
@@ -266,11 +266,13 @@ impl HubHandle {
             Needs::Ice => (None, self.shared.lock().hub.ice_user(asker.connection)),
             Needs::Welcome { token } => {
                 let identity = authenticator.authenticate(token.or(asker.token));
+                let session = self.shared.lock().hub.session_of(asker.connection, &admitted);
+                let sid = session.unwrap_or(asker.sid);
                 let user = identity
                     .as_ref()
                     .ok()
                     .filter(|identity| identity.rights.turn)
-                    .map(|identity| identity.user.clone().unwrap_or_else(|| Box::from(asker.sid.as_str())));
+                    .map(|identity| identity.user.clone().unwrap_or_else(|| Box::from(sid.as_str())));
                 (Some(identity), user)
             }
         };
@@ -296,12 +298,13 @@ impl Shared {
 
     fn with_hub<T>(&self, call: impl FnOnce(&mut Hub, Now) -> T) -> T {
         let mut guard = self.lock();
-        let result = call(&mut guard.hub, now());
+        let now = now();
+        let result = call(&mut guard.hub, now);
         let bound = Bound {
             frames: self.config.queue_messages,
             bytes: self.config.queue_bytes,
         };
-        let wakers = guard.move_outputs(bound);
+        let wakers = guard.move_outputs(now, bound);
         self.rearm(&mut guard);
         drop(guard);
         for waker in wakers {
@@ -323,7 +326,7 @@ impl Shared {
 
 impl State {
     /// Moves what the hub put out into the queues; returns whom to wake.
-    fn move_outputs(&mut self, bound: Bound) -> Vec<Waker> {
+    fn move_outputs(&mut self, now: Now, bound: Bound) -> Vec<Waker> {
         let mut wakers = Vec::new();
         while let Some(output) = self.hub.poll_output() {
             match output {
@@ -336,7 +339,7 @@ impl State {
                         // The room goes on without its slow reader; what that causes comes out of this same loop.
                         Err(_overflow) => {
                             wakers.extend(outbox.close(CloseCode::Slow));
-                            self.hub.disconnect(connection, CloseCode::Slow);
+                            self.hub.disconnect(now, connection, CloseCode::Slow);
                             self.forget(connection);
                         }
                     }

@@ -19,6 +19,8 @@ mod docs;
 mod limits;
 #[path = "hub_core/messages.rs"]
 mod messages;
+#[path = "hub_core/resume.rs"]
+mod resume;
 #[path = "hub_core/rooms.rs"]
 mod rooms;
 #[path = "hub_core/sessions.rs"]

@@ -130,7 +130,7 @@ impl World {
     }
 
     pub(crate) fn gone(&mut self, connection: ConnectionId, code: CloseCode) {
-        self.hub.disconnect(connection, code);
+        self.hub.disconnect(self.now, connection, code);
         self.inboxes.remove(&connection);
         self.collect();
     }

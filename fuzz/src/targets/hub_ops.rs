@@ -13,7 +13,7 @@ const ROOMS: [&str; 3] = ["r", "s", "räume"];
 const PEERS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// What a client has been told.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Client {
     closed: bool,
     /// `peer`, `sid` and `key` of its welcome.
@@ -21,9 +21,11 @@ struct Client {
     /// By room: who is there, and where the list goes on.
     rooms: BTreeMap<String, Picture>,
     last_seq: u64,
+    /// The session that its hello asked to go on with.
+    resumes: Option<String>,
 }
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Picture {
     peers: BTreeMap<String, Value>,
     more: Option<String>,
@@ -33,6 +35,8 @@ struct World {
     hub: Hub,
     now: Now,
     clients: BTreeMap<ConnectionId, Client>,
+    /// Clients whose socket is gone, by their `sid`: what they know if they come back.
+    parked: BTreeMap<String, Client>,
 }
 
 /// The input, eaten from the front; zeros when it is used up.
@@ -71,10 +75,13 @@ pub(crate) fn run(data: &[u8]) {
         rate_patience: 5,
         relay_byte_burst: 60,
         relay_bytes_per_second: 100,
+        resume_frames: 6,
+        away_sessions: 2,
+        resume_grace: Duration::from_secs(10),
         ..Config::default()
     };
     let now = Now { instant: Instant::now(), unix_ms: 1_700_000_000_000 };
-    let mut world = World { hub: Hub::new(config, [3; 32]), now, clients: BTreeMap::new() };
+    let mut world = World { hub: Hub::new(config, [3; 32]), now, clients: BTreeMap::new(), parked: BTreeMap::new() };
     let mut input = Input(data);
     while !input.0.is_empty() {
         world.operate(&mut input);
@@ -123,8 +130,9 @@ impl World {
             100..104 => self.say(connection, r#"{"t":"bye","id":1}"#),
             104..110 => {
                 let code = CloseCode::ALL[usize::from(input.byte()) % CloseCode::ALL.len()];
-                self.hub.disconnect(connection, code);
-                self.clients.remove(&connection);
+                self.hub.disconnect(self.now, connection, code);
+                let gone = self.clients.remove(&connection);
+                self.park(gone);
                 self.collect();
             }
             110..114 => self.say(connection, &format!(r#"{{"t":"room","room":"{room}","set":{{"x":1}}}}"#)),
@@ -149,17 +157,29 @@ impl World {
     }
 
     fn hello(&mut self, connection: ConnectionId, peer: &str, input: &mut Input<'_>) {
-        let known: Vec<&[String; 3]> = self.clients.values().filter_map(|client| client.welcome.as_ref()).collect();
+        let known: Vec<&Client> =
+            self.parked.values().chain(self.clients.values()).filter(|client| client.welcome.is_some()).collect();
         let how = input.byte();
-        let resume = match known.get(usize::from(how) % known.len().max(1)) {
-            Some([_, sid, key]) if how & 1 == 0 => format!(r#","resume":{{"sid":"{sid}","key":"{key}"}}"#),
+        let older = known.get(usize::from(how) % known.len().max(1)).filter(|_| how & 1 == 0);
+        let older = older.and_then(|older| Some((older.welcome.clone()?, older.last_seq)));
+        let resume = match &older {
+            Some(([_, sid, key], seq)) => format!(r#","resume":{{"sid":"{sid}","key":"{key}","seq":{seq}}}"#),
             _ => String::new(),
         };
+        if let Some(client) = self.clients.get_mut(&connection) {
+            client.resumes = older.as_ref().map(|([_, sid, _], _)| sid.clone());
+        }
+        // A client that comes back leaves the choice of its name to its session, now and then.
+        let peer = match older {
+            Some(([own, ..], _)) if how & 32 == 0 => own,
+            _ => peer.to_owned(),
+        };
+        let caps = if how & 16 == 0 { r#","caps":["resume"]"# } else { "" };
         let user = (how & 2 == 0).then(|| Box::from("u"));
         let expires_at_ms = (how & 12 == 0).then_some(self.now.unix_ms + 3_000);
         let identity = Identity { user, expires_at_ms, ..Identity::ANONYMOUS };
         let verdict = if how == 0xFF { Err(AuthError::Invalid) } else { Ok(identity) };
-        let hello = format!(r#"{{"t":"hello","v":[1],"peer":"{peer}"{resume}}}"#);
+        let hello = format!(r#"{{"t":"hello","v":[1],"peer":"{peer}"{caps}{resume}}}"#);
         self.with_identity(connection, &hello, verdict);
     }
 
@@ -211,13 +231,30 @@ impl World {
                 Output::Close { connection, .. } => {
                     let client = self.clients.get_mut(&connection).expect("a close for nobody");
                     assert!(!std::mem::replace(&mut client.closed, true), "closed twice");
+                    let known = client.clone();
+                    self.park(Some(known));
                 }
                 Output::Deliver { connection, payload } => {
                     let client = self.clients.get_mut(&connection).expect("a frame for nobody");
                     assert!(!client.closed, "a frame after the close");
-                    client.hear(&serde_json::from_slice(&payload).expect("a frame is JSON"));
+                    let frame: Value = serde_json::from_slice(&payload).expect("a frame is JSON");
+                    if frame["resumed"] == true {
+                        let session = client.resumes.take().expect("resumed what it did not ask for");
+                        let known = self.parked.remove(&session).expect("resumed a session that was not parted with");
+                        (client.rooms, client.last_seq) = (known.rooms, known.last_seq);
+                    }
+                    client.hear(&frame);
                 }
             }
+        }
+    }
+
+    /// Remembers what a client knew whose socket is gone.
+    fn park(&mut self, client: Option<Client>) {
+        if let Some(client) = client
+            && let Some([_, sid, _]) = &client.welcome
+        {
+            self.parked.insert(sid.clone(), client);
         }
     }
 
@@ -228,7 +265,8 @@ impl World {
         assert_eq!(stats.joins, stats.leaves + stats.memberships);
         let open = self.clients.values().filter(|client| !client.closed);
         assert_eq!(stats.connections, open.clone().count() as u64);
-        assert_eq!(stats.peers, open.filter(|client| client.welcome.is_some()).count() as u64);
+        assert_eq!(stats.peers, open.filter(|client| client.welcome.is_some()).count() as u64 + stats.away);
+        assert!(stats.away <= 2, "more wait than may");
     }
 
     /// Lets every client read its lists to the end, with time in between for the rate limit.
@@ -299,6 +337,7 @@ impl Client {
                         assert!(known.is_none(), "a peer joined twice");
                     }
                     Some("leave") => drop(picture.peers.remove(&text("peer"))),
+                    Some("away" | "back") => {}
                     Some("meta") => {
                         if let Some(meta) = picture.peers.get_mut(&text("peer")) {
                             *meta = frame["meta"].clone();

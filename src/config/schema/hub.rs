@@ -67,6 +67,17 @@ section! {
         read_buffer: ByteSize = ByteSize(512), Between(ByteSize(128), ByteSize::mib(1));
         /// Who may take a peer id that is in use.
         takeover: TakeoverPolicy = TakeoverPolicy::SameOwner;
+        /// How long the session of a broken connection waits for its owner. The others of its rooms see `away` meanwhile, not
+        /// `leave`, and what the peer missed is told again. `0s` ends sessions with their connections.
+        ///
+        /// Raising it keeps the places of those who do not come back for longer.
+        resume_grace: Duration = seconds(30), Between(Duration::ZERO, minutes(2));
+        /// Events that a session can be told again.
+        resume_messages: usize = 64, Between(1, 10_000);
+        /// Bytes of those events: what a busy client that acknowledges nothing costs beside its queue.
+        resume_size: ByteSize = ByteSize::kib(128), Between(ByteSize::kib(1), ByteSize::mib(16));
+        /// Sessions that may wait for their owners at once. Beyond it a broken connection ends its session.
+        away_sessions: usize = 5_000, Between(0, 10_000_000);
         /// How long a connection may stay without a `hello`. Raising it lets idle strangers hold sockets longer.
         hello_timeout: Duration = seconds(10), Between(seconds(1), minutes(5));
         /// How often the server pings. Keep it below the 30 s at which the most impatient proxies cut an idle connection.

@@ -1,6 +1,6 @@
 //! The way in: what a frame costs, and what has to be known before it can be carried out.
 
-use super::Hub;
+use super::{Hub, Older};
 use crate::signaling::{
     Now,
     connection::{ConnectionId, Rated},
@@ -67,6 +67,11 @@ impl Admitted<'_> {
     pub fn needs(&self) -> Needs<'_> {
         self.request.needs()
     }
+
+    /// The session that a `hello` comes back from.
+    pub(super) fn older(&self) -> Option<Older<'_>> {
+        self.request.older()
+    }
 }
 
 /// An ICE server list in the words of the wire.
@@ -110,7 +115,7 @@ impl Hub {
     /// Counts and charges a frame. `None` means that it has been refused and answered; of a connection that is gone nothing
     /// is counted or answered.
     pub fn try_admit<'a>(&mut self, now: Now, connection: ConnectionId, frame: Frame<'a>) -> Option<Admitted<'a>> {
-        let entry = self.connections.get_mut(connection)?;
+        let entry = self.connections.get_mut(connection).filter(|entry| !entry.is_away())?;
         let (kind, id) = match &frame.parsed {
             Ok(request) => (request.kind(), request.id),
             Err(malformed) => (malformed.kind, malformed.id),

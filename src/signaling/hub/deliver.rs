@@ -9,8 +9,11 @@ use crate::signaling::{connection::ConnectionId, dialect::Dialect, event::Event,
 type Written = [Option<Bytes>; Dialect::ALL.len()];
 
 impl Hub {
-    /// Queues a frame for a connection that is known to be there.
+    /// Queues a frame for a connection that is known to be there; one whose socket has ended gets none.
     pub(super) fn deliver(&mut self, connection: ConnectionId, payload: Bytes) {
+        if self.connections.get(connection).is_none_or(|entry| entry.is_away()) {
+            return;
+        }
         self.stats.deliveries += 1;
         self.stats.delivered_bytes += payload.len() as u64;
         self.outputs.push_back(Output::Deliver { connection, payload });
@@ -34,53 +37,66 @@ impl Hub {
         self.seq
     }
 
-    /// Tells one connection about an event.
-    pub(super) fn unicast(&mut self, to: ConnectionId, event: &Event<'_>) {
-        let Some(dialect) = self.connections.get(to).map(|connection| connection.dialect) else {
-            return;
-        };
+    /// Tells one connection about an event; whether anybody will hear of it.
+    pub(super) fn unicast(&mut self, to: ConnectionId, event: &Event<'_>) -> bool {
         let seq = self.next_seq();
-        self.deliver(to, dialect.encode(event, seq));
+        let written = &mut Written::default();
+        self.tell(to, event, seq, written)
     }
 
-    /// Tells these connections about an event; the frame is written once per dialect.
-    pub(super) fn multicast(&mut self, to: &[ConnectionId], event: &Event<'_>) {
+    /// Tells these connections about an event; how many will hear of it. The frame is written once per dialect.
+    pub(super) fn multicast(&mut self, to: &[ConnectionId], event: &Event<'_>) -> usize {
         let seq = self.next_seq();
         let mut written = Written::default();
-        for &connection in to {
-            let Some(dialect) = self.connections.get(connection).map(|entry| entry.dialect) else {
-                continue;
-            };
-            let payload = written[dialect.index()]
-                .get_or_insert_with(|| dialect.encode(event, seq))
-                .clone();
-            self.deliver(connection, payload);
-        }
+        to.iter()
+            .filter(|&&connection| self.tell(connection, event, seq, &mut written))
+            .count()
     }
 
-    /// Tells every member of a room but `except`; returns how many. The frame is written once per dialect.
+    /// Tells every member of a room but `except`; how many will hear of it. The frame is written once per dialect.
     pub(super) fn broadcast(&mut self, room: Key, except: Option<ConnectionId>, event: &Event<'_>) -> usize {
         let seq = self.next_seq();
-        let Some(room) = self.rooms.get(room) else { return 0 };
         let mut written = Written::default();
         let mut receivers = 0;
-        for member in room.members() {
-            if Some(member.connection) == except {
-                continue;
-            }
-            let Some(connection) = self.connections.get(member.connection) else {
-                continue;
+        // By place in the list, since telling somebody needs the whole hub; nobody joins or leaves meanwhile.
+        for at in 0.. {
+            let member = self.rooms.get(room).and_then(|room| room.members().get(at));
+            let Some(to) = member.map(|member| member.connection) else {
+                return receivers;
             };
-            let dialect = connection.dialect;
-            let payload = written[dialect.index()].get_or_insert_with(|| dialect.encode(event, seq));
+            if Some(to) != except && self.tell(to, event, seq, &mut written) {
+                receivers += 1;
+            }
+        }
+        receivers
+    }
+
+    /// Queues an event for one connection and keeps it for the next, as far as each is there.
+    fn tell(&mut self, to: ConnectionId, event: &Event<'_>, seq: u64, written: &mut Written) -> bool {
+        let bound = self.replay_bound();
+        let Some(entry) = self.connections.get_mut(to) else {
+            return false;
+        };
+        let away = entry.is_away();
+        if away && !event.is_kept() {
+            return false;
+        }
+        let dialect = entry.dialect;
+        let payload = written[dialect.index()].get_or_insert_with(|| dialect.encode(event, seq));
+        if event.is_kept()
+            && let Some(replay) = &mut entry.replay
+            && !replay.push(seq, payload.clone(), bound)
+        {
+            self.overflowed.push(to);
+        }
+        if !away {
             self.stats.deliveries += 1;
             self.stats.delivered_bytes += payload.len() as u64;
             self.outputs.push_back(Output::Deliver {
-                connection: member.connection,
+                connection: to,
                 payload: payload.clone(),
             });
-            receivers += 1;
         }
-        receivers
+        true
     }
 }

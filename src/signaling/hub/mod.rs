@@ -7,6 +7,7 @@ mod admission;
 mod deliver;
 mod presence;
 mod relay;
+mod resume;
 mod rooms;
 mod sessions;
 mod views;
@@ -23,6 +24,7 @@ use hashbrown::HashMap;
 
 pub use admission::{Admitted, Frame, Grants, Ice};
 pub(crate) use presence::{Page, Snapshot};
+pub(crate) use resume::Older;
 pub(crate) use rooms::Entry;
 pub(crate) use sessions::Greeting;
 pub use views::RoomView;
@@ -90,6 +92,10 @@ pub struct Hub {
     /// Numbers every event of this hub. Each receiver sees it grow; gaps are other people's events.
     seq: u64,
     relay_total: Option<Bucket>,
+    /// How many connections have lost their socket and wait for their owner.
+    away: usize,
+    /// Connections that missed more than is kept for them, to be ended once nobody is in the middle of telling them something.
+    overflowed: Vec<ConnectionId>,
     stats: Stats,
 }
 
@@ -110,6 +116,8 @@ impl Hub {
             outputs: VecDeque::new(),
             seq: 0,
             relay_total: None,
+            away: 0,
+            overflowed: Vec::new(),
             stats: Stats::default(),
         }
     }
@@ -122,7 +130,8 @@ impl Hub {
     /// The counters, with the gauges as of now.
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats;
-        stats.connections = self.connections.len() as u64;
+        stats.connections = (self.connections.len() - self.away) as u64;
+        stats.away = self.away as u64;
         stats.rooms = self.rooms.len() as u64;
         stats
     }
@@ -146,6 +155,7 @@ impl Hub {
             deadline: Some(deadline),
             peer: None,
             rooms: Vec::new(),
+            replay: None,
         });
         self.by_sid.insert(sid, connection);
         self.deadlines.insert((deadline, connection));
@@ -153,9 +163,20 @@ impl Hub {
         Ok(Connected { connection, sid })
     }
 
-    /// A socket has ended, or the driver is ending it. Says nothing to the connection itself; the rooms it was in are told.
-    /// A connection that is not there any more is left alone.
-    pub fn disconnect(&mut self, connection: ConnectionId, code: CloseCode) {
+    /// A socket has ended, or the driver is ending it. Says nothing to the connection itself; the rooms it was in are told. If
+    /// its client can come back, its session waits for that ([`Config::resume_grace`]). A connection that is not there any
+    /// more is left alone.
+    pub fn disconnect(&mut self, now: Now, connection: ConnectionId, code: CloseCode) {
+        if code == CloseCode::Slow && self.connections.get(connection).is_some_and(|entry| !entry.is_away()) {
+            self.stats.queue_overflows += 1;
+        }
+        if !self.try_keep(now, connection, code) {
+            self.end(connection, code);
+        }
+    }
+
+    /// Ends a connection and its session. The rooms it was in are told.
+    fn end(&mut self, connection: ConnectionId, code: CloseCode) {
         let Some(gone) = self.connections.remove(connection) else {
             return;
         };
@@ -163,9 +184,11 @@ impl Hub {
         if let Some(deadline) = gone.deadline {
             self.deadlines.remove(&(deadline, connection));
         }
-        self.stats.closes[code] += 1;
-        if code == CloseCode::Slow {
-            self.stats.queue_overflows += 1;
+        if gone.is_away() {
+            // Its socket was counted when it ended.
+            self.away -= 1;
+        } else {
+            self.stats.closes[code] += 1;
         }
         if gone.peer.is_some() {
             self.stats.peers -= 1;
@@ -177,11 +200,13 @@ impl Hub {
 
     /// Ends a connection from this side: what is queued for it still goes out, then the close frame.
     pub fn close(&mut self, connection: ConnectionId, code: CloseCode) {
-        if self.connections.get(connection).is_none() {
+        let Some(entry) = self.connections.get(connection) else {
             return;
+        };
+        if !entry.is_away() {
+            self.outputs.push_back(Output::Close { connection, code });
         }
-        self.outputs.push_back(Output::Close { connection, code });
-        self.disconnect(connection, code);
+        self.end(connection, code);
     }
 
     /// Announces that the server goes away: clients should reconnect after a random time within `after_ms`, to `url` if given.
@@ -207,7 +232,10 @@ impl Hub {
 
     /// The next thing to do; drain it after every call that may produce something.
     pub fn poll_output(&mut self) -> Option<Output> {
-        let output = self.outputs.pop_front();
+        let mut output = self.outputs.pop_front();
+        while output.is_none() && self.end_overflowed() {
+            output = self.outputs.pop_front();
+        }
         if output.is_none() && self.outputs.capacity() > 1_024 {
             // A burst in a large room must not hold its peak of memory for ever.
             self.outputs.shrink_to(64);
@@ -226,10 +254,13 @@ impl Hub {
             if deadline > now.instant {
                 break;
             }
-            let welcomed = self
-                .connections
-                .get(connection)
-                .is_some_and(|connection| connection.peer.is_some());
+            let entry = self.connections.get(connection);
+            let away = entry.and_then(|entry| entry.replay.as_ref()?.away);
+            if let Some(away) = away {
+                self.end(connection, away.why);
+                continue;
+            }
+            let welcomed = entry.is_some_and(|entry| entry.peer.is_some());
             let reject = if welcomed {
                 Reject::new(ErrorCode::Expired, "the token has expired").fatal(CloseCode::Expired)
             } else {

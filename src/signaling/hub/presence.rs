@@ -5,8 +5,9 @@ use std::{borrow::Cow, sync::Arc};
 use serde_json::Value;
 
 use super::Hub;
+
 use crate::signaling::{
-    connection::{ConnectionId, Membership},
+    connection::{Connection, ConnectionId, Membership},
     error::Reject,
     event::Event,
     json::Object,
@@ -18,10 +19,17 @@ use crate::signaling::{
 /// Members looked at for one page when a filter turns most of them away. Bounds what one `who` costs.
 const SCAN: usize = 1_000;
 
+/// Whether a member's socket is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    Away,
+    Back,
+}
+
 /// A part of a room's member list.
 #[derive(Debug)]
 pub(crate) struct Page {
-    /// A JSON array of `{peer, meta, since}`.
+    /// A JSON array of `{peer, meta, since, away?}`.
     pub(crate) peers: String,
     /// Members of the room but the one who asks.
     pub(crate) total: u64,
@@ -108,7 +116,8 @@ impl Hub {
             if listed > 0 {
                 peers.push(',');
             }
-            write_member(member, &mut peers);
+            let away = self.connections.get(member.connection).is_some_and(Connection::is_away);
+            write_member(member, away, &mut peers);
             listed += 1;
         }
         peers.push(']');
@@ -180,11 +189,12 @@ impl Hub {
     }
 }
 
-fn write_member(member: &Member, text: &mut String) {
+fn write_member(member: &Member, away: bool, text: &mut String) {
     Object::nested(text, |entry| {
-        entry
+        let entry = entry
             .text("peer", &member.peer)
             .raw_with("meta", |text| Meta::write(member.meta.as_ref(), text))
-            .number("since", member.since_ms)
+            .number("since", member.since_ms);
+        if away { entry.flag("away", true) } else { entry }
     });
 }

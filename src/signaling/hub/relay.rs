@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use super::Hub;
 use crate::signaling::{
     Now,
-    connection::{ConnectionId, Membership},
+    connection::{Connection, ConnectionId, Membership},
     error::Reject,
     event::Event,
     labels::ErrorCode,
@@ -43,7 +43,7 @@ impl Hub {
         }
         let from = room.member(membership.ordinal).ok_or(NOT_IN_ROOM)?;
         let (name, from) = (Arc::clone(&room.name.name), Arc::clone(&from.peer));
-        self.unicast(
+        let heard = self.unicast(
             receiver,
             &Event::Signal {
                 room: &name,
@@ -53,10 +53,11 @@ impl Hub {
                 correlation,
             },
         );
-        Ok(())
+        if heard { Ok(()) } else { Err(NO_PEER) }
     }
 
-    /// Hands application data to the named members, or to all others when none is named.
+    /// Hands application data to the named members, or to all others when none is named. Those who are away miss it, unless it
+    /// is `reliable`.
     pub(crate) fn relay<'a>(
         &mut self,
         now: Now,
@@ -64,6 +65,7 @@ impl Hub {
         membership: Membership,
         to: Option<&'a [Cow<'a, str>]>,
         data: &str,
+        reliable: bool,
     ) -> Result<Sent<'a>, Reject> {
         self.check_publish(connection)?;
         self.check_relay(connection)?;
@@ -81,8 +83,10 @@ impl Hub {
                 for peer in to {
                     match room.find(peer) {
                         Some(member) if receivers.contains(&member.connection) => {}
-                        Some(member) => receivers.push(member.connection),
-                        None => missing.push(&**peer),
+                        Some(member) if reliable || !self.is_away(member.connection) => {
+                            receivers.push(member.connection)
+                        }
+                        _ => missing.push(&**peer),
                     }
                 }
                 if receivers.is_empty() {
@@ -97,13 +101,12 @@ impl Hub {
             room: &name,
             from: &from,
             data,
+            reliable,
         };
-        match named {
-            None => {
-                self.broadcast(membership.room, Some(connection), &event);
-            }
+        let receivers = match named {
+            None => self.broadcast(membership.room, Some(connection), &event),
             Some(named) => self.multicast(&named, &event),
-        }
+        };
         self.stats.relayed_bytes += (data.len() * receivers) as u64;
         Ok(Sent { receivers, missing })
     }
@@ -124,6 +127,10 @@ impl Hub {
         let total = ((length + FRAME_OVERHEAD) * receivers) as u64;
         let busy = Reject::new(ErrorCode::RelayBusy, "the server relays as much as it may");
         self.charge_relay_total(now, total).map_err(|retry| busy.retry(retry))
+    }
+
+    fn is_away(&self, connection: ConnectionId) -> bool {
+        self.connections.get(connection).is_some_and(Connection::is_away)
     }
 
     fn check_relay(&self, connection: ConnectionId) -> Result<(), Reject> {

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Hub;
+use bytes::Bytes;
+
+use super::{Hub, Older};
 use crate::signaling::{
     Now,
     connection::{ConnectionId, Membership, Peer},
@@ -21,8 +23,10 @@ use crate::signaling::{
 pub(crate) struct Greeting<'a> {
     /// The peer id it wants; `None` leaves the choice to the hub.
     pub(crate) peer: Option<&'a str>,
-    /// `sid` and `key` of the session it comes back from.
-    pub(crate) older: Option<(&'a str, &'a str)>,
+    /// The session it comes back from.
+    pub(crate) older: Option<Older<'a>>,
+    /// It understands events that are told again, and says what it has seen.
+    pub(crate) resumes: bool,
     /// Presence data for rooms joined without any of their own.
     pub(crate) meta: Option<Arc<Meta>>,
 }
@@ -33,6 +37,8 @@ pub(crate) struct Greeted {
     pub(crate) sid: Sid,
     pub(crate) key: String,
     pub(crate) peer: Arc<str>,
+    /// The older session goes on: what it missed, to be told after the welcome.
+    pub(crate) missed: Option<Vec<Bytes>>,
 }
 
 impl Hub {
@@ -68,23 +74,36 @@ impl Hub {
             );
         }
 
-        // Whoever proves an older session replaces it, so that a half-open socket never stands in the way of its owner.
-        let older = greeting.older.and_then(|(sid, key)| {
-            let sid = Sid::parse(sid)?;
-            let older = *self.by_sid.get(&sid)?;
-            (older != connection && self.secrets.proves(sid, key)).then_some(older)
-        });
+        // Whoever proves an older session goes on with it, or at least replaces it: a half-open socket never stands in the way of
+        // its owner.
+        let older = greeting
+            .older
+            .and_then(|older| Some((self.proven(connection, older)?, older.seen)));
         let inherited = older
-            .and_then(|older| self.connections.get(older)?.peer.as_ref())
+            .and_then(|(older, _)| self.connections.get(older)?.peer.as_ref())
             .map(|peer| Arc::clone(&peer.id));
-        if let Some(older) = older {
-            self.stats.takeovers += 1;
-            self.close(older, CloseCode::Replaced);
+        let renamed = [identity.peer.as_deref(), greeting.peer]
+            .into_iter()
+            .flatten()
+            .any(|asked| inherited.as_deref() != Some(asked));
+        let missed = older
+            .filter(|_| greeting.resumes && !renamed)
+            .and_then(|(older, seen)| self.missed(connection, older, &identity, seen?));
+        if let Some((older, _)) = older {
+            if missed.is_some() {
+                self.move_session(older, connection);
+            } else {
+                self.stats.takeovers += 1;
+                self.stats.resumes_refused += u64::from(greeting.resumes);
+                self.close(older, CloseCode::Replaced);
+            }
         }
         let chosen = identity.peer.as_deref().or(greeting.peer).map(Arc::from).or(inherited);
         let id: Arc<str> = chosen.unwrap_or_else(|| Arc::from(self.secrets.peer_id()));
+        let allowed = identity.clone();
         let identity = (identity != Identity::ANONYMOUS).then(|| Box::new(identity));
         self.set_deadline(connection, deadline);
+        let fresh = missed.is_none().then(|| self.new_replay(greeting.resumes));
         let Some(entry) = self.connections.get_mut(connection) else {
             return Err(Reject::new(ErrorCode::Unavailable, "the connection is gone"));
         };
@@ -93,12 +112,17 @@ impl Hub {
             identity,
             meta: greeting.meta,
         });
-        let sid = entry.sid;
+        if let Some(fresh) = fresh {
+            entry.replay = fresh;
+        }
+        let (sid, rooms) = (entry.sid, entry.rooms.clone());
         self.stats.peers += 1;
+        self.leave_forbidden(connection, &rooms, &allowed);
         Ok(Greeted {
             sid,
             key: self.secrets.key(sid),
             peer: id,
+            missed,
         })
     }
 
@@ -128,12 +152,17 @@ impl Hub {
         let rooms = entry.rooms.clone();
         peer.identity = (identity != Identity::ANONYMOUS).then(|| Box::new(identity.clone()));
         self.set_deadline(connection, deadline);
-        for membership in rooms {
-            if !self.room_allowed(membership, &identity) {
+        self.leave_forbidden(connection, &rooms, &identity);
+        Ok(())
+    }
+
+    /// Takes a connection out of the rooms that its identity does not allow (any more).
+    fn leave_forbidden(&mut self, connection: ConnectionId, rooms: &[Membership], identity: &Identity) {
+        for &membership in rooms {
+            if !self.room_allowed(membership, identity) {
                 self.leave(connection, membership, "forbidden");
             }
         }
-        Ok(())
     }
 
     fn room_allowed(&self, membership: Membership, identity: &Identity) -> bool {

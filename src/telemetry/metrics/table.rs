@@ -202,7 +202,9 @@ table! {
         HUB_CONNECTIONS = Kind::Gauge, "meetpoint_signaling_connections", [],
             "Open WebSockets, greeted or not.";
         HUB_PEERS = Kind::Gauge, "meetpoint_signaling_peers", [],
-            "Connections that have been welcomed.";
+            "Sessions that have been welcomed, those that wait for their owner too.";
+        HUB_AWAY = Kind::Gauge, "meetpoint_signaling_away", [],
+            "Sessions whose connection broke and that wait for their owner.";
         HUB_ROOMS = Kind::Gauge, "meetpoint_signaling_rooms", [],
             "Rooms.";
         HUB_MEMBERSHIPS = Kind::Gauge, "meetpoint_signaling_memberships", [],
@@ -227,6 +229,14 @@ table! {
             "Room leaves, for whatever reason.";
         HUB_TAKEOVERS = Kind::Counter, "meetpoint_signaling_takeovers_total", [],
             "Connections replaced by a newer one of the same owner.";
+        HUB_RESUMES = Kind::Counter, "meetpoint_signaling_resumes_total", [],
+            "Sessions that went on over another connection.";
+        HUB_RESUMES_REFUSED = Kind::Counter, "meetpoint_signaling_resumes_refused_total", [],
+            "Sessions that their owner came back to and that could not go on: too much was missed, or the token is another's.";
+        HUB_AWAY_REFUSED = Kind::Counter, "meetpoint_signaling_away_refused_total", [],
+            "Broken connections whose session ended at once, because as many as may were waiting (signaling.away_sessions).";
+        HUB_AWAY_OVERFLOWS = Kind::Counter, "meetpoint_signaling_away_overflows_total", [],
+            "Waiting sessions that ended because they missed more than is kept (signaling.resume_messages, resume_size).";
         HUB_CONNECTS = Kind::Counter, "meetpoint_signaling_connects_total", [],
             "Connections accepted.";
         HUB_CONNECTS_REFUSED = Kind::Counter, "meetpoint_signaling_connects_refused_total", [],

@@ -312,7 +312,7 @@ fn the_key_of_a_session_takes_its_peer_id_back_from_a_half_open_socket() {
     assert_eq!(world.recv(watcher)["ev"], "join");
 
     // The old socket's end comes late; the peer that came back stays.
-    world.hub.disconnect(old, CloseCode::Abnormal);
+    world.hub.disconnect(world.now, old, CloseCode::Abnormal);
     world.collect();
     assert!(world.all(watcher).is_empty());
     assert_eq!(

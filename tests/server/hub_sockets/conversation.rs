@@ -134,6 +134,36 @@ async fn the_owner_takes_over_a_half_open_socket() {
 }
 
 #[tokio::test]
+async fn a_torn_socket_is_away_and_the_next_one_goes_on_with_what_was_missed() {
+    let server = Server::default().await;
+    let mut elder = server.member("elder", "r").await;
+    let mut torn = server.connect().await;
+    let hello = json!({"t": "hello", "v": [1], "peer": "p", "caps": ["resume"]});
+    let first = torn.ask(hello).await;
+    let joined = torn.ask(json!({"t": "join", "room": "r"})).await;
+    assert_eq!(elder.recv().await["ev"], "join");
+    drop(torn);
+    assert_eq!(elder.recv().await["ev"], "away");
+    let signal = json!({"t": "sig", "id": 1, "room": "r", "to": "p", "kind": "offer", "data": {"sdp": "…"}});
+    assert_eq!(elder.ask(signal).await["t"], "ok");
+
+    let mut back = server.connect().await;
+    let resume = json!({"sid": first["sid"], "key": first["key"], "seq": joined["seq"]});
+    let hello = json!({"t": "hello", "v": [1], "caps": ["resume"], "resume": resume});
+    let second = back.ask(hello).await;
+    assert_eq!((&second["resumed"], &second["peer"]), (&json!(true), &json!("p")));
+    let missed = back.recv().await;
+    assert_eq!(
+        (&missed["from"], &missed["data"]["sdp"]),
+        (&json!("elder"), &json!("…"))
+    );
+    assert_eq!(elder.recv().await["ev"], "back");
+    // The TURN name is that of the session, not of the socket.
+    let user = |welcome: &serde_json::Value| welcome["ice"].to_string();
+    assert!(user(&second).contains(first["sid"].as_str().unwrap()), "{second}");
+}
+
+#[tokio::test]
 async fn the_view_for_http_has_the_documented_shape() {
     let server = Server::default().await;
     let _a = server.member("a", "r").await;

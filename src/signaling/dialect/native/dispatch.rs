@@ -41,7 +41,8 @@ pub(crate) fn carry_out(
             }
             let greeting = Greeting {
                 peer: hello.peer.as_deref(),
-                older: hello.resume.as_ref().map(|resume| (&*resume.sid, &*resume.key)),
+                older: hello.older(),
+                resumes: hello.caps.iter().any(|cap| cap == "resume"),
                 meta: presence(hub, hello.meta.as_ref()).map_err(|reject| reject.fatal(CloseCode::BadRequest))?,
             };
             let greeted = hub.greet(now, connection, greeting, identity)?;
@@ -51,10 +52,14 @@ pub(crate) fn carry_out(
                 key: &greeted.key,
                 peer: &greeted.peer,
                 now_ms: now.unix_ms,
+                resumed: greeted.missed.is_some(),
                 ice,
             };
             let payload = frame::welcome(&welcome, hub.config());
             hub.answer(connection, payload);
+            for missed in greeted.missed.into_iter().flatten() {
+                hub.answer(connection, missed);
+            }
             Ok(())
         }
         Body::Join(join) => self::join(hub, now, connection, id, &join),
@@ -106,10 +111,11 @@ pub(crate) fn carry_out(
             ok(hub, connection, id);
             Ok(())
         }
-        Body::Ack => Err(Reject::new(
-            ErrorCode::Unavailable,
-            "this server does not resume sessions",
-        )),
+        Body::Ack { seq } => {
+            hub.acknowledge(connection, seq);
+            ok(hub, connection, id);
+            Ok(())
+        }
         Body::Ping { n } => {
             hub.answer(connection, frame::pong(id, n, now.unix_ms));
             Ok(())
@@ -175,14 +181,15 @@ fn sig(hub: &mut Hub, connection: ConnectionId, id: Option<u64>, sig: &Sig<'_>) 
 }
 
 fn send(hub: &mut Hub, now: Now, connection: ConnectionId, id: Option<u64>, send: &Send<'_>) -> Result<(), Reject> {
-    if send.reliable {
-        return Err(Reject::new(
-            ErrorCode::Unavailable,
-            "this server does not keep messages for redelivery",
-        ));
-    }
     let membership = hub.membership(connection, &send.room)?;
-    let sent = hub.relay(now, connection, membership, send.to.as_deref(), send.data.get())?;
+    let sent = hub.relay(
+        now,
+        connection,
+        membership,
+        send.to.as_deref(),
+        send.data.get(),
+        send.reliable,
+    )?;
     if id.is_some() {
         let mut answer = frame::ok(id).number("sent", sent.receivers as u64);
         if !sent.missing.is_empty() {

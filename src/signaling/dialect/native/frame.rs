@@ -28,6 +28,8 @@ pub(crate) fn event(event: &Event<'_>, seq: u64) -> Bytes {
             .text("why", why)
             .number("seq", seq)
             .finish(),
+        Event::Away { room, peer } => peer_frame(room, "away", peer).number("seq", seq).finish(),
+        Event::Back { room, peer } => peer_frame(room, "back", peer).number("seq", seq).finish(),
         Event::Presence { room, peer, meta } => peer_frame(room, "meta", peer)
             .raw_with("meta", |text| Meta::write(meta, text))
             .number("seq", seq)
@@ -61,7 +63,7 @@ pub(crate) fn event(event: &Event<'_>, seq: u64) -> Bytes {
                 .number("seq", seq)
                 .finish()
         }
-        Event::Message { room, from, data } => Object::frame("msg", 48 + room.len() + from.len() + data.len())
+        Event::Message { room, from, data, .. } => Object::frame("msg", 48 + room.len() + from.len() + data.len())
             .text("room", room)
             .text("from", from)
             .raw("data", data)
@@ -84,6 +86,7 @@ pub(crate) struct Welcome<'a> {
     pub(crate) key: &'a str,
     pub(crate) peer: &'a str,
     pub(crate) now_ms: u64,
+    pub(crate) resumed: bool,
     pub(crate) ice: Option<Ice<'a>>,
 }
 
@@ -112,8 +115,15 @@ pub(crate) fn welcome(welcome: &Welcome<'_>, config: &Config) -> Bytes {
         .text("key", welcome.key)
         .text("peer", welcome.peer)
         .number("now", welcome.now_ms)
-        .flag("resumed", false)
-        .raw("caps", r#"["relay"]"#)
+        .flag("resumed", welcome.resumed)
+        .raw(
+            "caps",
+            if config.offers_resume() {
+                r#"["relay","resume"]"#
+            } else {
+                r#"["relay"]"#
+            },
+        )
         .raw_with("hb", |text| Object::nested(text, heartbeat))
         .raw_with("limits", |text| Object::nested(text, limits))
         .raw_with("ice", |text| {

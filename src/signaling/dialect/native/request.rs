@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, value::RawValue};
 
 use crate::signaling::{
+    hub::Older,
     labels::{ErrorCode, MessageKind},
     meta::Entries,
 };
@@ -75,7 +76,9 @@ pub(crate) enum Body<'a> {
     Auth {
         token: Cow<'a, str>,
     },
-    Ack,
+    Ack {
+        seq: u64,
+    },
     Ping {
         n: u64,
     },
@@ -88,7 +91,19 @@ pub(crate) struct Hello<'a> {
     pub(crate) token: Option<Cow<'a, str>>,
     pub(crate) peer: Option<Cow<'a, str>>,
     pub(crate) resume: Option<Resume<'a>>,
+    /// What the client understands beyond the base.
+    pub(crate) caps: Vec<Cow<'a, str>>,
     pub(crate) meta: Option<Entries<'a>>,
+}
+
+impl Hello<'_> {
+    pub(crate) fn older(&self) -> Option<Older<'_>> {
+        self.resume.as_ref().map(|resume| Older {
+            sid: &resume.sid,
+            key: &resume.key,
+            seen: resume.seq,
+        })
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,6 +112,7 @@ pub(crate) struct Resume<'a> {
     pub(crate) sid: Cow<'a, str>,
     #[serde(borrow)]
     pub(crate) key: Cow<'a, str>,
+    pub(crate) seq: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -157,6 +173,8 @@ struct Fields<'a> {
     #[serde(borrow)]
     resume: Option<&'a RawValue>,
     #[serde(borrow)]
+    caps: Option<&'a RawValue>,
+    #[serde(borrow)]
     meta: Option<&'a RawValue>,
     #[serde(borrow)]
     room: Option<&'a RawValue>,
@@ -186,6 +204,8 @@ struct Fields<'a> {
     filter: Option<&'a RawValue>,
     #[serde(borrow)]
     after: Option<&'a RawValue>,
+    #[serde(borrow)]
+    seq: Option<&'a RawValue>,
     #[serde(borrow)]
     n: Option<&'a RawValue>,
 }
@@ -238,7 +258,8 @@ impl<'a> Fields<'a> {
             versions: read(self.v, "v must be an array of integers")?.ok_or("v is missing")?,
             token: text(self.token, "token must be a string")?,
             peer: text(self.peer, "peer must be a string")?,
-            resume: read(self.resume, "resume must be an object with sid and key")?,
+            resume: read(self.resume, "resume must be an object with sid, key and seq")?,
+            caps: texts(self.caps, "caps must be an array of strings")?.unwrap_or_default(),
             meta: read(self.meta, "meta must be an object")?,
         }))
     }
@@ -334,6 +355,12 @@ impl<'a> Fields<'a> {
         })
     }
 
+    fn ack(&self) -> Result<Body<'a>, Wrong> {
+        Ok(Body::Ack {
+            seq: integer(self.seq, "seq must be an integer from 0 to 2^53-1")?.ok_or("seq is missing")?,
+        })
+    }
+
     fn auth(&self) -> Result<Body<'a>, Wrong> {
         Ok(Body::Auth {
             token: text(self.token, "token must be a string")?.ok_or("token is missing")?,
@@ -383,7 +410,7 @@ impl<'a> Request<'a> {
             "who" => fields.who(),
             "ice" => Ok(Body::Ice),
             "auth" => fields.auth(),
-            "ack" => Ok(Body::Ack),
+            "ack" => fields.ack(),
             "ping" => fields.ping(),
             "bye" => Ok(Body::Bye),
             _ => {
@@ -418,9 +445,17 @@ impl<'a> Request<'a> {
             Body::Who(_) => MessageKind::Who,
             Body::Ice => MessageKind::Ice,
             Body::Auth { .. } => MessageKind::Auth,
-            Body::Ack => MessageKind::Ack,
+            Body::Ack { .. } => MessageKind::Ack,
             Body::Ping { .. } => MessageKind::Ping,
             Body::Bye => MessageKind::Bye,
+        }
+    }
+
+    /// The session that a `hello` comes back from.
+    pub(crate) fn older(&self) -> Option<Older<'_>> {
+        match &self.body {
+            Body::Hello(hello) => hello.older(),
+            _ => None,
         }
     }
 

@@ -1,0 +1,196 @@
+//! Sessions that outlive their socket: a peer whose network blinked is `away` for a while, keeps its places, and finds what
+//! it missed when it comes back.
+
+use bytes::Bytes;
+
+use super::{Hub, presence::Presence};
+use crate::signaling::{
+    Now,
+    connection::ConnectionId,
+    event::Event,
+    identity::Identity,
+    labels::CloseCode,
+    replay::{Away, Bound, Replay},
+    secrets::Sid,
+};
+
+/// The session that a `hello` comes back from, as it says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Older<'a> {
+    pub(crate) sid: &'a str,
+    pub(crate) key: &'a str,
+    /// The newest event that the client has seen; `None` asks for a fresh start under the old name.
+    pub(crate) seen: Option<u64>,
+}
+
+impl Hub {
+    pub(super) fn replay_bound(&self) -> Bound {
+        Bound {
+            frames: self.config.resume_frames,
+            bytes: self.config.resume_bytes,
+        }
+    }
+
+    /// What a connection that can resume is given at its welcome.
+    pub(super) fn new_replay(&self, can_resume: bool) -> Option<Box<Replay>> {
+        (can_resume && self.config.offers_resume()).then(Box::default)
+    }
+
+    /// The client has seen everything up to that event.
+    pub(crate) fn acknowledge(&mut self, connection: ConnectionId, seq: u64) {
+        if let Some(entry) = self.connections.get_mut(connection)
+            && let Some(replay) = &mut entry.replay
+        {
+            replay.acknowledge(seq);
+        }
+    }
+
+    /// Keeps the session of a socket that has ended, if it may come back, and tells its rooms. False: there is nothing to keep.
+    pub(super) fn try_keep(&mut self, now: Now, connection: ConnectionId, why: CloseCode) -> bool {
+        if !matches!(why, CloseCode::Abnormal | CloseCode::Dead | CloseCode::Slow) {
+            return false;
+        }
+        let (kept, limit) = (self.away, self.config.away_sessions);
+        let unseen_after = self.seq;
+        let Some(entry) = self.connections.get_mut(connection) else {
+            return false;
+        };
+        if entry.is_away() {
+            // The driver reports the end of a socket as often as it likes.
+            return true;
+        }
+        if entry.rooms.is_empty() {
+            return false;
+        }
+        let Some(replay) = &mut entry.replay else { return false };
+        if kept >= limit {
+            self.stats.away_refused += 1;
+            return false;
+        }
+        replay.away = Some(Away { why, unseen_after });
+        let identity_ends = entry.deadline;
+        let grace_ends = now.instant.checked_add(self.config.resume_grace);
+        let deadline = [identity_ends, grace_ends].into_iter().flatten().min();
+        self.away += 1;
+        self.stats.closes[why] += 1;
+        self.set_deadline(connection, deadline);
+        self.announce(connection, Presence::Away);
+        true
+    }
+
+    /// The session that `older` proves to own, whether it can go on or not.
+    pub(super) fn proven(&self, connection: ConnectionId, older: Older<'_>) -> Option<ConnectionId> {
+        let sid = Sid::parse(older.sid)?;
+        let found = *self.by_sid.get(&sid)?;
+        (found != connection && self.secrets.proves(sid, older.key)).then_some(found)
+    }
+
+    /// What the owner of `older` has missed, if the session can go on under this identity.
+    pub(super) fn missed(
+        &self,
+        connection: ConnectionId,
+        older: ConnectionId,
+        identity: &Identity,
+        seen: u64,
+    ) -> Option<Vec<Bytes>> {
+        let (new, old) = (self.connections.get(connection)?, self.connections.get(older)?);
+        let owner = old.peer.as_ref()?.identity();
+        let same = (new.realm, new.dialect) == (old.realm, old.dialect)
+            && owner.user == identity.user
+            && owner.public_key == identity.public_key;
+        if !same {
+            return None;
+        }
+        Some(old.replay.as_ref()?.after(seen)?.collect())
+    }
+
+    /// Moves the session of `older` to `connection`: its name, its rooms, its budget, what it has been told. The old socket, if
+    /// there is one, is closed; the rooms see nobody leave.
+    pub(super) fn move_session(&mut self, older: ConnectionId, connection: ConnectionId) {
+        let Some(old) = self.connections.remove(older) else {
+            return;
+        };
+        if let Some(deadline) = old.deadline {
+            self.deadlines.remove(&(deadline, older));
+        }
+        let was_away = old.is_away();
+        if was_away {
+            self.away -= 1;
+        } else {
+            self.stats.closes[CloseCode::Replaced] += 1;
+            self.outputs.push_back(super::Output::Close {
+                connection: older,
+                code: CloseCode::Replaced,
+            });
+        }
+        for membership in &old.rooms {
+            let member = self.rooms.get_mut(membership.room);
+            if let Some(member) = member.and_then(|room| room.member_mut(membership.ordinal)) {
+                member.connection = connection;
+            }
+        }
+        if let Some(new) = self.connections.get_mut(connection) {
+            self.by_sid.remove(&new.sid);
+            self.by_sid.insert(old.sid, connection);
+            new.sid = old.sid;
+            new.budget = old.budget;
+            new.rooms = old.rooms;
+            new.replay = old.replay;
+            if let Some(replay) = &mut new.replay {
+                replay.away = None;
+            }
+        }
+        // The peer is counted once, on whichever connection.
+        self.stats.peers -= 1;
+        self.stats.resumes += 1;
+        if was_away {
+            self.announce(connection, Presence::Back);
+        }
+    }
+
+    /// Ends sessions that cannot be resumed any more, because what they missed was too much to keep. Says whether there was one.
+    pub(super) fn end_overflowed(&mut self) -> bool {
+        let Some(connection) = self.overflowed.pop() else {
+            return false;
+        };
+        if self.connections.get(connection).is_some_and(|entry| entry.is_away()) {
+            self.stats.away_overflows += 1;
+            self.end(connection, CloseCode::Abnormal);
+        }
+        true
+    }
+
+    /// Tells every room of a connection that its peer is away, or back.
+    fn announce(&mut self, connection: ConnectionId, presence: Presence) {
+        let Some(entry) = self.connections.get(connection) else {
+            return;
+        };
+        for membership in entry.rooms.clone() {
+            let Some(room) = self.rooms.get(membership.room) else {
+                continue;
+            };
+            let Some(member) = room.member(membership.ordinal) else {
+                continue;
+            };
+            let (name, peer) = (room.name.name.clone(), member.peer.clone());
+            let event = match presence {
+                Presence::Away => Event::Away {
+                    room: &name,
+                    peer: &peer,
+                },
+                Presence::Back => Event::Back {
+                    room: &name,
+                    peer: &peer,
+                },
+            };
+            self.broadcast(membership.room, Some(connection), &event);
+        }
+    }
+
+    /// The session that a `hello` would go on with: whose name credentials for it should bear.
+    pub fn session_of(&self, connection: ConnectionId, admitted: &super::Admitted<'_>) -> Option<Sid> {
+        let proven = admitted.older().and_then(|older| self.proven(connection, older));
+        let session = proven.unwrap_or(connection);
+        self.connections.get(session).map(|entry| entry.sid)
+    }
+}
