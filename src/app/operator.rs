@@ -84,7 +84,7 @@ impl Operator for Desk {
         if worker >= self.relay.workers() {
             return Ok(false);
         }
-        Ok(self.relay.ask(worker, TURN, move |server, _| server.end(id))?)
+        Ok(self.relay.ask(worker, TURN, move |server, now| server.end(now, id))?)
     }
 
     fn end_fitting(&self, filter: &Filter) -> Result<u32, OperatorError> {
@@ -93,7 +93,7 @@ impl Operator for Desk {
             let mut from = Some(0);
             while let Some(place) = from {
                 let filter = filter.clone();
-                let question = move |server: &mut crate::turn::Server, _| server.end_fitting(&filter, place);
+                let question = move |server: &mut crate::turn::Server, now| server.end_fitting(now, &filter, place);
                 let (ended, next) = self.relay.ask(worker, TURN, question)?;
                 all += ended;
                 from = next;

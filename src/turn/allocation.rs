@@ -39,6 +39,8 @@ pub(super) struct Allocation {
     pub(super) state: State,
     /// When it was asked for.
     pub(super) created: UnixTime,
+    /// The same, on the clock that is never set.
+    pub(super) began: Instant,
     /// Payload from the client to peers.
     pub(super) to_peer: Traffic,
     /// Payload from peers to the client.

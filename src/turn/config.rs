@@ -70,6 +70,9 @@ pub struct Config {
     /// Who is turned away at Allocate and Refresh with 403, whatever the credentials. Shared by all clones, and to be handed
     /// on to the next configuration. Default nobody.
     pub revocations: Revocations,
+    /// Note [`super::Event`]s for [`super::Server::poll_event`]. Default off. On, an allocation that comes or goes costs some
+    /// 100 ns and 300 bytes until it is drained; a relayed packet costs nothing.
+    pub events: bool,
 }
 
 impl Default for Config {
@@ -96,6 +99,7 @@ impl Default for Config {
             alternate_server: None,
             draining: false,
             revocations: Revocations::default(),
+            events: false,
         }
     }
 }

@@ -133,28 +133,40 @@ impl Server {
     }
 
     /// Ends one allocation; `false` if it has ended before.
-    pub fn end(&mut self, id: AllocationId) -> bool {
+    pub fn end(&mut self, now: Now, id: AllocationId) -> bool {
+        self.expire(now);
         let living = id.shard == self.shard.index
             && self.allocations.generation(id.index) == Some(id.generation)
             && self.allocations.get(id.index).is_some_and(Allocation::is_live);
         if living {
-            self.close(id.index, CloseReason::Operator);
+            self.close(now, id.index, CloseReason::Operator);
         }
         living
     }
 
     /// Ends every allocation that fits, of at most [`MAX_LOOK`] places from `from` on: how many, and where to go on.
-    pub fn end_fitting(&mut self, filter: &Filter, from: u32) -> (u32, Option<u32>) {
+    pub fn end_fitting(&mut self, now: Now, filter: &Filter, from: u32) -> (u32, Option<u32>) {
+        self.expire(now);
         let places = self.allocations.places();
         let until = from.saturating_add(MAX_LOOK).min(places);
         let mut ended = 0;
         for index in from..until {
             if self.fitting(filter, index).is_some() {
-                self.close(index, CloseReason::Operator);
+                self.close(now, index, CloseReason::Operator);
                 ended += 1;
             }
         }
         (ended, (until < places).then_some(until))
+    }
+
+    /// Ends every allocation, because the process is about to end. The clients are not told: there is nothing in TURN to tell
+    /// them with.
+    pub fn end_all(&mut self, now: Now) {
+        self.expire(now);
+        for index in 0..self.allocations.places() {
+            self.close(now, index, CloseReason::Shutdown);
+        }
+        self.journal.settle_all();
     }
 
     fn fitting(&self, filter: &Filter, index: u32) -> Option<&Allocation> {

@@ -44,7 +44,7 @@ impl Server {
                 .get(index)
                 .and_then(|allocation| allocation.relay(family));
             if leg.is_some_and(|leg| leg.expires <= now.instant) {
-                self.close_leg(index, family, CloseReason::Expired);
+                self.close_leg(now, index, family, CloseReason::Expired);
             }
         }
         self.expire_move(now, index);
@@ -86,13 +86,13 @@ impl Server {
     }
 
     /// Ends one relayed address, with the permissions and channels of its family (RFC 8656 §8.1); the allocation with the last.
-    pub(super) fn close_leg(&mut self, index: u32, family: Family, reason: CloseReason) {
+    pub(super) fn close_leg(&mut self, now: Now, index: u32, family: Family, reason: CloseReason) {
         let Some(allocation) = self.allocations.get_mut(index) else {
             return;
         };
         let others = allocation.relays.iter().flatten().count() > usize::from(allocation.relay(family).is_some());
         if !others || !allocation.is_live() {
-            return self.close(index, reason);
+            return self.close(now, index, reason);
         }
         self.stats.permissions_active -= allocation.permissions.remove_family(family) as u64;
         self.stats.channels_active -= allocation.channels.remove_family(family) as u64;
@@ -100,11 +100,17 @@ impl Server {
     }
 
     /// Ends an allocation.
-    pub(super) fn close(&mut self, index: u32, reason: CloseReason) {
+    pub(super) fn close(&mut self, now: Now, index: u32, reason: CloseReason) {
         let Some(allocation) = self.allocations.get(index) else {
             return;
         };
         let live = allocation.is_live();
+        if live {
+            self.note_closed(now, index, reason);
+        }
+        let Some(allocation) = self.allocations.get(index) else {
+            return;
+        };
         self.stats.permissions_active -= allocation.permissions.len() as u64;
         self.stats.channels_active -= allocation.channels.len() as u64;
         for family in Family::ALL {

@@ -265,7 +265,7 @@ impl Server {
         self.meter
             .charge(ticks, direction, len as u64, usage, user, self.ledger.usage())
             .map_err(|kind| {
-                self.stats.over_rate[direction.index()][kind.index()] += 1;
+                self.hit_rate(now, index, kind, direction);
                 DropReason::OverRate
             })
     }

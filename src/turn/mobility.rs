@@ -235,7 +235,7 @@ impl Server {
         };
         let live = allocation.is_live();
         let Some(mobility) = allocation.mobility.as_deref_mut().filter(|_| live) else {
-            return self.close(index, CloseReason::ClientGone);
+            return self.close(now, index, CloseReason::ClientGone);
         };
         match &mobility.moving {
             Some(moving) if moving.to == *five_tuple => self.abandon_move(index),

@@ -12,6 +12,7 @@
 //!     server.handle_timeout(now)
 //!     for each packet: match server.handle_client(now, …) or handle_peer(now, …) { Forward → send, Done → nothing }
 //!     while let Some(output) = server.poll_output() { Transmit | BindRelay (→ handle_relay_bound) | CloseRelay | … }
+//!     while let Some(event) = server.poll_event() { tell whoever keeps records }
 //! }
 //! ```
 //!
@@ -22,6 +23,7 @@
 //! - What is expired at `now` is gone before anything else happens at `now` (`now == expiry` is expired).
 //! - Nothing reaches a peer without a permission or a channel that was judged by the [`PeerFilter`].
 //! - Lease, port and reservation of an allocation are released exactly once, on every path.
+//! - Of each allocation that is noted as created, exactly one end is noted, and nothing after it.
 //! - An ICMP error is no packet: it has no verdict, and makes at most one short indication, within a bound.
 //!
 //! RFCs: 8489 (STUN), 8656 (TURN), 8016 (mobility), 7983 (demultiplexing), 6890 (special addresses).
@@ -33,11 +35,13 @@ mod auth;
 mod bucket;
 pub mod channel;
 pub mod config;
+pub mod event;
 pub mod five_tuple;
 mod handler;
 mod hashing;
 pub mod input;
 pub mod inspect;
+mod journal;
 mod lifecycle;
 mod meter;
 mod mobility;
@@ -63,6 +67,7 @@ mod timers;
 pub mod verdict;
 
 pub use config::{AlternateServer, Config, Limits, NonceKey, RateLimit, RelayAddr, StaticUser};
+pub use event::{Asked, Event, EventKind, Limit, Subject, What};
 pub use five_tuple::{ClientAddr, Family, FiveTuple, ListenAddr, PeerAddr, RelayId, RelayedAddr, Transport};
 pub use input::{BindError, IcmpError, Now, Shard};
 pub use inspect::{AllocationId, AllocationView, Filter, Page};

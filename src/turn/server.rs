@@ -12,6 +12,7 @@ use super::config::{Config, NonceKey};
 use super::five_tuple::{FiveTuple, PeerAddr, RelayId, RelayedAddr, Transport};
 use super::hashing::HashState;
 use super::input::{BindError, IcmpError, Now, Shard};
+use super::journal::Journal;
 use super::meter::Meter;
 use super::output::{Handled, Output};
 use super::ports::Ports;
@@ -66,6 +67,8 @@ pub struct Server {
     /// The first place whose permissions and channels the latest rules for peers have not judged; `None`: all are judged.
     pub(super) rejudged: Option<u32>,
     pub(super) outputs: Outputs,
+    /// What happened, for those who keep records.
+    pub(super) journal: Journal,
     pub(super) stats: Stats,
 }
 
@@ -88,7 +91,7 @@ impl Server {
             via: None,
             retransmits: RetransmitCache::new(&hash_state),
             throttle: Throttle::new(hash_state.clone()),
-            allocations: Allocations::new(hash_state),
+            allocations: Allocations::new(hash_state.clone()),
             indication_ids: IndicationIds::new(u64::from_be_bytes(rng.bytes())),
             rng,
             timers: Timers::default(),
@@ -97,6 +100,7 @@ impl Server {
             peer_errors: Bucket::default(),
             rejudged: None,
             outputs: Outputs::default(),
+            journal: Journal::new(&config, hash_state.clone()),
             stats: Stats::default(),
             ledger,
             config,
@@ -191,6 +195,7 @@ impl Server {
         let alike = Self::judges_alike(&self.config, &config) && self.own_addrs == own_addrs;
         self.own_addrs = own_addrs;
         self.meter = Meter::new(&config.limits, self.shard);
+        self.journal.reconfigure(&config);
         self.config = config;
         if !alike {
             self.begin_rejudging();
@@ -403,19 +408,18 @@ impl Server {
         if let Some(overdue) = self.next_rejudging() {
             return Some(overdue);
         }
-        match (self.timers.next(), self.retransmits.next_expiry()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let all = [self.timers.next(), self.retransmits.next_expiry(), self.journal.next()];
+        all.into_iter().flatten().min()
     }
 
     /// Ends what is out of time, before anything else can see it. One comparison when nothing is.
     #[inline]
-    fn expire(&mut self, now: Now) {
+    pub(super) fn expire(&mut self, now: Now) {
         if self.next_deadline().is_some_and(|deadline| deadline <= now.instant) {
             self.rejudge();
             self.retransmits.expire(now.instant);
             self.run_timers(now);
+            self.journal.settle(now.instant);
         }
     }
 }

@@ -90,6 +90,8 @@ pub struct Stats {
     pub reservations_expired: u64,
     /// Requests answered from memory because they were retransmitted.
     pub retransmits: u64,
+    /// Events that found no room to wait or to be folded.
+    pub events_dropped: u64,
 }
 
 impl Default for Stats {
@@ -123,6 +125,7 @@ impl Default for Stats {
             reservations_created: 0,
             reservations_expired: 0,
             retransmits: 0,
+            events_dropped: 0,
         }
     }
 }

@@ -217,6 +217,8 @@ labels! {
         Operator = "operator",
         /// Its relay socket could not be had, so it never lived.
         BindFailed = "bind_failed",
+        /// The process ended.
+        Shutdown = "shutdown",
     }
 }
 

@@ -11,6 +11,7 @@
 mod relay;
 
 mod any_attribute;
+mod events;
 mod oracle_stun_types;
 #[cfg(feature = "server")]
 mod oracle_webrtc;

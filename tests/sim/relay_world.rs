@@ -1,11 +1,11 @@
 //! Clients allocate, permit, bind, send, move behind their NAT and vanish; peers answer and strangers knock. A model beside the
 //! server keeps what it was told, and says of each packet whether it may pass.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use meetpoint::turn::{Destination, Handled, Limits, Verdict};
+use meetpoint::turn::{Destination, Handled, Limits, Verdict, What};
 use meetpoint::wire::attribute::{EvenPort, Lifetime, RequestedTransport, XorPeerAddress};
 use meetpoint::wire::{AttributeType, Class, Message, Method};
 
@@ -38,6 +38,18 @@ struct World {
     asked: BTreeMap<SocketAddr, BTreeSet<IpAddr>>,
     relayed_to_peers: u64,
     relayed_to_clients: u64,
+    /// Allocations that were told of as created and not yet as closed.
+    living: HashSet<String>,
+    /// By the events so far: created, closed, payload in both directions.
+    told: Told,
+}
+
+#[derive(Default)]
+struct Told {
+    created: u64,
+    closed: u64,
+    denied: u64,
+    payload: u64,
 }
 
 impl World {
@@ -78,6 +90,8 @@ impl World {
             asked: BTreeMap::new(),
             relayed_to_peers: 0,
             relayed_to_clients: 0,
+            living: HashSet::new(),
+            told: Told::default(),
         }
     }
 
@@ -297,8 +311,39 @@ impl World {
         }
     }
 
+    /// Events tell the same story: each allocation begins, is heard of, and ends once.
+    fn listen(&mut self) {
+        for event in std::mem::take(&mut self.lab.events) {
+            let id = event.about.allocation.map(|id| id.to_string());
+            match event.what {
+                What::Created { .. } => {
+                    self.told.created += 1;
+                    assert!(self.living.insert(id.unwrap()), "created twice");
+                }
+                What::Closed { to_peer, to_client, .. } => {
+                    self.told.closed += 1;
+                    self.told.payload += to_peer.bytes + to_client.bytes;
+                    assert!(self.living.remove(&id.unwrap()), "closed without having been created");
+                }
+                What::Denied { count, .. } => {
+                    self.told.denied += count;
+                    assert!(self.living.contains(&id.unwrap()));
+                }
+                What::Refreshed { .. } => assert!(self.living.contains(&id.unwrap())),
+                What::Limited { .. } | What::AuthFailed { .. } => {
+                    assert!(id.is_none_or(|id| self.living.contains(&id)));
+                }
+            }
+        }
+        assert_eq!(
+            self.living.len(),
+            self.lab.server.allocations() - self.lab.server.stats().pending as usize
+        );
+    }
+
     /// What must be true between any two packets.
-    fn check(&self) {
+    fn check(&mut self) {
+        self.listen();
         self.lab.check();
         let stats = self.lab.server.stats();
         let active: u64 = stats.allocations_active.iter().flatten().sum();
@@ -319,6 +364,17 @@ impl World {
         self.lab.assert_empty();
         let stats = self.lab.server.stats();
         assert_eq!(stats.allocations_created, stats.allocations_closed.iter().sum::<u64>());
+        assert_eq!(
+            (self.told.created, self.told.closed),
+            (stats.allocations_created, stats.allocations_created)
+        );
+        assert_eq!(self.told.denied, stats.denied_peers.iter().sum::<u64>());
+        assert_eq!(stats.events_dropped, 0);
+        let relayed: u64 = stats.traffic.iter().flatten().map(|traffic| traffic.bytes).sum();
+        assert_eq!(
+            self.told.payload, relayed,
+            "what was relayed is in the ends of the allocations"
+        );
         assert_eq!(self.lab.server.poll_timeout(), None, "nothing is waited for");
     }
 }

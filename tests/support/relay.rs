@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 
 use meetpoint::credentials::{self, KeyRing, UnixTime};
 use meetpoint::turn::{
-    BindError, ClientAddr, Config, Destination, FiveTuple, Forward, Handled, Ledger, ListenAddr, NonceKey, Now, Output,
-    PeerAddr, RelayAddr, RelayId, RelaySocket, RelayedAddr, ReservationToken, Reservations, Server, Shard, StaticUser,
-    Transport,
+    BindError, ClientAddr, Config, Destination, Event, FiveTuple, Forward, Handled, Ledger, ListenAddr, NonceKey, Now,
+    Output, PeerAddr, RelayAddr, RelayId, RelaySocket, RelayedAddr, ReservationToken, Reservations, Server, Shard,
+    StaticUser, Transport,
 };
 use meetpoint::wire::attribute::{
     ErrorCodeAttribute, Lifetime, Nonce, PasswordAlgorithm, PasswordAlgorithms, Realm, RequestedTransport, Userhash,
@@ -56,6 +56,7 @@ pub(crate) fn config() -> Config {
                 advertised: RELAY_V6.parse().unwrap(),
             },
         ],
+        events: true,
         ..Config::default()
     }
 }
@@ -91,6 +92,8 @@ pub(crate) struct Lab {
     pub(crate) held: Vec<(RelayId, SocketAddr, RelaySocket)>,
     /// Binds asked for so far.
     pub(crate) binds: usize,
+    /// What was noted since it was last taken.
+    pub(crate) events: Vec<Event>,
 }
 
 impl Lab {
@@ -116,6 +119,7 @@ impl Lab {
             hold_binds: false,
             held: Vec::new(),
             binds: 0,
+            events: Vec::new(),
         }
     }
 
@@ -246,6 +250,9 @@ impl Lab {
                 Some((relay, at, socket)) => self.bind(relay, at, socket, Ok(())),
                 None => {}
             }
+        }
+        while let Some(event) = self.server.poll_event() {
+            self.events.push(event);
         }
     }
 

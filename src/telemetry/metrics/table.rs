@@ -141,6 +141,8 @@ table! {
             "Refusals because a bound was reached.";
         RETRANSMITS = Kind::Counter, "meetpoint_relay_retransmits_total", [],
             "Requests answered from memory because they were retransmitted.";
+        EVENTS_UNNOTED = Kind::Counter, "meetpoint_relay_events_dropped_total", [],
+            "Events that a worker had no room for: more things repeated at once than it folds, or more ended at once than may live.";
     }
     "Relay: sockets" {
         WORKERS = Kind::Gauge, "meetpoint_relay_workers", [],

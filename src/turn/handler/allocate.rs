@@ -116,7 +116,7 @@ impl Server {
         let wanted = self.wanted(message)?;
         let user = quota_user(&config, &username);
         if config.revocations.contains(now.unix, &username, user) {
-            self.stats.auth_failures[AuthFailure::Revoked.index()] += 1;
+            self.fail_authentication(now, &request.from, Some(&username), AuthFailure::Revoked);
             return Err(Answer::Forbidden.into());
         }
         if let Some(token) = wanted.token
@@ -139,7 +139,7 @@ impl Server {
             .ledger
             .try_enter(ticks, &config.limits, user, request.from.client.0.ip())
             .map_err(|kind| {
-                self.stats.quota_hits[kind.index()] += 1;
+                self.hit_quota_at_allocate(now, &request.from, &username, kind);
                 match kind {
                     QuotaKind::User | QuotaKind::Client => Answer::AllocationQuotaReached,
                     _ => Answer::InsufficientCapacity,
@@ -149,7 +149,7 @@ impl Server {
         // Places are found before the allocation is entered, so that a refusal leaves nothing behind.
         let places = match wanted.token {
             Some(token) => self.claim_place(now.instant, token, user)?,
-            None => self.find_places(now.instant, &wanted, user)?,
+            None => self.find_places(now, request, &wanted, &username)?,
         };
 
         // The allocation is entered, with empty lists.
@@ -171,6 +171,7 @@ impl Server {
             algorithm,
             state: State::Binding(Box::new(pending)),
             created: now.unix,
+            began: now.instant,
             to_peer: Traffic::default(),
             to_client: Traffic::default(),
             relays: [None, None],
@@ -304,8 +305,9 @@ impl Server {
     }
 
     /// Free ports for the families that are wanted, and the reservation that goes with a pair.
-    fn find_places(&mut self, now: Instant, wanted: &Wanted, user: &str) -> Result<Places, Reject> {
-        let range = &self.config.relay_ports;
+    fn find_places(&mut self, now: Now, request: &Request, wanted: &Wanted, username: &str) -> Result<Places, Reject> {
+        let config = Arc::clone(&self.config);
+        let range = &config.relay_ports;
         let mut places = Places {
             legs: [None; 2],
             refused: wanted.refused,
@@ -329,7 +331,7 @@ impl Server {
                     });
                 }
                 None => {
-                    self.stats.quota_hits[QuotaKind::Ports.index()] += 1;
+                    self.hit_quota_at_allocate(now, &request.from, username, QuotaKind::Ports);
                     places.refused[family.index()] = Some(Answer::InsufficientCapacity);
                 }
             }
@@ -340,15 +342,15 @@ impl Server {
         if wanted.port == PortWish::Pair {
             let token = ReservationToken(self.rng.bytes());
             let next = SocketAddr::new(place.at.ip(), place.at.port() + 1);
-            let expires = now + RESERVATION_LIFETIME;
+            let expires = now.instant + RESERVATION_LIFETIME;
             let entry = Reservation {
-                user: Arc::from(user),
+                user: Arc::from(quota_user(&config, username)),
                 at: next,
                 relay_addr: place.relay_addr,
                 expires,
             };
             if !self.reservations.try_reserve(&self.config.limits, token, entry) {
-                self.stats.quota_hits[QuotaKind::Reservations.index()] += 1;
+                self.hit_quota_at_allocate(now, &request.from, username, QuotaKind::Reservations);
                 return Err(Answer::InsufficientCapacity.into());
             }
             self.ports.reserve(next, token);

@@ -43,7 +43,7 @@ impl Server {
             Err(BindError::InUse) if attempts_left > 0 && self.try_next_port(index, family, attempts_left - 1) => {
                 return;
             }
-            Err(_) => self.refuse_leg(index, family),
+            Err(_) => self.refuse_leg(now, index, family),
         }
         let waiting = self.allocations.get(index).is_some_and(|allocation| {
             allocation
@@ -106,8 +106,12 @@ impl Server {
     }
 
     /// Forgets a relay that never came to be: unlike a bound one it has no socket to close.
-    fn refuse_leg(&mut self, index: u32, family: Family) {
-        self.stats.quota_hits[QuotaKind::Ports.index()] += 1;
+    fn refuse_leg(&mut self, now: Now, index: u32, family: Family) {
+        let held = self.allocations.get(index);
+        let who = held.map(|allocation| (allocation.five_tuple, allocation.username.clone()));
+        if let Some((from, username)) = who {
+            self.hit_quota_at_allocate(now, &from, &username, QuotaKind::Ports);
+        }
         let Some(allocation) = self.allocations.get_mut(index) else {
             return;
         };
@@ -135,7 +139,7 @@ impl Server {
         let relayed = Family::ALL.map(|family| allocation.relay(family).map(|leg| leg.relayed));
 
         if relayed.iter().all(Option::is_none) {
-            self.close(index, CloseReason::BindFailed);
+            self.close(now, index, CloseReason::BindFailed);
             let verdict = self.reject(now, &request, Answer::InsufficientCapacity.into(), Some(&signer));
             return self.settle(verdict);
         }
@@ -165,7 +169,7 @@ impl Server {
         });
         let answer = self.outputs.last_message().map(Box::from);
         let (Verdict::Answered(Answer::Success), Some(answer)) = (verdict, answer) else {
-            self.close(index, CloseReason::BindFailed);
+            self.close(now, index, CloseReason::BindFailed);
             return self.settle(verdict);
         };
 
@@ -184,6 +188,7 @@ impl Server {
             }
         }
         self.stats.allocations_created += 1;
+        self.note_created(now, index, lifetime);
         self.settle(verdict);
     }
 }

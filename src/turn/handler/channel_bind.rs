@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::turn::allocation::bare;
+use crate::turn::event::Asked;
 use crate::turn::five_tuple::{Family, PeerAddr};
 use crate::turn::input::Now;
 use crate::turn::permission::PERMISSION_LIFETIME;
@@ -23,7 +24,7 @@ impl Server {
             Ok(authorized) => authorized,
             Err(verdict) => return verdict,
         };
-        let (number, peer) = match self.judge_channel(index, message) {
+        let (number, peer) = match self.judge_channel(now, index, message) {
             Ok(wanted) => wanted,
             Err(reject) => return self.reject(now, request, reject, Some(&signer)),
         };
@@ -43,7 +44,12 @@ impl Server {
         self.succeed(request, Some(&signer), |_| {})
     }
 
-    fn judge_channel(&mut self, index: u32, message: &Message<'_>) -> Result<(ChannelNumber, SocketAddr), Reject> {
+    fn judge_channel(
+        &mut self,
+        now: Now,
+        index: u32,
+        message: &Message<'_>,
+    ) -> Result<(ChannelNumber, SocketAddr), Reject> {
         let bad = || Reject::from(Answer::BadRequest);
 
         // Both attributes; a number that may be bound.
@@ -64,16 +70,16 @@ impl Server {
 
         // A peer that may be reached.
         if let Err(class) = self.judge_peer(peer) {
-            self.stats.denied_peers[class.index()] += 1;
+            self.deny(now, index, class, Asked::ChannelBind, peer.ip());
             return Err(Answer::Forbidden.into());
         }
 
         // Room.
         if new && channels >= usize::from(self.config.limits.channels_per_allocation) {
-            self.stats.quota_hits[QuotaKind::Channels.index()] += 1;
+            self.hit_quota(now, index, QuotaKind::Channels);
             return Err(Answer::InsufficientCapacity.into());
         }
-        self.room_for_permissions(index, new_permission)?;
+        self.room_for_permissions(now, index, new_permission)?;
         Ok((number, peer))
     }
 }

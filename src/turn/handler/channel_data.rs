@@ -1,5 +1,6 @@
 //! ChannelData from clients (RFC 8656 §12.6): the shortest way through the server.
 
+use crate::turn::event::Asked;
 use crate::turn::five_tuple::{FiveTuple, PeerAddr};
 use crate::turn::input::Now;
 use crate::turn::output::Handled;
@@ -23,7 +24,7 @@ impl Server {
         };
         // Unless new rules close that peer now.
         if let Some(class) = self.closed_meanwhile(peer) {
-            self.stats.denied_peers[class.index()] += 1;
+            self.deny(now, index, class, Asked::ChannelData, peer.ip());
             return drop_packet(DropReason::PeerDenied);
         }
         self.relay_to_peer(now, index, from, PeerAddr(peer), data.data_range(), false)

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use crate::turn::event::Asked;
 use crate::turn::five_tuple::Family;
 use crate::turn::input::Now;
 use crate::turn::permission::PERMISSION_LIFETIME;
@@ -51,7 +52,7 @@ impl Server {
         };
         // Each address is judged alone and the request is carried out as a whole or not at all, so that an address that is
         // allowed cannot vouch for one that is not.
-        let peers = match self.judge_permissions(index, message) {
+        let peers = match self.judge_permissions(now, index, message) {
             Ok(peers) => peers,
             Err(reject) => return self.reject(now, request, reject, Some(&signer)),
         };
@@ -67,7 +68,7 @@ impl Server {
         self.succeed(request, Some(&signer), |_| {})
     }
 
-    fn judge_permissions(&mut self, index: u32, message: &Message<'_>) -> Result<Peers, Reject> {
+    fn judge_permissions(&mut self, now: Now, index: u32, message: &Message<'_>) -> Result<Peers, Reject> {
         // At least one XOR-PEER-ADDRESS, and none that is malformed.
         let mut peers = Peers::NONE;
         for peer in message.find_all::<XorPeerAddress>() {
@@ -93,24 +94,24 @@ impl Server {
         // Peers that may be reached.
         for ip in peers.as_slice() {
             if let Err(class) = self.judge_peer_ip(*ip) {
-                self.stats.denied_peers[class.index()] += 1;
+                self.deny(now, index, class, Asked::CreatePermission, *ip);
                 return Err(Answer::Forbidden.into());
             }
         }
 
         // Room.
-        self.room_for_permissions(index, new)?;
+        self.room_for_permissions(now, index, new)?;
         Ok(peers)
     }
 
     /// Whether the allocation may have `new` more permissions.
-    pub(super) fn room_for_permissions(&mut self, index: u32, new: usize) -> Result<(), Reject> {
+    pub(super) fn room_for_permissions(&mut self, now: Now, index: u32, new: usize) -> Result<(), Reject> {
         let held = self
             .allocations
             .get(index)
             .map_or(0, |allocation| allocation.permissions.len());
         if new > 0 && held + new > usize::from(self.config.limits.permissions_per_allocation) {
-            self.stats.quota_hits[QuotaKind::Permissions.index()] += 1;
+            self.hit_quota(now, index, QuotaKind::Permissions);
             return Err(Answer::InsufficientCapacity.into());
         }
         Ok(())

@@ -95,15 +95,15 @@ impl Server {
         };
         match identity {
             Identity::Owner => Ok((index, signer)),
-            Identity::Other { .. } => {
-                self.stats.auth_failures[AuthFailure::WrongUser.index()] += 1;
+            Identity::Other { username, .. } => {
+                self.fail_authentication(now, &request.from, Some(&username), AuthFailure::WrongUser);
                 Err(self.reject(now, request, Answer::WrongCredentials.into(), Some(&signer)))
             }
         }
     }
 
     fn refuse_authentication(&mut self, now: Now, request: &Request, failure: AuthFailure, reject: Reject) -> Verdict {
-        self.stats.auth_failures[failure.index()] += 1;
+        self.fail_authentication(now, &request.from, None, failure);
         self.reject(now, request, reject, None)
     }
 }

@@ -43,21 +43,25 @@ impl Server {
             Err(reject) => return self.reject(now, request, reject, Some(signer)),
         };
         if !lifetime.is_zero() && self.is_revoked(now, index) {
-            self.stats.auth_failures[AuthFailure::Revoked.index()] += 1;
+            let username = self
+                .allocations
+                .get(index)
+                .map(|allocation| allocation.username.clone());
+            self.fail_authentication(now, &request.from, username.as_deref(), AuthFailure::Revoked);
             return self.reject(now, request, Answer::Forbidden.into(), Some(signer));
         }
         if let Some(used) = moved
             && !lifetime.is_zero()
             && let Err(kind) = self.begin_move(now, index, request.from, used)
         {
-            self.stats.quota_hits[kind.index()] += 1;
+            self.hit_quota(now, index, kind);
             return self.reject(now, request, Answer::AllocationQuotaReached.into(), Some(signer));
         }
         let families = Family::ALL.into_iter().filter(|family| families[family.index()]);
 
         if lifetime.is_zero() {
             for family in families {
-                self.close_leg(index, family, CloseReason::Deleted);
+                self.close_leg(now, index, family, CloseReason::Deleted);
             }
         } else {
             let expires = now.instant + lifetime;
@@ -70,6 +74,7 @@ impl Server {
             }
             self.note_expiry(index, expires);
             self.stats.allocations_refreshed += 1;
+            self.note_refreshed(now, index, lifetime);
         }
 
         let seconds = Lifetime(u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX));

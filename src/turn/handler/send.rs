@@ -1,6 +1,7 @@
 //! Send indications (RFC 8656 §11.2). Never answered: what is wrong with one is counted and dropped.
 
 use crate::turn::allocation::bare;
+use crate::turn::event::Asked;
 use crate::turn::five_tuple::{FiveTuple, PeerAddr};
 use crate::turn::input::Now;
 use crate::turn::output::Handled;
@@ -32,7 +33,7 @@ impl Server {
         }
         // The address was judged with the permission. The port was not, and the rules may have changed since.
         if let Err(class) = self.judge_peer(peer.0) {
-            self.stats.denied_peers[class.index()] += 1;
+            self.deny(now, index, class, Asked::Send, peer.0.ip());
             return drop_packet(DropReason::PeerDenied);
         }
         self.relay_to_peer(now, index, from, peer, payload, dont_fragment)
