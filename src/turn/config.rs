@@ -147,7 +147,7 @@ pub struct Limits {
     /// Remembered answers to the Refresh that deleted an allocation, per shard; the oldest makes room. Default 4096; 200 bytes
     /// each, for 40 s.
     pub retransmit_cache: u32,
-    /// Answers per second to requests without valid credentials, per client address (or IPv6 prefix) and shard; more are dropped.
+    /// Answers per second to requests without valid credentials, Binding among them, per client address (or IPv6 prefix) and shard; more are dropped.
     /// Default 200. A 401 is 84 bytes, 3 times the shortest request of a real client and 4.2 times a bare header, so this is what
     /// a spoofed source can be hit with. 0: no limit.
     pub unauthenticated_per_second: u16,

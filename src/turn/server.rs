@@ -128,6 +128,10 @@ impl Server {
     }
 
     fn take_client(&mut self, now: Now, from: &FiveTuple, datagram: &[u8]) -> Handled {
+        if from.client.0.port() == 0 {
+            // Nobody can be answered there.
+            return self.count(drop_packet(DropReason::SourcePortZero));
+        }
         let handled = match demux(datagram) {
             PacketKind::ChannelData => self.handle_channel_data(now, from, datagram),
             PacketKind::Stun => self.handle_stun(now, from, datagram),
@@ -368,7 +372,7 @@ impl Server {
     }
 
     /// Whether one more answer may go to a source that has shown no credentials. Streams cannot be forged.
-    fn admit_unauthenticated(&mut self, now: Now, from: &FiveTuple) -> bool {
+    pub(super) fn admit_unauthenticated(&mut self, now: Now, from: &FiveTuple) -> bool {
         if from.transport != Transport::Udp {
             return true;
         }

@@ -111,6 +111,8 @@ labels! {
         InProgress = "in_progress",
         /// The client left while its Allocate request waited, or has lost its stream and not come back yet (RFC 8016).
         ClientGone = "client_gone",
+        /// From port 0, where nobody can be answered.
+        SourcePortZero = "source_port_zero",
         /// More answers to unauthenticated requests from one address than it is due.
         RateLimited = "rate_limited",
         /// More payload than a limit of bytes or packets allows (counted by limit as well).

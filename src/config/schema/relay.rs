@@ -111,7 +111,8 @@ section! {
         channels: u16 = 256, Between(1, 16_384);
         /// Ports reserved by EVEN-PORT. Beyond it: 508. A socket each, for 30 s.
         reservations: u32 = 500, Between(0, 65_535);
-        /// Answers in one second to requests without valid credentials, for each client address and worker; 0 is no limit.
+        /// Answers in one second to requests without valid credentials, Binding among them, for each client address and worker;
+        /// 0 is no limit.
         ///
         /// Beyond it they are dropped and counted: this is what a spoofed source can be hit with.
         unauthenticated_per_second: u16 = 200;

@@ -63,8 +63,13 @@ impl Server {
         let allocation = found.and_then(|index| self.allocations.get(index));
         match allocation.map(|allocation| &allocation.state) {
             Some(State::Live { transaction_id, answer }) if *transaction_id == request.transaction_id => {
+                // Whoever saw the transaction id can forge this, so it is one of the answers that a source is due.
+                let answer = answer.clone();
+                if !self.admit_unauthenticated(now, &request.from) {
+                    return Verdict::Dropped(DropReason::RateLimited);
+                }
                 self.stats.retransmits += 1;
-                self.outputs.transmit(request.from, answer);
+                self.outputs.transmit(request.from, &answer);
                 return Verdict::Answered(Answer::Success);
             }
             Some(State::Binding(pending)) if pending.request.transaction_id == request.transaction_id => {

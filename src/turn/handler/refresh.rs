@@ -7,16 +7,24 @@ use crate::turn::five_tuple::Family;
 use crate::turn::input::Now;
 use crate::turn::request::{Reject, Request, Signer};
 use crate::turn::server::Server;
-use crate::turn::verdict::{Answer, AuthFailure, CloseReason, QuotaKind, Verdict};
+use crate::turn::verdict::{Answer, AuthFailure, CloseReason, DropReason, QuotaKind, Verdict};
 use crate::wire::attribute::{AddressFamily, Lifetime, MobilityTicket, RequestedAddressFamily};
 use crate::wire::{AttributeType, Message};
 
 impl Server {
     pub(in crate::turn) fn handle_refresh(&mut self, now: Now, request: &Request, message: &Message<'_>) -> Verdict {
         // A retransmission of the request that ended or moved the allocation.
-        if let Some(answer) = self.retransmits.answer(&request.from, request.transaction_id) {
+        if let Some(answer) = self
+            .retransmits
+            .answer(&request.from, request.transaction_id)
+            .map(Box::<[u8]>::from)
+        {
+            // Whoever saw the transaction id can forge this, so it is one of the answers that a source is due.
+            if !self.admit_unauthenticated(now, &request.from) {
+                return Verdict::Dropped(DropReason::RateLimited);
+            }
             self.stats.retransmits += 1;
-            self.outputs.transmit(request.from, answer);
+            self.outputs.transmit(request.from, &answer);
             return Verdict::Answered(Answer::Success);
         }
         if let Some(ticket) = message.value(AttributeType::MOBILITY_TICKET) {
