@@ -14,4 +14,9 @@
 #[path = "../support/relay.rs"]
 mod relay;
 
+mod amplification;
+mod counting;
+mod disguise;
+mod flood;
+mod known_holes;
 mod new_rules;
