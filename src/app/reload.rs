@@ -17,6 +17,7 @@ use crate::telemetry::logging::FilterHandle;
 use crate::transport::Relay;
 use crate::turn;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What is in effect, and all it takes to change it.
 pub(super) struct Reloader<'a> {
@@ -113,6 +114,9 @@ impl Reloader<'_> {
         self.relay.reconfigure(&core);
         let reconfigured = self.state.reconfigure(settings.http.clone(), keys);
         reconfigured.map_err(|error| format!("auth.jwt_secrets: {error}"))?;
+        if changes.applied.iter().any(|key| concerns_ice(key)) {
+            self.state.renew_ice(ICE_RENEWAL);
+        }
         self.tokens.replace(config.admin.tokens.iter().map(SecretText::expose));
         let known = notice::warnings(&self.running, &self.running.settings(&self.machine));
         for warning in notice::warnings(&config, &settings) {
@@ -124,4 +128,12 @@ impl Reloader<'_> {
         self.running = config;
         Ok(changes)
     }
+}
+
+/// Within this time all clients of the hub hear of newer ICE servers: at random, since each costs an HMAC.
+const ICE_RENEWAL: Duration = Duration::from_secs(10);
+
+/// Whether what clients were given is not what they would be given now.
+fn concerns_ice(key: &str) -> bool {
+    key.starts_with("credentials.") || key.starts_with("ice.") || key == "http.public_url"
 }

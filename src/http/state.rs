@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Once};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use tower_http::cors::CorsLayer;
@@ -102,6 +102,11 @@ impl AppState {
 
     pub(super) fn issuer(&self) -> &Issuer {
         &self.0.issuer
+    }
+
+    /// Gives every client of the hub newer ICE servers within that time.
+    pub fn renew_ice(&self, within: Duration) {
+        self.0.hub.renew_all_ice(within);
     }
 
     pub(super) fn hub(&self) -> &HubHandle {

@@ -32,6 +32,8 @@ pub(crate) struct Connection {
     pub(crate) budget: Budget,
     /// The one deadline this connection has: its hello, or the end of its identity.
     pub(crate) deadline: Option<Instant>,
+    /// When it is to be given newer ICE credentials; `None` while it holds none.
+    pub(crate) ice_due: Option<Instant>,
     /// `None` until welcomed.
     pub(crate) peer: Option<Peer>,
     pub(crate) rooms: Vec<Membership>,

@@ -69,6 +69,8 @@ pub struct Stats {
     pub leaves: u64,
     /// Counter: connections replaced by a newer one of the same owner.
     pub takeovers: u64,
+    /// Counter: ICE credentials sent unasked, because the older ones were about to end.
+    pub ice_pushes: u64,
     /// Counter: sessions that went on with another socket.
     pub resumes: u64,
     /// Counter: sessions whose owner proved them but that could not go on: too much was missed, or the token is another's.

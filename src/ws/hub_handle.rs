@@ -20,14 +20,14 @@ use tokio::{
 };
 
 use super::{
-    Authenticator, Config, IceSource,
+    Authenticator, Config, IceList, IceSource,
     outbox::{Bound, Outbox},
     per_ip::PerIp,
     stats_view::{RoomStats, StatsView},
 };
 use crate::signaling::{
-    self, Admitted, CloseCode, Connected, ConnectionId, Dialect, Frame, Full, Grants, Hub, Ice, Needs, Now, Output,
-    Realm, Sid, Stats,
+    self, Admitted, CloseCode, Connected, ConnectionId, Dialect, Frame, Full, Grants, Hub, Needs, Now, Output, Realm,
+    Sid, Stats,
 };
 
 /// The hub of this process with its clock and its sockets. Cheap to clone.
@@ -277,12 +277,21 @@ impl HubHandle {
             }
         };
         let list = user.map(|user| self.shared.ice.ice_servers(&user, asker.host));
-        let ice = list.as_ref().map(|list| Ice {
-            servers: list.servers.get(),
-            expires_at_ms: list.expires_at_ms,
-            policy: list.policy.as_deref(),
-        });
+        let ice = list.as_ref().map(IceList::as_ice);
         self.with_hub(|hub, now| hub.handle_request(now, asker.connection, admitted, Grants { identity, ice }));
+    }
+
+    /// Gives a connection newer ICE credentials, unasked.
+    pub(crate) fn renew_ice(&self, connection: ConnectionId, host: Option<&str>) {
+        let user = self.shared.lock().hub.ice_user(connection);
+        let Some(user) = user else { return };
+        let list = self.shared.ice.ice_servers(&user, host);
+        self.with_hub(|hub, now| hub.push_ice(now, connection, list.as_ice()));
+    }
+
+    /// Gives every client newer ICE credentials within that time: after a change of the secrets or of the list.
+    pub fn renew_all_ice(&self, within: Duration) {
+        self.with_hub(|hub, now| hub.renew_all_ice(now, within));
     }
 
     fn with_hub<T>(&self, call: impl FnOnce(&mut Hub, Now) -> T) -> T {
@@ -343,6 +352,9 @@ impl State {
                             self.forget(connection);
                         }
                     }
+                }
+                Output::RenewIce { connection } => {
+                    wakers.extend(self.outbox(connection).and_then(|outbox| outbox.renew_ice()));
                 }
                 Output::Close { connection, code } => {
                     wakers.extend(self.outbox(connection).and_then(|outbox| outbox.close(code)));

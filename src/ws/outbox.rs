@@ -15,6 +15,8 @@ use crate::signaling::CloseCode;
 pub(crate) enum Item {
     /// Write this text frame.
     Frame(Bytes),
+    /// Ask for newer ICE credentials.
+    RenewIce,
     /// Everything is written; close.
     Close(CloseCode),
 }
@@ -40,6 +42,7 @@ pub(crate) struct Outbox {
 struct State {
     frames: VecDeque<Bytes>,
     bytes: usize,
+    renew_ice: bool,
     close: Option<CloseCode>,
     waker: Option<Waker>,
 }
@@ -82,6 +85,13 @@ impl Outbox {
         Ok(state.waker.take())
     }
 
+    /// The session is to fetch newer ICE credentials, which takes longer than the hub's lock may be held.
+    pub(crate) fn renew_ice(&self) -> Option<Waker> {
+        let mut state = self.lock();
+        state.renew_ice = true;
+        state.waker.take()
+    }
+
     /// Ends the queue. A slow reader does not get what waits for it: it would take the longest to write.
     pub(crate) fn close(&self, code: CloseCode) -> Option<Waker> {
         let mut state = self.lock();
@@ -101,6 +111,9 @@ impl Outbox {
         }
         if let Some(code) = state.close {
             return Poll::Ready(Item::Close(code));
+        }
+        if std::mem::take(&mut state.renew_ice) {
+            return Poll::Ready(Item::RenewIce);
         }
         state.remember(cx);
         Poll::Pending

@@ -203,6 +203,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             match self.admission.outbox.poll_next(cx) {
                 Poll::Ready(Item::Frame(payload)) => self.socket.get_mut().start(payload),
+                Poll::Ready(Item::RenewIce) => {
+                    let host = self.opening.host.as_deref();
+                    self.admission.hub.renew_ice(self.admission.connection, host);
+                }
                 Poll::Ready(Item::Close(code)) => return Poll::Ready(code),
                 Poll::Pending => return Poll::Pending,
             }

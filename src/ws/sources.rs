@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::signaling::{AuthError, Identity};
+use crate::signaling::{AuthError, Ice, Identity};
 
 /// Judges tokens. Called outside every lock, once per `hello` and `auth`; must not block.
 pub trait Authenticator: Send + Sync + 'static {
@@ -34,6 +34,15 @@ pub struct IceList {
 }
 
 impl IceList {
+    /// As the hub takes it.
+    pub(crate) fn as_ice(&self) -> Ice<'_> {
+        Ice {
+            servers: self.servers.get(),
+            expires_at_ms: self.expires_at_ms,
+            policy: self.policy.as_deref(),
+        }
+    }
+
     /// A list from anything that serialises to an array of `RTCIceServer`.
     ///
     /// # Errors

@@ -15,6 +15,8 @@ mod signaling_schema;
 
 #[path = "hub_core/docs.rs"]
 mod docs;
+#[path = "hub_core/ice.rs"]
+mod ice;
 #[path = "hub_core/limits.rs"]
 mod limits;
 #[path = "hub_core/messages.rs"]

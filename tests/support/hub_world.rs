@@ -23,6 +23,18 @@ pub(crate) struct World {
     closed: HashMap<ConnectionId, CloseCode>,
 }
 
+/// How long ICE credentials live here.
+pub(crate) const ICE_LIFE: Duration = Duration::from_secs(3_600);
+
+/// Credentials minted now.
+fn ice(now: Now) -> Ice<'static> {
+    Ice {
+        servers: r#"[{"urls":["stun:stun.example.org"]}]"#,
+        expires_at_ms: now.unix_ms + u64::try_from(ICE_LIFE.as_millis()).unwrap(),
+        policy: None,
+    }
+}
+
 impl World {
     pub(crate) fn new(config: Config) -> Self {
         let now = Now {
@@ -87,15 +99,9 @@ impl World {
             .hub
             .try_admit(self.now, connection, Frame::text(Dialect::Native, &text))
         {
-            let servers = r#"[{"urls":["stun:stun.example.org"]}]"#;
-            let ice = Ice {
-                servers,
-                expires_at_ms: START_MS + 3_600_000,
-                policy: None,
-            };
             let grants = Grants {
                 identity: Some(identity),
-                ice: Some(ice),
+                ice: Some(ice(self.now)),
             };
             self.hub.handle_request(self.now, connection, admitted, grants);
         }
@@ -149,6 +155,10 @@ impl World {
                         .get_mut(&connection)
                         .expect("a frame for an unknown connection")
                         .push_back(text);
+                }
+                Output::RenewIce { connection } => {
+                    let ice = ice(self.now);
+                    self.hub.push_ice(self.now, connection, ice);
                 }
                 Output::Close { connection, code } => {
                     assert!(self.closed.insert(connection, code).is_none(), "closed twice");

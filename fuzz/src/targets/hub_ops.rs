@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use meetpoint::signaling::{
-    AuthError, CloseCode, Config, ConnectionId, Dialect, Frame, Grants, Hub, Identity, Now, Output, Realm,
+    AuthError, CloseCode, Config, ConnectionId, Dialect, Frame, Grants, Hub, Ice, Identity, Now, Output, Realm,
 };
 use serde_json::Value;
 
@@ -185,7 +185,8 @@ impl World {
 
     fn with_identity(&mut self, connection: ConnectionId, text: &str, identity: Result<Identity, AuthError>) {
         if let Some(admitted) = self.hub.try_admit(self.now, connection, Frame::text(Dialect::Native, text)) {
-            let grants = Grants { identity: Some(identity), ice: None };
+            let ice = Ice { servers: "[]", expires_at_ms: self.now.unix_ms + 10_000, policy: None };
+            let grants = Grants { identity: Some(identity), ice: Some(ice) };
             self.hub.handle_request(self.now, connection, admitted, grants);
         }
         self.collect();
@@ -228,6 +229,10 @@ impl World {
     fn collect(&mut self) {
         while let Some(output) = self.hub.poll_output() {
             match output {
+                Output::RenewIce { connection } => {
+                    let expires_at_ms = self.now.unix_ms + 10_000;
+                    self.hub.push_ice(self.now, connection, Ice { servers: "[]", expires_at_ms, policy: None });
+                }
                 Output::Close { connection, .. } => {
                     let client = self.clients.get_mut(&connection).expect("a close for nobody");
                     assert!(!std::mem::replace(&mut client.closed, true), "closed twice");

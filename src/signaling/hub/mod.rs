@@ -5,6 +5,7 @@
 
 mod admission;
 mod deliver;
+mod ice;
 mod presence;
 mod relay;
 mod resume;
@@ -53,6 +54,11 @@ pub enum Output {
         /// The frame's payload, UTF-8, shared with the other receivers of the same event.
         payload: Bytes,
     },
+    /// Mint ICE credentials for this connection and hand them in with [`Hub::push_ice`]; those it has end before long.
+    RenewIce {
+        /// For whom.
+        connection: ConnectionId,
+    },
     /// Send what is queued, then close. The hub has already forgotten this connection.
     Close {
         /// Which one.
@@ -76,6 +82,15 @@ pub struct Connected {
 #[error("the hub holds as many connections as it may")]
 pub struct Full;
 
+/// What happens at a deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    /// The connection (or the session without one) ends.
+    End,
+    /// Its ICE credentials are renewed.
+    Ice,
+}
+
 /// The hub.
 #[derive(Debug)]
 pub struct Hub {
@@ -86,8 +101,8 @@ pub struct Hub {
     by_sid: HashMap<Sid, ConnectionId, FixedState>,
     rooms: Slab<Room>,
     by_name: HashMap<RoomName, Key, FixedState>,
-    /// One entry per connection that has a deadline.
-    deadlines: BTreeSet<(Instant, ConnectionId)>,
+    /// At most one entry of each kind per connection.
+    deadlines: BTreeSet<(Instant, ConnectionId, Due)>,
     outputs: VecDeque<Output>,
     /// Numbers every event of this hub. Each receiver sees it grow; gaps are other people's events.
     seq: u64,
@@ -153,12 +168,13 @@ impl Hub {
             sid,
             budget: Budget::full(&self.config, now.instant),
             deadline: Some(deadline),
+            ice_due: None,
             peer: None,
             rooms: Vec::new(),
             replay: None,
         });
         self.by_sid.insert(sid, connection);
-        self.deadlines.insert((deadline, connection));
+        self.deadlines.insert((deadline, connection, Due::End));
         self.stats.connects += 1;
         Ok(Connected { connection, sid })
     }
@@ -181,9 +197,7 @@ impl Hub {
             return;
         };
         self.by_sid.remove(&gone.sid);
-        if let Some(deadline) = gone.deadline {
-            self.deadlines.remove(&(deadline, connection));
-        }
+        self.forget_deadlines(connection, &gone);
         if gone.is_away() {
             // Its socket was counted when it ended.
             self.away -= 1;
@@ -245,14 +259,19 @@ impl Hub {
 
     /// When [`Self::handle_timeout`] has something to do next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        self.deadlines.first().map(|(deadline, ..)| *deadline)
     }
 
-    /// Ends what has reached its deadline.
+    /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
-        while let Some((deadline, connection)) = self.deadlines.first().copied() {
+        while let Some((deadline, connection, due)) = self.deadlines.first().copied() {
             if deadline > now.instant {
                 break;
+            }
+            if due == Due::Ice {
+                self.set_ice_due(connection, None);
+                self.outputs.push_back(Output::RenewIce { connection });
+                continue;
             }
             let entry = self.connections.get(connection);
             let away = entry.and_then(|entry| entry.replay.as_ref()?.away);
@@ -268,20 +287,28 @@ impl Hub {
             };
             self.refuse(connection, None, reject);
             // Already gone with the connection; were it not, this loop would never end.
-            self.deadlines.remove(&(deadline, connection));
+            self.deadlines.remove(&(deadline, connection, due));
         }
     }
 
-    /// Moves the one deadline of a connection.
+    fn forget_deadlines(&mut self, connection: ConnectionId, gone: &Connection) {
+        for (deadline, due) in [(gone.deadline, Due::End), (gone.ice_due, Due::Ice)] {
+            if let Some(deadline) = deadline {
+                self.deadlines.remove(&(deadline, connection, due));
+            }
+        }
+    }
+
+    /// Moves the end of a connection.
     fn set_deadline(&mut self, connection: ConnectionId, deadline: Option<Instant>) {
         let Some(entry) = self.connections.get_mut(connection) else {
             return;
         };
         if let Some(old) = std::mem::replace(&mut entry.deadline, deadline) {
-            self.deadlines.remove(&(old, connection));
+            self.deadlines.remove(&(old, connection, Due::End));
         }
         if let Some(new) = deadline {
-            self.deadlines.insert((new, connection));
+            self.deadlines.insert((new, connection, Due::End));
         }
     }
 

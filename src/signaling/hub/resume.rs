@@ -74,6 +74,7 @@ impl Hub {
         self.away += 1;
         self.stats.closes[why] += 1;
         self.set_deadline(connection, deadline);
+        self.set_ice_due(connection, None);
         self.announce(connection, Presence::Away);
         true
     }
@@ -110,9 +111,7 @@ impl Hub {
         let Some(old) = self.connections.remove(older) else {
             return;
         };
-        if let Some(deadline) = old.deadline {
-            self.deadlines.remove(&(deadline, older));
-        }
+        self.forget_deadlines(older, &old);
         let was_away = old.is_away();
         if was_away {
             self.away -= 1;

@@ -231,6 +231,8 @@ table! {
             "Room leaves, for whatever reason.";
         HUB_TAKEOVERS = Kind::Counter, "meetpoint_signaling_takeovers_total", [],
             "Connections replaced by a newer one of the same owner.";
+        HUB_ICE_PUSHES = Kind::Counter, "meetpoint_signaling_ice_pushes_total", [],
+            "ICE server lists sent unasked, because the credentials of the older ones were about to end.";
         HUB_RESUMES = Kind::Counter, "meetpoint_signaling_resumes_total", [],
             "Sessions that went on over another connection.";
         HUB_RESUMES_REFUSED = Kind::Counter, "meetpoint_signaling_resumes_refused_total", [],

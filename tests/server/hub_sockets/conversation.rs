@@ -134,6 +134,17 @@ async fn the_owner_takes_over_a_half_open_socket() {
 }
 
 #[tokio::test]
+async fn newer_ice_servers_come_unasked_for_the_name_and_host_of_the_first() {
+    let server = Server::default().await;
+    let mut peer = server.connect().await;
+    let welcome = peer.ask(json!({"t": "hello", "v": [1]})).await;
+    server.hub.renew_all_ice(Duration::from_millis(50));
+    let ice = peer.recv().await;
+    assert_eq!((&ice["t"], ice.get("id")), (&json!("ice"), None));
+    assert_eq!(ice["servers"], welcome["ice"]["servers"]);
+}
+
+#[tokio::test]
 async fn a_torn_socket_is_away_and_the_next_one_goes_on_with_what_was_missed() {
     let server = Server::default().await;
     let mut elder = server.member("elder", "r").await;

@@ -48,7 +48,7 @@ impl IceSource for Echo {
     fn ice_servers(&self, user: &str, host: Option<&str>) -> IceList {
         let host = host.unwrap_or_default();
         let servers = json!([{"urls": [format!("turn:{host}")], "username": user, "credential": "c"}]);
-        IceList::new(&servers, 1_767_229_200_000).unwrap()
+        IceList::new(&servers, 4_102_444_800_000).unwrap()
     }
 }
 

@@ -57,6 +57,7 @@ pub(crate) fn carry_out(
             };
             let payload = frame::welcome(&welcome, hub.config());
             hub.answer(connection, payload);
+            hub.plan_ice(now, connection, ice);
             for missed in greeted.missed.into_iter().flatten() {
                 hub.answer(connection, missed);
             }
@@ -101,6 +102,7 @@ pub(crate) fn carry_out(
         }
         Body::Ice => {
             hub.answer(connection, frame::ice(id, grants.ice));
+            hub.plan_ice(now, connection, grants.ice);
             Ok(())
         }
         Body::Auth { .. } => {

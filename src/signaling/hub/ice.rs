@@ -1,0 +1,65 @@
+//! Credentials end before connections do: each connection is given newer ones in time.
+
+use std::time::{Duration, Instant};
+
+use super::{Due, Hub, Ice};
+use crate::signaling::{Now, connection::ConnectionId, dialect::native};
+
+/// The soonest that credentials are renewed, however short they live.
+const SOONEST: Duration = Duration::from_secs(1);
+
+impl Hub {
+    /// Credentials are on their way to a connection: plans the next ones, when some three quarters of their life are over.
+    /// Connections that were greeted together do not come back together.
+    pub(crate) fn plan_ice(&mut self, now: Now, connection: ConnectionId, ice: Option<Ice<'_>>) {
+        let left = ice.map(|ice| ice.expires_at_ms.saturating_sub(now.unix_ms));
+        // What is over already would be over again.
+        let due = left.filter(|left| *left > 0).and_then(|left| {
+            let permille = 675 + self.lot(connection) % 151;
+            let wait = Duration::from_millis(left.saturating_mul(permille) / 1_000).max(SOONEST);
+            now.instant.checked_add(wait)
+        });
+        self.set_ice_due(connection, due);
+    }
+
+    /// Every connection is due for new credentials within that time, because those it has are about to lose their worth: a
+    /// secret goes. What the driver is asked for: [`super::Output::RenewIce`].
+    pub fn renew_all_ice(&mut self, now: Now, within: Duration) {
+        let holders = self.connections.iter().filter(|(_, entry)| entry.ice_due.is_some());
+        let holders: Vec<ConnectionId> = holders.map(|(key, _)| key).collect();
+        let span = u64::try_from(within.as_millis()).unwrap_or(u64::MAX).max(1);
+        for connection in holders {
+            let wait = Duration::from_millis(self.lot(connection) % span);
+            self.set_ice_due(connection, now.instant.checked_add(wait));
+        }
+    }
+
+    /// Newer credentials for a connection that was named by [`super::Output::RenewIce`].
+    pub fn push_ice(&mut self, now: Now, connection: ConnectionId, ice: Ice<'_>) {
+        let welcomed = |entry: &super::Connection| entry.peer.is_some() && !entry.is_away();
+        if self.connections.get(connection).is_some_and(welcomed) {
+            self.plan_ice(now, connection, Some(ice));
+            self.stats.ice_pushes += 1;
+            self.answer(connection, native::frame::ice(None, Some(ice)));
+        }
+    }
+
+    pub(super) fn set_ice_due(&mut self, connection: ConnectionId, due: Option<Instant>) {
+        let Some(entry) = self.connections.get_mut(connection) else {
+            return;
+        };
+        if let Some(old) = std::mem::replace(&mut entry.ice_due, due) {
+            self.deadlines.remove(&(old, connection, Due::Ice));
+        }
+        if let Some(new) = due {
+            self.deadlines.insert((new, connection, Due::Ice));
+        }
+    }
+
+    /// A number that differs from session to session and cannot be guessed from outside.
+    fn lot(&self, connection: ConnectionId) -> u64 {
+        use std::hash::BuildHasher as _;
+        let sid = self.connections.get(connection).map(|entry| entry.sid);
+        self.hasher.hash_one(sid)
+    }
+}
