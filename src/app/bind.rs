@@ -68,7 +68,9 @@ pub(super) fn relay_advice(error: io::Error) -> anyhow::Error {
     use io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
     match error.kind() {
         AddrInUse | AddrNotAvailable | PermissionDenied => {
-            anyhow::anyhow!("{error}\n    fix: choose another address with `relay.listen` or --relay-listen")
+            anyhow::anyhow!(
+                "{error}\n    fix: choose another address with `relay.listen` (--relay-listen) or `relay.listen_dtls` (--relay-listen-dtls)"
+            )
         }
         _ => error.into(),
     }

@@ -5,7 +5,7 @@ use crate::config::{Config, RelayListeners};
 use crate::http;
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::FrontListener;
-use crate::transport::front::tls::Certificates;
+use crate::transport::front::tls::{CertificateError, Certificates};
 use crate::transport::front::{Duplex, Front, WebConnection};
 use crate::transport::{Relay, Streams};
 use anyhow::Context as _;
@@ -58,6 +58,7 @@ impl Listeners {
             udp: relay.local_addrs().to_vec(),
             tcp: self.addresses(FrontListener::Turn),
             tls: self.addresses(FrontListener::TurnTls),
+            dtls: relay.dtls_addrs().to_vec(),
             one_port: self.addresses(FrontListener::OnePort),
         }
     }
@@ -80,14 +81,24 @@ fn turn(config: &Config, udp: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>>
 
 /// The certificates, read for the first time; `None` if none is configured.
 pub(super) fn certificates(config: &Config) -> anyhow::Result<Option<Arc<Certificates>>> {
-    let files = config.certificates();
-    if files.is_empty() {
+    let (files, dtls_alone) = (config.certificates(), config.dtls_certificate());
+    if files.is_empty() && dtls_alone.is_none() {
         return Ok(None);
     }
-    let loaded = Certificates::load(files).map_err(|error| {
-        anyhow::anyhow!(
-            "{error}\n    fix: `tls.certificates` names PEM files, the chain and then its key, that this user can read"
-        )
+    let loaded = if config.relay.listen_dtls.is_empty() {
+        Certificates::load(files)
+    } else {
+        Certificates::load_for_dtls(files, dtls_alone)
+    };
+    let loaded = loaded.map_err(|error| {
+        let fix = match error {
+            CertificateError::NotForDtls { .. } => {
+                "name an ECDSA certificate and its key in `tls.dtls_certificate` (`openssl ecparam -genkey -name prime256v1` \
+                 makes such a key), or speak no DTLS: remove `relay.listen_dtls`"
+            }
+            _ => "`tls.certificates` names PEM files, the chain and then its key, that this user can read",
+        };
+        anyhow::anyhow!("{error}\n    fix: {fix}")
     })?;
     Ok(Some(Arc::new(loaded)))
 }
@@ -109,7 +120,7 @@ impl Ways {
     ) -> anyhow::Result<Self> {
         let (sender, receiver) = mpsc::channel(WAITING);
         let mut front = Front::new(bounds, relay, metrics).with_web(sender);
-        if let Some(certificates) = certificates {
+        if let Some(certificates) = certificates.filter(|one| one.serve_tls()) {
             front = front.with_tls(certificates).context("cannot speak TLS")?;
         }
         Ok(Self {

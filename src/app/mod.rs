@@ -122,7 +122,8 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     let certificates = front::certificates(&config)?;
     let admin_only = bind::listen(&config.admin.listen, "admin.listen")?;
     let core = Arc::new(settings.turn.clone());
-    let relay = Relay::start(&settings.transport, &core, &metrics).map_err(bind::relay_advice)?;
+    let relay = Relay::start_with(&settings.transport, &core, &metrics, certificates.as_ref());
+    let relay = relay.map_err(bind::relay_advice)?;
     let streams = Listeners::open(&config, relay.local_addrs(), &mut web)?;
     // Port 0 is known only now.
     settings.http.ice.listeners = advertised(&config, &streams.of_relay(&relay));

@@ -134,7 +134,7 @@ pub(super) fn banner(config: &Config, settings: &Settings, listening: &Listening
     }
     let relay = &listening.relay;
     let _ = writeln!(out, "  {:<11}{} (UDP)", "STUN/TURN", list(&relay.udp));
-    for (addresses, over) in [(&relay.tcp, "TCP"), (&relay.tls, "TLS")] {
+    for (addresses, over) in [(&relay.tcp, "TCP"), (&relay.tls, "TLS"), (&relay.dtls, "DTLS")] {
         if !addresses.is_empty() {
             let _ = writeln!(out, "  {:<11}{} ({over})", "", list(addresses));
         }

@@ -54,11 +54,18 @@ impl Config {
             udp: self.relay.listen.clone(),
             tcp: self.relay_tcp(&self.relay.listen),
             tls: self.relay.listen_tls.clone(),
+            dtls: self.relay.listen_dtls.clone(),
             one_port: self.streams.one_port.clone(),
         }
     }
 
-    /// The files of every certificate.
+    /// The file of the certificate that is for DTLS alone.
+    #[must_use]
+    pub fn dtls_certificate(&self) -> Option<CertificateFiles> {
+        self.tls.dtls_certificate.as_ref().map(|pair| pair.0.clone())
+    }
+
+    /// The files of every certificate that is for TLS.
     #[must_use]
     pub fn certificates(&self) -> Vec<CertificateFiles> {
         self.tls.certificates.iter().map(|pair| pair.0.clone()).collect()
@@ -99,6 +106,7 @@ impl Config {
             &open.udp,
             &open.tcp,
             &open.tls,
+            &open.dtls,
             &open.one_port,
             &self.http.listen,
             &self.http.listen_tls,
@@ -179,6 +187,7 @@ impl Config {
         let size = |size: ByteSize| (size.0 != 0).then(|| size.as_usize());
         transport::Config {
             listen: relay.listen.clone(),
+            listen_dtls: relay.listen_dtls.clone(),
             workers: NonZeroUsize::new(relay.workers),
             listener_recv_buffer: size(relay.recv_buffer),
             listener_send_buffer: size(relay.send_buffer),
@@ -193,6 +202,14 @@ impl Config {
                 first_timeout: self.streams.first_timeout,
                 queue_bytes: self.streams.queue_size.as_usize(),
                 proxies: self.streams.proxy_protocol_from.clone(),
+            },
+            dtls: transport::Dtls {
+                sessions: self.dtls.max_sessions,
+                sessions_per_client: self.dtls.max_sessions_per_client,
+                handshakes: self.dtls.max_handshakes,
+                handshakes_per_client: self.dtls.max_handshakes_per_client,
+                handshake_timeout: self.dtls.handshake_timeout,
+                idle_timeout: self.dtls.idle_timeout,
             },
         }
     }
@@ -349,6 +366,8 @@ pub struct RelayListeners {
     pub tcp: Vec<SocketAddr>,
     /// TLS.
     pub tls: Vec<SocketAddr>,
+    /// DTLS.
+    pub dtls: Vec<SocketAddr>,
     /// TCP and, with a certificate, TLS.
     pub one_port: Vec<SocketAddr>,
 }
@@ -362,10 +381,12 @@ pub fn advertised(config: &Config, open: &RelayListeners) -> Vec<Advertised> {
     } else {
         &open.one_port
     };
+    let dtls: &[SocketAddr] = if ice.advertise_dtls { &open.dtls } else { &[] };
     let kinds = [
-        (UriTransport::Udp, false, ice.port, &open.udp, &[][..]),
+        (UriTransport::Udp, false, ice.port, &open.udp[..], &[][..]),
         (UriTransport::Tcp, false, ice.tcp_port, &open.tcp, &open.one_port),
         (UriTransport::Tcp, true, ice.tls_port, &open.tls, secure_port),
+        (UriTransport::Udp, true, None, dtls, &[]),
     ];
     let mut all: Vec<Advertised> = Vec::new();
     for (transport, secure, port, own, shared) in kinds {

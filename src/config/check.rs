@@ -149,7 +149,7 @@ fn listeners(config: &Config, rules: &mut Rules<'_>) {
         TcpListen::At(addresses) => addresses.as_slice(),
         TcpListen::Same | TcpListen::Off => &[],
     };
-    let lists: [(&str, &[SocketAddr]); 7] = [
+    let lists: [(&str, &[SocketAddr]); 8] = [
         ("http.listen", &config.http.listen),
         ("relay.listen", &config.relay.listen),
         ("metrics.listen", &config.metrics.listen),
@@ -157,9 +157,12 @@ fn listeners(config: &Config, rules: &mut Rules<'_>) {
         ("relay.listen_tls", &config.relay.listen_tls),
         ("http.listen_tls", &config.http.listen_tls),
         ("streams.one_port", &config.streams.one_port),
+        ("relay.listen_dtls", &config.relay.listen_dtls),
     ];
-    tcp_twice(lists.into_iter().filter(|(key, _)| *key != "relay.listen"), rules);
+    let of_tcp = |key: &str| !["relay.listen", "relay.listen_dtls"].contains(&key);
+    tcp_twice(lists.into_iter().filter(|(key, _)| of_tcp(key)), rules);
     without_certificate(config, rules);
+    dtls(config, rules);
     for (key, listen) in lists {
         if !rules.valid(&[key]) {
             continue;
@@ -208,7 +211,9 @@ fn without_certificate(config: &Config, rules: &mut Rules<'_>) {
         ("http.listen_tls", &config.http.listen_tls),
     ];
     if !config.tls.certificates.is_empty() {
-        let is_used = tls.iter().any(|(_, listen)| !listen.is_empty()) || !config.streams.one_port.is_empty();
+        let for_dtls = !config.relay.listen_dtls.is_empty() && config.tls.dtls_certificate.is_none();
+        let one_port = !config.streams.one_port.is_empty();
+        let is_used = tls.iter().any(|(_, listen)| !listen.is_empty()) || one_port || for_dtls;
         let keys = [
             "tls.certificates",
             "relay.listen_tls",
@@ -231,6 +236,50 @@ fn without_certificate(config: &Config, rules: &mut Rules<'_>) {
                 "TLS without a certificate".into(),
                 "name the files in `tls.certificates`, such as \"/etc/meetpoint/chain.pem:/etc/meetpoint/key.pem\""
                     .into(),
+            );
+        }
+    }
+}
+
+/// DTLS needs a certificate and a UDP port of its own.
+fn dtls(config: &Config, rules: &mut Rules<'_>) {
+    let key = "relay.listen_dtls";
+    let listen = &config.relay.listen_dtls;
+    let keys = [key, "tls.certificates", "tls.dtls_certificate"];
+    let certified = !config.tls.certificates.is_empty() || config.tls.dtls_certificate.is_some();
+    if !listen.is_empty() && !certified && rules.valid(&keys) {
+        rules.broken(
+            &[key],
+            "DTLS without a certificate".into(),
+            "name the files in `tls.dtls_certificate`, such as \"/etc/meetpoint/cert.pem:/etc/meetpoint/key.pem\""
+                .into(),
+        );
+    }
+    if listen.is_empty() && config.tls.dtls_certificate.is_some() && rules.valid(&keys) {
+        rules.broken(
+            &["tls.dtls_certificate"],
+            "nothing listens with DTLS".into(),
+            "set `relay.listen_dtls` (usually \"0.0.0.0:5349\")".into(),
+        );
+    }
+    let keys = [key, "relay.listen"];
+    for address in listen.iter().filter(|_| rules.valid(&keys)).collect::<Vec<_>>() {
+        if config.relay.listen.iter().any(|taken| overlap(*taken, *address)) {
+            rules.broken(
+                &keys,
+                format!("{address} is also in `relay.listen`"),
+                "choose another port for one of them: 5349 is that of DTLS".into(),
+            );
+        }
+        let range = config.relay.port_range;
+        if range.contains(address.port()) && rules.origins.contains_key("relay.port_range") {
+            rules.broken(
+                &["relay.port_range", key],
+                format!(
+                    "the relay range {}-{} contains the port of the listener {address}",
+                    range.first, range.last
+                ),
+                format!("choose a range without {} or another port in `{key}`", address.port()),
             );
         }
     }

@@ -62,6 +62,70 @@ labels! {
     }
 }
 
+labels! {
+    /// How far a DTLS session is.
+    DtlsPhase {
+        /// The client's address is verified, its handshake is not finished.
+        Handshake = "handshake",
+        /// It carries messages.
+        Established = "established",
+    }
+}
+
+labels! {
+    /// Why a DTLS session ended.
+    DtlsEnd {
+        /// The client closed it.
+        Client = "client",
+        /// No message for too long, and no allocation.
+        Idle = "idle",
+        /// The handshake took too long.
+        Timeout = "timeout",
+        /// The handshake failed, or the client sent a fatal alert.
+        Failed = "failed",
+        /// The oldest handshake, when there were too many.
+        Evicted = "evicted",
+        /// The client began anew from the same address and port.
+        Replaced = "replaced",
+        /// The client asked for a renegotiation.
+        Renegotiation = "renegotiation",
+        /// As many records as one key is good for.
+        Exhausted = "exhausted",
+        /// The DTLS library failed.
+        Fault = "fault",
+        /// This process ends.
+        Shutdown = "shutdown",
+    }
+}
+
+labels! {
+    /// Why a datagram at a DTLS listener was refused.
+    DtlsRefusal {
+        /// Neither of a session nor a ClientHello.
+        NoSession = "no_session",
+        /// A ClientHello that cannot be read, or one too short to be answered.
+        Malformed = "malformed",
+        /// A ClientHello that is too long.
+        TooLong = "too_long",
+        /// A ClientHello in pieces that took the place of another, unfinished one.
+        PiecesEvicted = "pieces_evicted",
+        /// No version, cipher suite or group in common.
+        NothingInCommon = "nothing_in_common",
+        /// A cookie that is not, or no longer, good.
+        BadCookie = "bad_cookie",
+        /// As many sessions as the process takes.
+        Total = "total",
+        /// As many sessions as one client gets.
+        Client = "client",
+        /// As many handshakes as the process takes, none of them on this worker.
+        Handshakes = "handshakes",
+        /// As many handshakes as one client gets.
+        ClientHandshakes = "client_handshakes",
+        /// There is no certificate that DTLS can use.
+        NoCertificate = "no_certificate",
+    }
+}
+
 /// Counters (only ever grow) and gauges of one worker, plain integers that it publishes each tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DriverStats {
@@ -105,4 +169,16 @@ pub struct DriverStats {
     pub streams_closed: [u64; StreamEnd::COUNT],
     /// Counter: frames dropped because their client does not read fast enough.
     pub stream_dropped_frames: u64,
+    /// Gauge: DTLS sessions now, by [`DtlsPhase`].
+    pub dtls_sessions: [u64; DtlsPhase::COUNT],
+    /// Counter: ClientHello messages answered with a cookie; nothing was remembered of them.
+    pub dtls_cookies: u64,
+    /// Counter: DTLS sessions that were established.
+    pub dtls_established: u64,
+    /// Counter: DTLS sessions that ended, handshakes included, by [`DtlsEnd`].
+    pub dtls_ended: [u64; DtlsEnd::COUNT],
+    /// Counter: datagrams at a DTLS listener that were refused, by [`DtlsRefusal`].
+    pub dtls_refused: [u64; DtlsRefusal::COUNT],
+    /// Counter: datagrams of established DTLS sessions that carried nothing.
+    pub dtls_discarded: u64,
 }

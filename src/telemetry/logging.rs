@@ -92,7 +92,7 @@ impl FilterHandle {
     /// # Errors
     /// When the filter cannot be read, or the log is gone; it then shows what it showed.
     pub fn replace(&self, filter: &str) -> Result<(), LoggingError> {
-        (self.0)(EnvFilter::try_new(filter)?).map_err(|_| LoggingError::Gone)
+        (self.0)(self::filter(filter)?).map_err(|_| LoggingError::Gone)
     }
 }
 
@@ -113,6 +113,16 @@ pub fn init(config: &Config) -> Result<FilterHandle, LoggingError> {
     Ok(handle)
 }
 
+/// What is shown. The DTLS library says at `warn` what strangers make it meet, which would let them fill the log: it is shown
+/// where it is named.
+fn filter(text: &str) -> Result<EnvFilter, LoggingError> {
+    const LIBRARY: &str = "dimpl";
+    if text.contains(LIBRARY) {
+        return Ok(EnvFilter::try_new(text)?);
+    }
+    Ok(EnvFilter::try_new(format!("{text},{LIBRARY}=off"))?)
+}
+
 type Subscriber = Box<dyn tracing::Subscriber + Send + Sync>;
 
 fn subscriber(
@@ -120,7 +130,7 @@ fn subscriber(
     writer: BoxMakeWriter,
     terminal: bool,
 ) -> Result<(Subscriber, FilterHandle), LoggingError> {
-    let filter = EnvFilter::try_new(&config.filter)?;
+    let filter = filter(&config.filter)?;
     let builder = tracing_subscriber::fmt().with_writer(writer).with_ansi(terminal);
     let json = match config.format {
         Format::Auto => !terminal,

@@ -14,5 +14,7 @@ pub mod logging;
 pub mod metrics;
 pub mod redact;
 
-pub use driver_stats::{DriverStats, SendFailure, StreamEnd, StreamKind, StreamRefusal};
+pub use driver_stats::{
+    DriverStats, DtlsEnd, DtlsPhase, DtlsRefusal, SendFailure, StreamEnd, StreamKind, StreamRefusal,
+};
 pub use metrics::{ApiMetrics, FrontMetrics, HubSlot, Metrics, Readiness, ShardSlot};

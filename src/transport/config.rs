@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use super::Streams;
+use super::{Dtls, Streams};
 
 /// The port of STUN and TURN over UDP (RFC 8489 §8.1, RFC 8656 §4).
 pub const DEFAULT_PORT: u16 = 3478;
@@ -21,6 +21,8 @@ pub struct Config {
     /// request came to) and costs two control messages per packet; naming the address saves them. Port 0 takes a free
     /// port, which `Relay::local_addrs` then reports.
     pub listen: Vec<SocketAddr>,
+    /// UDP addresses clients reach the server at by DTLS, usually port 5349. Default: none.
+    pub listen_dtls: Vec<SocketAddr>,
     /// Threads that relay, each with its own sockets and buffers. Default: one for each core this process may run on.
     ///
     /// More threads than cores cost context switches; each costs 4 MiB of buffers at most, and every pair of
@@ -50,6 +52,8 @@ pub struct Config {
     pub stats_interval: Duration,
     /// Bounds and patience for clients that come by TCP or TLS.
     pub streams: Streams,
+    /// Bounds and patience for clients that come by DTLS.
+    pub dtls: Dtls,
 }
 
 impl Default for Config {
@@ -59,6 +63,7 @@ impl Default for Config {
                 SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)),
                 SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT)),
             ],
+            listen_dtls: Vec::new(),
             workers: None,
             listener_recv_buffer: Some(2 << 20),
             listener_send_buffer: Some(2 << 20),
@@ -67,6 +72,7 @@ impl Default for Config {
             offload: true,
             stats_interval: Duration::from_millis(250),
             streams: Streams::default(),
+            dtls: Dtls::default(),
         }
     }
 }

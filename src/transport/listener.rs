@@ -10,6 +10,7 @@ use socket2::Socket;
 
 use super::Config;
 use super::udp::socket::{self, Buffer};
+use crate::turn::Transport;
 
 /// One worker's socket at one configured address.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct Listener {
     pub(crate) socket: Socket,
     /// What it is bound to: the port is never 0.
     pub(crate) addr: SocketAddr,
+    /// What is spoken here: UDP or DTLS.
+    pub(crate) transport: Transport,
 }
 
 impl Listener {
@@ -48,8 +51,10 @@ pub(crate) fn open(config: &Config, workers: usize) -> io::Result<Vec<Vec<Listen
     }
     let mut sets: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::with_capacity(config.listen.len())).collect();
     let mut missing = None;
-    for &addr in &config.listen {
-        let group = match open_group(config, addr, workers) {
+    let plain = config.listen.iter().map(|&addr| (addr, Transport::Udp));
+    let secure = config.listen_dtls.iter().map(|&addr| (addr, Transport::Dtls));
+    for (addr, transport) in plain.chain(secure) {
+        let group = match open_group(config, addr, transport, workers) {
             Ok(group) => group,
             // "Every IPv6 address" of a machine that has no IPv6 is none.
             Err(error) if addr.is_ipv6() && addr.ip().is_unspecified() && is_family_missing(&error) => {
@@ -58,7 +63,7 @@ pub(crate) fn open(config: &Config, workers: usize) -> io::Result<Vec<Vec<Listen
                 continue;
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_covered(&sets, addr) => {
-                let text = format!("cannot listen on {addr} (UDP): another address of the same list covers it");
+                let text = format!("cannot listen on {addr} (UDP): another address that is listened on covers it");
                 return Err(io::Error::new(error.kind(), text));
             }
             Err(error) => return Err(explain(addr, &error)),
@@ -74,19 +79,19 @@ pub(crate) fn open(config: &Config, workers: usize) -> io::Result<Vec<Vec<Listen
 }
 
 /// Opens one address for all workers.
-fn open_group(config: &Config, addr: SocketAddr, workers: usize) -> io::Result<Vec<Listener>> {
+fn open_group(config: &Config, addr: SocketAddr, transport: Transport, workers: usize) -> io::Result<Vec<Listener>> {
     // The first binds without sharing, so that a second server on this address is told so instead of taking half of
     // the clients away; only then is the port opened to its siblings.
     let first = socket::open(addr)?;
     socket::bind(&first, addr)?;
     first.set_reuse_port(true)?;
     let bound = first.local_addr()?.as_socket().unwrap_or(addr);
-    let mut group = vec![prepare(config, first, bound)?];
+    let mut group = vec![prepare(config, first, bound, transport)?];
     for _ in 1..workers {
         let sibling = socket::open(bound)?;
         sibling.set_reuse_port(true)?;
         socket::bind(&sibling, bound)?;
-        group.push(prepare(config, sibling, bound)?);
+        group.push(prepare(config, sibling, bound, transport)?);
     }
     if let Some(listener) = group.first() {
         size_buffers(config, listener, true)?;
@@ -97,13 +102,17 @@ fn open_group(config: &Config, addr: SocketAddr, workers: usize) -> io::Result<V
     Ok(group)
 }
 
-fn prepare(config: &Config, socket: Socket, addr: SocketAddr) -> io::Result<Listener> {
+fn prepare(config: &Config, socket: Socket, addr: SocketAddr, transport: Transport) -> io::Result<Listener> {
     socket::allow_fragments(&socket, addr.is_ipv6())?;
     if config.offload {
         socket::receive_trains(&socket);
     }
     socket::report_overflows(&socket);
-    let listener = Listener { socket, addr };
+    let listener = Listener {
+        socket,
+        addr,
+        transport,
+    };
     if listener.is_wildcard() {
         socket::report_local_address(&listener.socket, addr.is_ipv6())?;
     }

@@ -23,6 +23,7 @@ compile_error!(
 
 mod buffer;
 mod config;
+mod dtls;
 pub mod front;
 mod handover;
 mod limits;
@@ -36,5 +37,6 @@ mod udp;
 mod worker;
 
 pub use config::{Config, DEFAULT_PORT, DEFAULT_TLS_PORT, MAX_WORKERS};
+pub use dtls::Dtls;
 pub use relay::{Inquiry, NoAnswer, Relay};
 pub use stream::Streams;

@@ -9,6 +9,8 @@ use std::time::Instant;
 use socket2::Socket;
 
 use super::buffer::{Answers, Arena, Memory, Source};
+use super::dtls::Scratch;
+use super::dtls::table::{Table, Unsealed};
 use super::handover::{HandedOver, PortOwners};
 use super::listener::Listener;
 use super::relay_table::RelayTable;
@@ -69,6 +71,8 @@ impl Sockets {
 pub(crate) struct Outbox {
     pub(crate) sockets: Sockets,
     pub(crate) streams: StreamTable,
+    /// The sessions of DTLS, where that is listened for.
+    pub(crate) dtls: Option<Box<Table>>,
     pub(crate) stats: DriverStats,
     batch: SendBatch,
     answers: Answers,
@@ -78,10 +82,17 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn new(sockets: Sockets, streams: StreamTable, owners: Arc<PortOwners>, index: u16) -> Self {
+    pub(crate) fn new(
+        sockets: Sockets,
+        streams: StreamTable,
+        dtls: Option<Box<Table>>,
+        owners: Arc<PortOwners>,
+        index: u16,
+    ) -> Self {
         Self {
             sockets,
             streams,
+            dtls,
             stats: DriverStats::default(),
             batch: SendBatch::new(),
             answers: Answers::new(),
@@ -97,8 +108,8 @@ impl Outbox {
         self.forward_from(now, arena, Source::Slot(slot), range, forward);
     }
 
-    /// As [`Outbox::forward`], of a frame of a stream: its payload is copied, because the stream is read on before the
-    /// batch goes out.
+    /// As [`Outbox::forward`], of a frame of a stream or a message of DTLS: its payload is copied, because its buffer is
+    /// read into again before the batch goes out.
     pub(crate) fn forward_frame(&mut self, now: Instant, arena: &Arena, frame: &[u8], forward: &Forward) {
         let payload = frame.get(forward.payload()).unwrap_or_default();
         if let Destination::Client(to) = &forward.to
@@ -107,6 +118,12 @@ impl Outbox {
             let prefix = forward.prefix.as_slice();
             self.streams
                 .send(&mut self.stats, to, Frame::Relayed, prefix, payload, forward.padding);
+            return;
+        }
+        if let Destination::Client(to) = &forward.to
+            && to.transport == Transport::Dtls
+        {
+            self.seal(now, arena, to, forward.prefix.as_slice(), payload, forward.padding);
             return;
         }
         match self.keep(now, arena, payload) {
@@ -173,6 +190,10 @@ impl Outbox {
             self.streams.send(&mut self.stats, to, Frame::Answer, &[], bytes, 0);
             return;
         }
+        if to.transport == Transport::Dtls {
+            self.seal(now, arena, to, &[], bytes, 0);
+            return;
+        }
         match self.keep(now, arena, bytes) {
             Some(range) => self.push_client(now, arena, to, &[], Source::Answer, range, 0),
             None => self.stats.send_failures[SendFailure::TooLong.index()] += 1,
@@ -202,8 +223,21 @@ impl Outbox {
                     .send(&mut self.stats, client, Frame::Relayed, prefix, payload, padding);
                 return;
             }
+            Transport::Dtls => {
+                let memory = Memory {
+                    arena,
+                    answers: &self.answers,
+                };
+                let payload = memory.slice(source, range);
+                let sealed = match &mut self.dtls {
+                    Some(dtls) => dtls.seal(now, client, prefix, payload, padding),
+                    None => Err(Unsealed::Gone),
+                };
+                self.push_sealed(now, arena, client, sealed);
+                return;
+            }
             // There is no such client: nothing hands in their packets.
-            Transport::Dtls | Transport::WebSocket => None,
+            Transport::WebSocket => None,
         };
         let Some((socket, local)) = listener else {
             self.stats.send_failures[SendFailure::Other.index()] += 1;
@@ -221,6 +255,57 @@ impl Outbox {
             dont_fragment: false,
         };
         self.push(now, arena, &packet);
+    }
+
+    /// Seals a message for a client of DTLS and adds it.
+    fn seal(&mut self, now: Instant, arena: &Arena, to: &FiveTuple, prefix: &[u8], payload: &[u8], padding: u8) {
+        let sealed = match &mut self.dtls {
+            Some(dtls) => dtls.seal(now, to, prefix, payload, padding),
+            None => Err(Unsealed::Gone),
+        };
+        self.push_sealed(now, arena, to, sealed);
+    }
+
+    fn push_sealed(&mut self, now: Instant, arena: &Arena, to: &FiveTuple, sealed: Result<(), Unsealed>) {
+        match sealed {
+            Ok(()) => self.push_last_sealed(now, arena, to),
+            Err(Unsealed::TooLong) => self.stats.send_failures[SendFailure::TooLong.index()] += 1,
+            Err(Unsealed::Gone) => self.stats.send_failures[SendFailure::Other.index()] += 1,
+        }
+    }
+
+    /// Adds what the table of DTLS sessions has to send to `to`.
+    pub(crate) fn push_last_sealed(&mut self, now: Instant, arena: &Arena, to: &FiveTuple) {
+        if let Some(mut dtls) = self.dtls.take() {
+            self.push_datagrams(now, arena, to, &dtls.sealed);
+            dtls.sealed.clear();
+            self.dtls = Some(dtls);
+        }
+    }
+
+    /// Adds datagrams of DTLS, sealed or of a handshake.
+    pub(crate) fn push_datagrams(&mut self, now: Instant, arena: &Arena, to: &FiveTuple, scratch: &Scratch) {
+        for bytes in scratch.packets() {
+            let Some((socket, local)) = self.sockets.listener_of(to.server.0) else {
+                self.stats.send_failures[SendFailure::Other.index()] += 1;
+                continue;
+            };
+            let Some(range) = self.keep(now, arena, bytes) else {
+                self.stats.send_failures[SendFailure::TooLong.index()] += 1;
+                continue;
+            };
+            let packet = Packet {
+                socket,
+                to: Some(to.client.0),
+                local,
+                prefix: &[],
+                source: Source::Answer,
+                range,
+                padding: 0,
+                dont_fragment: false,
+            };
+            self.push(now, arena, &packet);
+        }
     }
 
     fn push(&mut self, now: Instant, arena: &Arena, packet: &Packet<'_>) {

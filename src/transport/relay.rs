@@ -7,6 +7,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::Config;
+use super::dtls::table::Shared as SharedDtls;
+use super::front::tls::Certificates;
 use super::handover::{PortOwners, inbox};
 use super::limits;
 use super::listener;
@@ -14,7 +16,7 @@ use super::relay_table::Parked;
 use super::stream::intake::{Desk, Dispatch};
 use super::worker::{Control, Parts, Worker};
 use crate::telemetry::Metrics;
-use crate::turn::{self, Ledger, Now, Reservations, Server, Shard};
+use crate::turn::{self, Ledger, Now, Reservations, Server, Shard, Transport};
 
 /// A running relay. Dropping it ends it.
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub struct Relay {
     workers: Vec<Handle>,
     ledger: Ledger,
     local_addrs: Vec<SocketAddr>,
+    dtls_addrs: Vec<SocketAddr>,
     dispatch: Dispatch,
 }
 
@@ -42,6 +45,19 @@ impl Relay {
     /// An address that cannot be listened on (the text names it and the way out), or a lack of descriptors, memory or
     /// randomness. Nothing is left running.
     pub fn start(config: &Config, core: &Arc<turn::Config>, metrics: &Metrics) -> io::Result<Self> {
+        Self::start_with(config, core, metrics, None)
+    }
+
+    /// As [`Relay::start`], with the certificates of [`Config::listen_dtls`].
+    ///
+    /// # Errors
+    /// As [`Relay::start`], and when there are none although DTLS is to be listened for.
+    pub fn start_with(
+        config: &Config,
+        core: &Arc<turn::Config>,
+        metrics: &Metrics,
+        certificates: Option<&Arc<Certificates>>,
+    ) -> io::Result<Self> {
         let count = config.worker_count().get();
         let open_files = limits::raise_open_files();
         let streams = limits::streams(open_files, config.streams.connections);
@@ -63,10 +79,16 @@ impl Relay {
             );
         }
         let core = &bounded;
+        let dtls = shared_dtls(config, certificates)?;
         let sets = listener::open(config, count)?;
-        let local_addrs = sets
-            .first()
-            .map_or_else(Vec::new, |set| set.iter().map(|one| one.addr).collect());
+        let addrs_of = |transport| -> Vec<SocketAddr> {
+            let first = sets.first().into_iter().flatten();
+            first
+                .filter(|one| one.transport == transport)
+                .map(|one| one.addr)
+                .collect()
+        };
+        let (local_addrs, dtls_addrs) = (addrs_of(Transport::Udp), addrs_of(Transport::Dtls));
 
         let owners = Arc::new(PortOwners::new(&core.relay_addrs));
         let (ledger, reservations, parked) = (Ledger::default(), Reservations::new(), Parked::default());
@@ -83,12 +105,12 @@ impl Relay {
             workers: Vec::with_capacity(count),
             ledger: ledger.clone(),
             local_addrs,
+            dtls_addrs,
             dispatch: Dispatch::default(),
         };
         let mut desks = Vec::with_capacity(count);
         for (index, (listeners, inbox)) in sets.into_iter().zip(receivers).enumerate() {
-            let mut seed = [0; 32];
-            getrandom::fill(&mut seed).map_err(io::Error::other)?;
+            let seed = random()?;
             let shard = Shard {
                 index: index as u16,
                 count: count as u16,
@@ -109,18 +131,30 @@ impl Relay {
                 control: Arc::clone(&control),
                 metrics: metrics.relay_shard(index),
                 intake,
+                dtls: match &dtls {
+                    Some(shared) => Some((shared.clone(), random()?)),
+                    None => None,
+                },
             };
             // On an error, dropping what was started ends it.
             relay.workers.push(spawn(parts, control)?);
         }
         relay.dispatch = Dispatch::new(desks);
         tracing::info!(workers = count, addrs = ?relay.local_addrs, "relay listening (UDP)");
+        if !relay.dtls_addrs.is_empty() {
+            tracing::info!(addrs = ?relay.dtls_addrs, "relay listening (DTLS)");
+        }
         Ok(relay)
     }
 
     /// The addresses clients reach this relay at, in the order of [`Config::listen`], with the ports that were taken.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local_addrs
+    }
+
+    /// The addresses clients reach this relay at by DTLS, in the order of [`Config::listen_dtls`].
+    pub fn dtls_addrs(&self) -> &[SocketAddr] {
+        &self.dtls_addrs
     }
 
     /// Streams that may be open at once.
@@ -220,6 +254,27 @@ impl Drop for Relay {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// What the sessions of DTLS share, if that is to be listened for.
+fn shared_dtls(config: &Config, certificates: Option<&Arc<Certificates>>) -> io::Result<Option<SharedDtls>> {
+    if config.listen_dtls.is_empty() {
+        return Ok(None);
+    }
+    let Some(certificates) = certificates else {
+        let text = "there is no certificate to speak DTLS with";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    };
+    let shared = SharedDtls::new(&config.dtls, Arc::clone(certificates));
+    shared
+        .map(Some)
+        .map_err(|error| io::Error::other(format!("cannot speak DTLS: {error}")))
+}
+
+fn random() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(io::Error::other)?;
+    Ok(seed)
 }
 
 /// Starts one worker and waits until it is ready.

@@ -1,5 +1,6 @@
 //! One shard: a thread that waits, receives, asks its `turn::Server`, and sends.
 
+mod dtls;
 mod streams;
 
 use std::io;
@@ -14,6 +15,8 @@ use socket2::Socket;
 
 use super::Config;
 use super::buffer::{Arena, Received, SLOTS};
+use super::dtls::Scratch as DtlsScratch;
+use super::dtls::table::{Shared as SharedDtls, Table as DtlsTable};
 use super::handover::{self, HandedOver, PortOwners};
 use super::listener::Listener;
 use super::outbox::{Outbox, Sockets};
@@ -131,6 +134,8 @@ pub(crate) struct Parts {
     pub(crate) control: Arc<Control>,
     pub(crate) metrics: ShardSlot,
     pub(crate) intake: Intake,
+    /// Where DTLS is listened for: what its sessions share, and secret randomness of this worker alone.
+    pub(crate) dtls: Option<(SharedDtls, [u8; 32])>,
 }
 
 /// A shard on its own thread.
@@ -150,6 +155,8 @@ pub(crate) struct Worker {
     intake: Intake,
     /// What streams are read with; empty until there is one.
     scratch: Scratch,
+    /// What DTLS is read with.
+    dtls_scratch: Option<Box<DtlsScratch>>,
 }
 
 /// What a worker remembers about a listener.
@@ -201,13 +208,17 @@ impl Worker {
                 .collect(),
         };
         let streams = StreamTable::new(parts.config.streams.clone());
+        let dtls = parts
+            .dtls
+            .map(|(shared, seed)| Box::new(DtlsTable::new(shared, seed, started)));
         Ok(Self {
             index: parts.index,
             config: parts.config,
             server: parts.server,
             poller,
             arena: Arena::new(),
-            outbox: Outbox::new(sockets, streams, Arc::clone(&parts.owners), parts.index),
+            dtls_scratch: dtls.is_some().then(|| Box::new(DtlsScratch::new())),
+            outbox: Outbox::new(sockets, streams, dtls, Arc::clone(&parts.owners), parts.index),
             inbox: parts.inbox,
             owners: parts.owners,
             parked: parts.parked,
@@ -235,6 +246,8 @@ impl Worker {
             let mut deadline = self.server.poll_timeout().map_or(publish_at, |due| due.min(publish_at));
             let stream_deadline = self.outbox.streams.next_deadline();
             deadline = stream_deadline.map_or(deadline, |due| due.min(deadline));
+            let dtls_deadline = self.outbox.dtls.as_ref().and_then(|dtls| dtls.next_deadline());
+            deadline = dtls_deadline.map_or(deadline, |due| due.min(deadline));
             let ready = self.poller.wait(at.instant, deadline)?;
             at = now();
             if self.server.poll_timeout().is_some_and(|due| due <= at.instant) {
@@ -244,6 +257,9 @@ impl Worker {
             if stream_deadline.is_some_and(|due| due <= at.instant) {
                 self.expire_streams(at);
             }
+            if dtls_deadline.is_some_and(|due| due <= at.instant) {
+                self.wake_dtls(at);
+            }
             for index in 0..ready {
                 if index % LISTENER_EVERY == LISTENER_EVERY - 1 {
                     self.serve_backed_up(at);
@@ -252,6 +268,7 @@ impl Worker {
                     Some(Token::Wake) => {
                         self.control.acknowledge();
                         if self.control.stop.load(Ordering::Acquire) {
+                            self.end_dtls();
                             self.flush(at);
                             return Ok(());
                         }
@@ -292,6 +309,7 @@ impl Worker {
         if self.outbox.streams.has_work() {
             self.finish_streams(at);
         }
+        self.finish_dtls(at);
         self.outbox.flush(at.instant, &self.arena);
         self.arena.reset();
     }
@@ -317,7 +335,7 @@ impl Worker {
         let Some((listener, _)) = self.outbox.sockets.listeners.get(usize::from(index)) else {
             return;
         };
-        let addr = listener.addr;
+        let (addr, transport) = (listener.addr, listener.transport);
         let slots = self.arena.receive(listener.socket.as_fd(), LISTENER_BATCH);
         let slots = self.received(slots);
         self.listeners[usize::from(index)].is_backed_up = slots.len() == LISTENER_BATCH;
@@ -332,7 +350,7 @@ impl Worker {
                 *seen = total;
             }
             let from = FiveTuple {
-                transport: Transport::Udp,
+                transport,
                 client: ClientAddr(message.from),
                 server: ListenAddr(match message.local {
                     Some(ip) => (ip, addr.port()).into(),
@@ -341,6 +359,10 @@ impl Worker {
             };
             count_received(&mut self.outbox, &message);
             for segment in message.segments() {
+                if transport == Transport::Dtls {
+                    self.serve_dtls(at, &from, slot, segment);
+                    continue;
+                }
                 let start = segment.start;
                 // The borrow of the arena ends with each datagram: what follows may bind and close sockets.
                 let datagram = &self.arena.bytes(slot)[segment];

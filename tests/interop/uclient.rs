@@ -302,6 +302,93 @@ fn clients_by_tls_over_ipv6_are_served() {
     drop(peer.program);
 }
 
+/// A server with DTLS, and its port.
+fn with_dtls(directory: &std::path::Path) -> (Meetpoint, u16) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (chain, key) = (directory.join("chain.pem"), directory.join("key.pem"));
+    std::fs::write(&chain, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let port = free_udp_port();
+    let v6 = if ipv6_works() {
+        format!(",[::1]:{port}")
+    } else {
+        String::new()
+    };
+    let server = Meetpoint::start(&[
+        ("PEERS__ALLOW", "127.0.0.0/8,::1/128"),
+        ("RELAY__WORKERS", "2"),
+        (
+            "TLS__DTLS_CERTIFICATE",
+            &format!("{}:{}", chain.display(), key.display()),
+        ),
+        ("RELAY__LISTEN_DTLS", &format!("127.0.0.1:{port}{v6}")),
+    ]);
+    (server, port)
+}
+
+#[test]
+fn clients_by_dtls_carry_everything_to_the_peer_and_back_and_to_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, dtls) = with_dtls(directory.path());
+    let peer = EchoPeer::start("127.0.0.1");
+    let port = peer.port.to_string();
+    let echo = ["-S", "-e", "127.0.0.1", "-r", &port];
+    run_at_port(dtls, "127.0.0.1", &[&echo[..], &["-c", "-n", "50", "-m", "4"]].concat());
+    run_at_port(
+        dtls,
+        "127.0.0.1",
+        &[&echo[..], &["-s", "-c", "-n", "50", "-m", "4"]].concat(),
+    );
+    run_at_port(
+        dtls,
+        "127.0.0.1",
+        &[&echo[..], &["-c", "-l", "1201", "-n", "50"]].concat(),
+    );
+    run_at_port(dtls, "127.0.0.1", &["-S", "-y", "-c", "-n", "50", "-m", "4"]);
+    run_at_port(dtls, "127.0.0.1", &["-S", "-y", "-s", "-c", "-n", "50", "-m", "4"]);
+    server.assert_counted("meetpoint_relay_dtls_established_total", &[], 17.0);
+    server.assert_counted(
+        "meetpoint_relay_payload_packets_total",
+        &["\"dtls\"", "client_to_peer"],
+        100.0,
+    );
+    drop(peer.program);
+}
+
+#[test]
+fn clients_by_dtls_over_ipv6_are_served() {
+    if !ipv6_works() {
+        return eprintln!("left out: no IPv6 on loopback");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (_server, dtls) = with_dtls(directory.path());
+    let peer = EchoPeer::start("::1");
+    let port = peer.port.to_string();
+    run_at_port(dtls, "::1", &["-S", "-x", "-c", "-e", "::1", "-r", &port]);
+    run_at_port(dtls, "::1", &["-S", "-x", "-s", "-c", "-e", "::1", "-r", &port]);
+    drop(peer.program);
+}
+
+#[test]
+fn openssl_finishes_a_dtls_1_2_handshake_with_each_cipher_suite_and_says_goodbye() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, dtls) = with_dtls(directory.path());
+    for cipher in [
+        "ECDHE-ECDSA-CHACHA20-POLY1305",
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+    ] {
+        let mut command = Command::new("openssl");
+        let at = format!("127.0.0.1:{dtls}");
+        command.args(["s_client", "-dtls1_2", "-connect", &at, "-cipher", cipher]);
+        // Its input is empty: it shakes hands and leaves.
+        let (success, output) = output_of(&mut command, LIMIT);
+        assert!(success, "{output}");
+        assert!(output.contains(&format!("Cipher is {cipher}")), "{output}");
+    }
+    server.assert_counted("meetpoint_relay_dtls_ended_total", &["\"client\""], 3.0);
+}
+
 #[test]
 fn credentials_of_the_api_open_the_relay() {
     let server = Meetpoint::with_loopback_peers();

@@ -2,12 +2,14 @@
 //!
 //! Where a module has a default for the same thing it is the same one; a test in `apply` ties the two.
 
+mod dtls;
 mod hub;
 mod relay;
 mod streams;
 mod tls;
 mod web;
 
+pub use dtls::Dtls;
 pub use hub::Signaling;
 pub use relay::{Credentials, Limits, Peers, Relay};
 pub use streams::Streams;
@@ -69,6 +71,7 @@ sections! {
         relay: Relay,
         streams: Streams,
         tls: Tls,
+        dtls: Dtls,
         limits: Limits,
         peers: Peers,
         credentials: Credentials,

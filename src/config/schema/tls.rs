@@ -13,6 +13,11 @@ section! {
         /// A chain begins with the certificate and leads towards its root. With several, the name that a client asks for
         /// (SNI) chooses; the first one serves those that ask for none of them.
         certificates: Vec<CertificatePair> = Vec::new();
+        /// A certificate for `relay.listen_dtls` with its key, as above. Without it the first of `tls.certificates` serves whose
+        /// key is ECDSA with P-256 or P-384: DTLS is spoken with no other kind.
+        ///
+        /// The certificate is sent without the rest of its chain, so clients must trust its issuer itself.
+        dtls_certificate: Option<CertificatePair> = None;
         /// How often the files are looked at. New ones come into use without touching a connection that lives; ones that
         /// cannot be used are logged and counted, and the old ones stay.
         ///

@@ -96,6 +96,9 @@ section! {
         ///
         /// Browsers check the certificate against the advertised host: set `ice.host` to a name that is in it.
         tls_port: Option<u16> = None, Must("a port from 1 to 65535", |port: &Option<u16>| *port != Some(0));
+        /// Lists TURN over DTLS as well, as `turns:host:port?transport=udp`. Browsers cannot use it, and some refuse a list
+        /// in which it is.
+        advertise_dtls: bool = false;
         /// Servers to add to the list: a URI such as `"stun:stun.example.org:3478"`, or a table
         /// `{ urls = ["turn:…"], username = "…", credential = "…" }`.
         ///

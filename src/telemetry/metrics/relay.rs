@@ -115,6 +115,12 @@ const FAMILIES: &[&super::family::Family] = &[
     &t::STREAMS_OPENED,
     &t::STREAMS_CLOSED,
     &t::STREAM_DROPPED,
+    &t::DTLS_SESSIONS,
+    &t::DTLS_COOKIES,
+    &t::DTLS_ESTABLISHED,
+    &t::DTLS_ENDED,
+    &t::DTLS_REFUSED,
+    &t::DTLS_DISCARDED,
 ];
 
 fn families(all: &[Snapshot]) -> Vec<MetricFamily> {
@@ -200,6 +206,12 @@ fn families(all: &[Snapshot]) -> Vec<MetricFamily> {
         t::STREAMS_OPENED.by_label(&sum(all, |one| &one.driver.streams_opened)),
         t::STREAMS_CLOSED.by_label(&sum(all, |one| &one.driver.streams_closed)),
         t::STREAM_DROPPED.single(driver(|stats| stats.stream_dropped_frames)),
+        t::DTLS_SESSIONS.by_label(&sum(all, |one| &one.driver.dtls_sessions)),
+        t::DTLS_COOKIES.single(driver(|stats| stats.dtls_cookies)),
+        t::DTLS_ESTABLISHED.single(driver(|stats| stats.dtls_established)),
+        t::DTLS_ENDED.by_label(&sum(all, |one| &one.driver.dtls_ended)),
+        t::DTLS_REFUSED.by_label(&sum(all, |one| &one.driver.dtls_refused)),
+        t::DTLS_DISCARDED.single(driver(|stats| stats.dtls_discarded)),
     ]
 }
 

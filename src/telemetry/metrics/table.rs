@@ -6,7 +6,9 @@ use crate::telemetry::labels::{
     CertificateReload, FrontFailure, FrontListener, IssueResult, Method, ReloadResult, Route, StatusClass, Surface,
     TokenFailure,
 };
-use crate::telemetry::{SendFailure, StreamEnd, StreamKind, StreamRefusal, build_info};
+use crate::telemetry::{
+    DtlsEnd, DtlsPhase, DtlsRefusal, SendFailure, StreamEnd, StreamKind, StreamRefusal, build_info,
+};
 use crate::turn;
 
 /// Upper bounds of request durations, seconds: the answers are made from memory, so what is slow is queueing.
@@ -36,6 +38,9 @@ const CLOSE_REASON: Label = label!("reason", turn::CloseReason);
 const SEND_FAILURE: Label = label!("reason", SendFailure);
 const STREAM: Label = label!("transport", StreamKind);
 const STREAM_END: Label = label!("reason", StreamEnd);
+const DTLS_PHASE: Label = label!("phase", DtlsPhase);
+const DTLS_END: Label = label!("reason", DtlsEnd);
+const DTLS_REFUSAL: Label = label!("reason", DtlsRefusal);
 const REFUSAL: Label = label!("reason", StreamRefusal);
 const FRONT_FAILURE: Label = label!("reason", FrontFailure);
 const CERTIFICATE_RELOAD: Label = label!("result", CertificateReload);
@@ -199,6 +204,20 @@ table! {
             "When the first of the certificates in use runs out, Unix seconds. Missing without TLS.";
         CERTIFICATE_RELOADS = Kind::Counter, "meetpoint_tls_certificate_reloads_total", [CERTIFICATE_RELOAD],
             "New certificate files, by what became of them.";
+    }
+    "Relay: DTLS" {
+        DTLS_SESSIONS = Kind::Gauge, "meetpoint_relay_dtls_sessions", [DTLS_PHASE],
+            "DTLS sessions of clients whose address is verified.";
+        DTLS_COOKIES = Kind::Counter, "meetpoint_relay_dtls_cookies_total", [],
+            "ClientHello messages answered with a cookie. Much more than handshakes: somebody forges addresses, or does not receive.";
+        DTLS_ESTABLISHED = Kind::Counter, "meetpoint_relay_dtls_established_total", [],
+            "Handshakes that were finished.";
+        DTLS_ENDED = Kind::Counter, "meetpoint_relay_dtls_ended_total", [DTLS_END],
+            "DTLS sessions that ended, unfinished handshakes included, by why.";
+        DTLS_REFUSED = Kind::Counter, "meetpoint_relay_dtls_refused_total", [DTLS_REFUSAL],
+            "Datagrams at a DTLS listener that were refused, by why.";
+        DTLS_DISCARDED = Kind::Counter, "meetpoint_relay_dtls_discarded_total", [],
+            "Datagrams of established sessions that carried nothing: forged, replayed, damaged, or a mere acknowledgement.";
     }
     "Signaling" {
         HUB_CONNECTIONS = Kind::Gauge, "meetpoint_signaling_connections", [],

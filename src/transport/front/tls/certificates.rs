@@ -3,12 +3,15 @@
 use std::fmt;
 use std::fs::Metadata;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
+use dimpl::DtlsCertificate;
+use rustls::SignatureAlgorithm;
 use rustls::client::verify_server_name;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -19,6 +22,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::{provider, validity};
 use crate::telemetry::FrontMetrics;
 use crate::telemetry::labels::CertificateReload;
+use crate::transport::dtls;
 
 /// The longest file that is read: a chain with a dozen certificates is some 30 KiB.
 const MAX_FILE: u64 = 1 << 20;
@@ -62,6 +66,14 @@ pub enum CertificateError {
         /// What is wrong.
         error: rustls::Error,
     },
+    /// None of them has a key that DTLS can use.
+    #[error("{} holds {kind} key: DTLS needs ECDSA with P-256 or P-384", path.display())]
+    NotForDtls {
+        /// The file of the first key.
+        path: PathBuf,
+        /// What kind of key that is.
+        kind: &'static str,
+    },
     /// The new certificate has run out already.
     #[error("{}: this certificate has expired", path.display())]
     Expired {
@@ -95,6 +107,8 @@ impl Stamp {
 /// One certificate, ready for use.
 struct Loaded {
     key: Arc<CertifiedKey>,
+    /// The same for DTLS, if its kind of key is one that DTLS can use: the certificate without its chain.
+    for_dtls: Option<DtlsCertificate>,
     /// Unix seconds.
     not_after: Option<i64>,
 }
@@ -102,6 +116,10 @@ struct Loaded {
 /// The certificates in use. The first one serves whoever names no host or one that is in none of them.
 pub struct Certificates {
     files: Vec<CertificateFiles>,
+    /// How many of them, from the first on, are for TLS.
+    for_tls: usize,
+    /// Which of them are for DTLS, one of which must do for it; `None`: it is not spoken.
+    for_dtls: Option<Range<usize>>,
     loaded: ArcSwap<Vec<Loaded>>,
     /// What the files looked like when they were last read, well or badly.
     seen: Mutex<Vec<Option<Stamp>>>,
@@ -113,11 +131,37 @@ impl Certificates {
     /// # Errors
     /// The first that cannot be used. One that has expired is used, with a warning.
     pub fn load(files: Vec<CertificateFiles>) -> Result<Self, CertificateError> {
+        let for_tls = files.len();
+        Self::load_as(files, for_tls, None)
+    }
+
+    /// Reads all of them, and one for DTLS alone, if there is one. Otherwise the first with a key that DTLS can use, which is
+    /// ECDSA with P-256 or P-384, serves there as well.
+    ///
+    /// # Errors
+    /// As [`Certificates::load`], and when there is no such key.
+    pub fn load_for_dtls(
+        mut files: Vec<CertificateFiles>,
+        own: Option<CertificateFiles>,
+    ) -> Result<Self, CertificateError> {
+        let for_tls = files.len();
+        let first = if own.is_some() { for_tls } else { 0 };
+        files.extend(own);
+        let for_dtls = Some(first..files.len());
+        Self::load_as(files, for_tls, for_dtls)
+    }
+
+    fn load_as(
+        files: Vec<CertificateFiles>,
+        for_tls: usize,
+        for_dtls: Option<Range<usize>>,
+    ) -> Result<Self, CertificateError> {
         if files.is_empty() {
             return Err(CertificateError::None);
         }
         let seen = stamps(&files);
         let loaded = read_all(&files)?;
+        suit_dtls(&files, &loaded, for_dtls.as_ref())?;
         for (one, files) in loaded.iter().zip(&files) {
             if one.not_after.is_some_and(|end| end <= unix_now()) {
                 tracing::warn!(file = %files.chain.display(), "this certificate has expired");
@@ -125,6 +169,8 @@ impl Certificates {
         }
         Ok(Self {
             files,
+            for_tls,
+            for_dtls,
             loaded: ArcSwap::from_pointee(loaded),
             seen: Mutex::new(seen),
         })
@@ -144,6 +190,7 @@ impl Certificates {
             *seen = now;
         }
         let new = read_all(&self.files)?;
+        suit_dtls(&self.files, &new, self.for_dtls.as_ref())?;
         let is_over = |one: &Loaded| one.not_after.is_some_and(|end| end <= unix_now());
         let old = self.loaded.load();
         for (index, one) in new.iter().enumerate() {
@@ -158,6 +205,18 @@ impl Certificates {
         }
         self.loaded.store(Arc::new(new));
         Ok(true)
+    }
+
+    /// The certificate for a new DTLS session.
+    pub(in crate::transport) fn for_dtls(&self) -> Option<DtlsCertificate> {
+        let loaded = self.loaded.load();
+        let suitable = loaded.get(self.for_dtls.clone()?)?;
+        suitable.iter().find_map(|one| one.for_dtls.clone())
+    }
+
+    /// Whether there is one for TLS, beside one that is for DTLS alone.
+    pub fn serve_tls(&self) -> bool {
+        self.for_tls > 0
     }
 
     /// The first end of a certificate, Unix seconds.
@@ -195,6 +254,7 @@ impl Certificates {
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let loaded = self.loaded.load();
+        let loaded = loaded.get(..self.for_tls).unwrap_or_default();
         let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
         let named = name.and_then(|name| loaded.iter().find(|one| is_for(&one.key, &name)));
         named.or(loaded.first()).map(|one| Arc::clone(&one.key))
@@ -230,6 +290,31 @@ fn read_all(files: &[CertificateFiles]) -> Result<Vec<Loaded>, CertificateError>
     files.iter().map(read_pair).collect()
 }
 
+/// Whether one of the candidates does for DTLS.
+fn suit_dtls(
+    files: &[CertificateFiles],
+    loaded: &[Loaded],
+    candidates: Option<&Range<usize>>,
+) -> Result<(), CertificateError> {
+    let Some(candidates) = candidates else { return Ok(()) };
+    let loaded = loaded.get(candidates.clone()).unwrap_or_default();
+    if loaded.iter().any(|one| one.for_dtls.is_some()) {
+        return Ok(());
+    }
+    let (Some(files), Some(first)) = (files.get(candidates.start), loaded.first()) else {
+        return Err(CertificateError::None);
+    };
+    Err(CertificateError::NotForDtls {
+        path: files.key.clone(),
+        kind: match first.key.key.algorithm() {
+            SignatureAlgorithm::RSA => "an RSA",
+            SignatureAlgorithm::ECDSA => "an ECDSA (P-521)",
+            SignatureAlgorithm::ED25519 => "an Ed25519",
+            _ => "another",
+        },
+    })
+}
+
 fn read_pair(files: &CertificateFiles) -> Result<Loaded, CertificateError> {
     let wrong = |path: &Path, wrong: String| CertificateError::Pem {
         path: path.to_owned(),
@@ -245,12 +330,17 @@ fn read_pair(files: &CertificateFiles) -> Result<Loaded, CertificateError> {
     let not_after = validity::not_after(own);
     let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?)
         .map_err(|error| wrong(&files.key, format!("there is no usable PEM private key in it: {error}")))?;
+    let for_dtls = dtls::is_usable(key.secret_der()).then(|| DtlsCertificate {
+        certificate: own.to_vec(),
+        private_key: key.secret_der().to_vec(),
+    });
     let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| CertificateError::Pair {
         files: files.clone(),
         error,
     })?;
     Ok(Loaded {
         key: Arc::new(key),
+        for_dtls,
         not_after,
     })
 }
