@@ -63,7 +63,7 @@ pub(crate) fn open(config: &Config, workers: usize) -> io::Result<Vec<Vec<Listen
                 continue;
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_covered(&sets, addr) => {
-                let text = format!("cannot listen on {addr} (UDP): another address that is listened on covers it");
+                let text = format!("cannot listen on {addr} (UDP): another address of the same list covers it");
                 return Err(io::Error::new(error.kind(), text));
             }
             Err(error) => return Err(explain(addr, &error)),
