@@ -21,6 +21,7 @@
 pub mod credential;
 pub mod ice_list;
 pub mod key_ring;
+pub mod realm;
 pub mod unix_time;
 pub mod uri;
 pub mod username;
@@ -28,6 +29,7 @@ pub mod username;
 pub use credential::{Credential, MintError, Password, VerifyError, mint, verify};
 pub use ice_list::{Advertised, IceList, IceServer};
 pub use key_ring::{KeyRing, KeyRingError, Secret, SecretError};
+pub use realm::{DEFAULT_REALM, in_realm, is_realm_name, named_realm};
 pub use unix_time::UnixTime;
 pub use uri::{Host, StunUri, TurnUri, UriError, UriTransport};
 pub use username::{Username, UsernameError};

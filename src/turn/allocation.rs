@@ -1,6 +1,7 @@
 //! Allocations (RFC 8656 §2.2) and the two ways to find one: by 5-tuple and by relayed address.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::bucket::Bucket;
@@ -14,6 +15,7 @@ use super::output::{RelaySocket, ReservationToken};
 use super::permission::Permissions;
 use super::ports::PortWish;
 use super::quota::Lease;
+use super::realm::RealmId;
 use super::request::{Request, Signer};
 use super::stats::Traffic;
 use super::verdict::Answer;
@@ -30,6 +32,10 @@ pub(super) struct Allocation {
     pub(super) mobility: Option<Box<Mobility>>,
     /// Entry in the process-wide ledger; dropping the allocation gives it back.
     pub(super) lease: Lease,
+    /// Whose it is.
+    pub(super) realm: RealmId,
+    /// The REALM that its key was made with, one of two where a realm has one of its own.
+    pub(super) challenge: Arc<str>,
     /// USERNAME of the Allocate request; every later request must carry it (RFC 8656 §5).
     pub(super) username: Box<str>,
     /// The verified key: later requests cost one HMAC and no look-up, and outlive the credential.

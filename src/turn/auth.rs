@@ -3,11 +3,16 @@
 //! Order of the checks is that of §9.2.4, with what costs nothing moved in front of what costs an HMAC wherever the answer
 //! is the same. A nonce that is not ours is refused before any key is derived: a forged source cannot have one, so it
 //! cannot make the server hash passwords.
+//!
+//! The username says which realm's users and secrets are asked, and no other's are. REALM does not: a challenge goes out before
+//! the server knows who will answer it, so everybody is challenged with the same REALM and echoes that (§9.2.3). §9.2.4 asks
+//! that the user be valid within the REALM of the request; a realm with a REALM of its own is one space of users with two
+//! names, and either is good for its users and for nobody else's. The key is made with the one that came (§9.2.2).
 
 use std::fmt;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::allocation::Allocation;
 use super::config::{Config, NonceKey};
@@ -15,9 +20,10 @@ use super::five_tuple::FiveTuple;
 use super::hashing::{HashState, Map};
 use super::input::Now;
 use super::nonce::{NONCE_LEN, NonceState, Nonces};
+use super::realm::{RealmId, Realms};
 use super::request::{Reject, Signer};
 use super::verdict::{Answer, AuthFailure};
-use crate::credentials;
+use crate::credentials::{self, KeyRing, in_realm, named_realm};
 use crate::wire::attribute::{
     Nonce, PasswordAlgorithm, PasswordAlgorithms, Realm, SecurityFeatures, Userhash, Username,
 };
@@ -30,13 +36,44 @@ const OFFERED: PasswordAlgorithms<'static> = PasswordAlgorithms::SHA256_THEN_MD5
 pub(super) struct Authenticator {
     config: Arc<Config>,
     nonces: Nonces,
+    /// REALM of challenges.
+    challenge: Arc<str>,
+    /// Of everybody whose username names none of `realms`.
+    default: RealmKeys,
+    realms: Map<Box<str>, RealmKeys>,
+    /// By USERNAME, with the `@` and the name of the realm.
     static_users: Map<Box<str>, StaticKeys>,
     by_userhash: HashMap<[u8; 32], Box<str>, HashState>,
+    /// The REALMs of their own that realms have.
+    own_challenges: HashSet<Arc<str>, HashState>,
+}
+
+/// What opens a realm, besides its static users.
+struct RealmKeys {
+    id: RealmId,
+    ring: Option<KeyRing>,
+    /// A REALM of its own.
+    challenge: Option<Arc<str>>,
 }
 
 struct StaticKeys {
+    of_server: KeyPair,
+    /// With the realm's own REALM.
+    of_realm: Option<KeyPair>,
+}
+
+struct KeyPair {
     md5: IntegrityKey,
     sha256: IntegrityKey,
+}
+
+impl KeyPair {
+    fn new(username: &str, realm: &str, password: &str) -> Self {
+        Self {
+            md5: IntegrityKey::long_term_md5(username, realm, password),
+            sha256: IntegrityKey::long_term_sha256(username, realm, password),
+        }
+    }
 }
 
 /// Who sent the request.
@@ -53,16 +90,28 @@ pub(super) enum Identity {
     /// As the owner of the allocation, by its key.
     Owner,
     /// By its credentials.
-    Other {
-        /// USERNAME, looked up if USERHASH came instead.
-        username: Box<str>,
-        /// How the key was made.
-        algorithm: PasswordAlgorithm,
-    },
+    Other(Account),
+}
+
+/// Whose credentials they are, and how their key was made.
+#[derive(Debug)]
+pub(super) struct Account {
+    /// USERNAME, looked up if USERHASH came instead.
+    pub(super) username: Box<str>,
+    pub(super) realm: RealmId,
+    pub(super) algorithm: PasswordAlgorithm,
+    /// REALM.
+    pub(super) challenge: Arc<str>,
 }
 
 /// A refusal and how it is counted.
-pub(super) type Refusal = (AuthFailure, Reject);
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) failure: AuthFailure,
+    /// The realm that the request names.
+    pub(super) realm: RealmId,
+    pub(super) reject: Reject,
+}
 
 /// What the request asks for, as far as credentials go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,25 +123,80 @@ pub(super) enum Purpose {
 }
 
 impl Authenticator {
-    pub(super) fn new(config: Arc<Config>, own_key: &NonceKey, hash_state: &HashState) -> Self {
+    pub(super) fn new(config: Arc<Config>, places: &Realms, own_key: &NonceKey, hash_state: &HashState) -> Self {
         let nonces = Nonces::new(config.nonce_key.as_ref().unwrap_or(own_key), config.nonce_lifetime);
-        let mut static_users = Map::with_hasher(hash_state.clone());
-        let mut by_userhash = HashMap::with_hasher(hash_state.clone());
-        for user in &config.static_users {
-            let (name, realm, password) = (user.name.as_str(), config.realm.as_str(), user.password());
-            let keys = StaticKeys {
-                md5: IntegrityKey::long_term_md5(name, realm, password),
-                sha256: IntegrityKey::long_term_sha256(name, realm, password),
-            };
-            by_userhash.insert(userhash(name, realm), Box::from(name));
-            static_users.insert(Box::from(name), keys);
-        }
-        Self {
-            config,
+        let mut this = Self {
             nonces,
-            static_users,
-            by_userhash,
+            challenge: Arc::from(config.realm.as_str()),
+            default: RealmKeys {
+                id: RealmId::DEFAULT,
+                ring: config.keys.clone(),
+                challenge: None,
+            },
+            realms: Map::with_hasher(hash_state.clone()),
+            static_users: Map::with_hasher(hash_state.clone()),
+            by_userhash: HashMap::with_hasher(hash_state.clone()),
+            own_challenges: HashSet::with_hasher(hash_state.clone()),
+            config: Arc::clone(&config),
+        };
+        for realm in &config.realms {
+            let Some(id) = places.find(&realm.name) else { continue };
+            let challenge: Option<Arc<str>> = realm.realm.as_deref().map(Arc::from);
+            for user in &realm.static_users {
+                let username = in_realm(&user.name, &realm.name);
+                this.add_static_user(&username, user.password(), challenge.as_deref());
+            }
+            this.own_challenges.extend(challenge.clone());
+            let keys = RealmKeys {
+                id,
+                ring: realm.keys.clone(),
+                challenge,
+            };
+            this.realms.insert(Box::from(realm.name.as_str()), keys);
         }
+        for user in &config.static_users {
+            // One that names a realm would be let into it.
+            if this.realm_of(&user.name).id == RealmId::DEFAULT {
+                this.add_static_user(&user.name, user.password(), None);
+            }
+        }
+        this
+    }
+
+    fn add_static_user(&mut self, username: &str, password: &str, challenge: Option<&str>) {
+        for realm in [Some(&*self.challenge), challenge].into_iter().flatten() {
+            self.by_userhash.insert(userhash(username, realm), Box::from(username));
+        }
+        let keys = StaticKeys {
+            of_server: KeyPair::new(username, &self.challenge, password),
+            of_realm: challenge.map(|realm| KeyPair::new(username, realm, password)),
+        };
+        self.static_users.insert(Box::from(username), keys);
+    }
+
+    /// The realm that a username belongs to.
+    fn realm_of(&self, username: &str) -> &RealmKeys {
+        if self.realms.is_empty() {
+            return &self.default;
+        }
+        named_realm(username)
+            .and_then(|name| self.realms.get(name))
+            .unwrap_or(&self.default)
+    }
+
+    /// REALM of a request as far as it can be judged before the user is known: the server's; that of the allocation's key; or one
+    /// that a realm has of its own, that of the user if the request names one.
+    fn accepted(&self, text: &str, named: Option<&RealmKeys>, allocation: Option<&Allocation>) -> Option<Arc<str>> {
+        if *text == *self.challenge {
+            return Some(Arc::clone(&self.challenge));
+        }
+        let of_allocation = allocation.map(|allocation| &allocation.challenge);
+        let of_realm = match named {
+            Some(named) => named.challenge.as_ref(),
+            None => self.own_challenges.get(text),
+        };
+        let mut known = [of_allocation, of_realm].into_iter().flatten();
+        known.find(|known| ***known == *text).cloned()
     }
 
     const fn features(config: &Config) -> SecurityFeatures {
@@ -121,13 +225,13 @@ impl Authenticator {
         allocation: Option<&Allocation>,
         purpose: Purpose,
     ) -> Result<Authenticated, Refusal> {
-        let bad = |failure| (failure, Reject::Code(Answer::BadRequest));
-        let denied = |failure| (failure, Reject::Challenge(Answer::Unauthenticated));
-        let stale = |failure| (failure, Reject::Challenge(Answer::StaleNonce));
+        let refuse = |failure, realm, reject| Refusal { failure, realm, reject };
+        let bad = |failure| refuse(failure, RealmId::DEFAULT, Reject::Code(Answer::BadRequest));
 
         // 1. No integrity: this is how a client asks for a challenge.
         let Some(carried) = message.integrity_kind() else {
-            return Err(denied(AuthFailure::NoCredentials));
+            let challenge = Reject::Challenge(Answer::Unauthenticated, None);
+            return Err(refuse(AuthFailure::NoCredentials, RealmId::DEFAULT, challenge));
         };
 
         // 2. The attributes that integrity needs.
@@ -148,57 +252,65 @@ impl Authenticator {
         let (algorithm, kind) = password_algorithm(message, nonce.as_str()).map_err(|()| bad(AuthFailure::BidDown))?;
 
         // The cheap half of what follows.
-        if realm.as_str() != self.config.realm {
-            return Err(denied(AuthFailure::WrongRealm));
-        }
+        let named = match claim {
+            Claim::Name(name) => Some(self.realm_of(name)),
+            Claim::Hash(_) => None,
+        };
+        let id = named.map_or(RealmId::DEFAULT, |named| named.id);
+        let Some(challenge) = self.accepted(realm.as_str(), named, allocation) else {
+            let challenge = Reject::Challenge(Answer::Unauthenticated, None);
+            return Err(refuse(AuthFailure::WrongRealm, id, challenge));
+        };
+        let again = |answer| Reject::Challenge(answer, Some(Arc::clone(&challenge)));
         let nonce_state = self.nonces.judge(nonce.as_str(), from.client.0, now.unix);
         if nonce_state == NonceState::Foreign {
-            return Err(stale(AuthFailure::ForeignNonce));
+            return Err(refuse(AuthFailure::ForeignNonce, id, again(Answer::StaleNonce)));
         }
 
         // 4. and 5. The user, and the integrity under the user's key.
-        let authenticated = self.verify(now, message, claim, algorithm, carried, kind, allocation, purpose);
-        let authenticated = authenticated.map_err(denied)?;
+        let signature = Signature {
+            claim,
+            challenge: &challenge,
+            algorithm,
+            carried,
+            kind,
+        };
+        let authenticated = self
+            .verify(now, message, &signature, allocation, purpose)
+            .map_err(|failure| refuse(failure, id, again(Answer::Unauthenticated)))?;
 
         // 6. The nonce is judged last: 438 is for those who know the password (RFC 8489 §9.2.4).
         if nonce_state == NonceState::Stale {
-            return Err(stale(AuthFailure::StaleNonce));
+            return Err(refuse(AuthFailure::StaleNonce, id, again(Answer::StaleNonce)));
         }
         Ok(authenticated)
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one step of authenticate, split off for its length alone"
-    )]
     fn verify(
         &self,
         now: Now,
         message: &Message<'_>,
-        claim: Claim<'_>,
-        algorithm: PasswordAlgorithm,
-        carried: IntegrityKind,
-        kind: IntegrityKind,
+        signature: &Signature<'_>,
         allocation: Option<&Allocation>,
         purpose: Purpose,
     ) -> Result<Authenticated, AuthFailure> {
+        let &Signature {
+            claim,
+            challenge,
+            algorithm,
+            carried,
+            kind,
+        } = signature;
         // A sender may truncate HMAC-SHA256 only where the usage says so (RFC 8489 §14.6). TURN does not.
         let hmac = message.value(AttributeType::MESSAGE_INTEGRITY_SHA256);
         if hmac.is_some_and(|hmac| hmac.len() != 32) {
             return Err(AuthFailure::WrongPassword);
         }
         let verifies = |key: &IntegrityKey| message.verify_integrity_of(carried, key).is_ok();
-        let other = |key: IntegrityKey, username: &str| Authenticated {
-            signer: Signer { key, kind },
-            identity: Identity::Other {
-                username: Box::from(username),
-                algorithm,
-            },
-        };
 
         // The owner of the allocation: the key is at hand, and its credential may be long expired.
-        let owner = allocation.filter(|allocation| self.names(claim, &allocation.username));
-        if let Some(owner) = owner.filter(|owner| owner.algorithm == algorithm) {
+        let owner = allocation.filter(|allocation| claim.names(&allocation.username, challenge));
+        if let Some(owner) = owner.filter(|owner| owner.algorithm == algorithm && owner.challenge == *challenge) {
             let key = &owner.signer.key;
             if !verifies(key) {
                 return Err(AuthFailure::WrongPassword);
@@ -217,51 +329,58 @@ impl Authenticator {
                 (None, None) => return Err(AuthFailure::UnknownUser),
             },
         };
-        let authenticated = if let Some(keys) = self.static_users.get(username) {
+        let realm = self.realm_of(username);
+        let is_own = realm.challenge.as_ref() == Some(challenge);
+        if !is_own && *challenge != self.challenge {
+            return Err(AuthFailure::WrongRealm);
+        }
+        let key = if let Some(keys) = self.static_users.get(username) {
+            let pair = match &keys.of_realm {
+                Some(of_realm) if is_own => of_realm,
+                _ => &keys.of_server,
+            };
             let key = match algorithm {
-                PasswordAlgorithm::Md5 => &keys.md5,
-                PasswordAlgorithm::Sha256 => &keys.sha256,
+                PasswordAlgorithm::Md5 => &pair.md5,
+                PasswordAlgorithm::Sha256 => &pair.sha256,
             };
             if !verifies(key) {
                 return Err(AuthFailure::WrongPassword);
             }
-            other(key.clone(), username)
+            key.clone()
         } else {
-            let ring = self.config.keys.as_ref().ok_or(AuthFailure::UnknownUser)?;
+            let ring = realm.ring.as_ref().ok_or(AuthFailure::UnknownUser)?;
             let parsed = credentials::Username::parse(username).map_err(|_| AuthFailure::UnknownUser)?;
             if purpose == Purpose::NewAllocation && parsed.is_expired(now.unix) {
                 return Err(AuthFailure::Expired);
             }
-            let realm = self.config.realm.as_str();
-            let key = ring
-                .passwords(&parsed)
+            ring.passwords(&parsed)
                 .map(|password| match algorithm {
-                    PasswordAlgorithm::Md5 => IntegrityKey::long_term_md5(username, realm, password.as_str()),
-                    PasswordAlgorithm::Sha256 => IntegrityKey::long_term_sha256(username, realm, password.as_str()),
+                    PasswordAlgorithm::Md5 => IntegrityKey::long_term_md5(username, challenge, password.as_str()),
+                    PasswordAlgorithm::Sha256 => IntegrityKey::long_term_sha256(username, challenge, password.as_str()),
                 })
                 .find(verifies)
-                .ok_or(AuthFailure::WrongPassword)?;
-            other(key, username)
+                .ok_or(AuthFailure::WrongPassword)?
         };
-        // The owner again, with another password algorithm than at Allocate.
-        Ok(match owner {
-            Some(_) => Authenticated {
-                identity: Identity::Owner,
-                ..authenticated
-            },
-            None => authenticated,
+        // The owner again, with another password algorithm or REALM than at Allocate. A realm that came since may have a user of
+        // the same name, who is somebody else.
+        let identity = if owner.is_some_and(|owner| owner.realm == realm.id) {
+            Identity::Owner
+        } else {
+            Identity::Other(Account {
+                username: Box::from(username),
+                realm: realm.id,
+                algorithm,
+                challenge: Arc::clone(challenge),
+            })
+        };
+        Ok(Authenticated {
+            signer: Signer { key, kind },
+            identity,
         })
-    }
-
-    fn names(&self, claim: Claim<'_>, username: &str) -> bool {
-        match claim {
-            Claim::Name(name) => name == username,
-            Claim::Hash(hash) => userhash(username, &self.config.realm) == hash,
-        }
     }
 }
 
-/// Part of a username that quotas count by: behind the expiry; all of it for a static user, and where nothing is behind the
+/// Part of a username that quotas count by: behind the expiry, with the `@` and the name of the realm; all of it for a static user, and where nothing is behind the
 /// expiry. Some services mint such a name for everybody, and one user's share would be all that everybody gets.
 pub(super) fn quota_user<'a>(config: &Config, username: &'a str) -> &'a str {
     if config.static_users.iter().any(|user| user.name == username) {
@@ -278,6 +397,27 @@ pub(super) fn quota_user<'a>(config: &Config, username: &'a str) -> &'a str {
 enum Claim<'a> {
     Name(&'a str),
     Hash([u8; 32]),
+}
+
+impl Claim<'_> {
+    fn names(self, username: &str, challenge: &str) -> bool {
+        match self {
+            Self::Name(name) => name == username,
+            Self::Hash(hash) => userhash(username, challenge) == hash,
+        }
+    }
+}
+
+/// What a request says about the key that signed it.
+struct Signature<'a> {
+    claim: Claim<'a>,
+    /// REALM, as one that is known.
+    challenge: &'a Arc<str>,
+    algorithm: PasswordAlgorithm,
+    /// The attribute that is verified.
+    carried: IntegrityKind,
+    /// The attribute that answers are signed with.
+    kind: IntegrityKind,
 }
 
 /// The algorithm of the key and the attribute that signs the answer; `Err` if the offer was tampered with.

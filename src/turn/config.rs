@@ -8,6 +8,7 @@ use std::time::Duration;
 use zeroize::Zeroize;
 
 use super::peer_filter::PeerFilter;
+use super::realm::RealmConfig;
 use super::revocation::Revocations;
 use crate::credentials::KeyRing;
 
@@ -24,6 +25,9 @@ pub struct Config {
     pub keys: Option<KeyRing>,
     /// Users with a fixed password. Default none.
     pub static_users: Vec<StaticUser>,
+    /// Tenants, each with its own of the two before, of limits and of peers; at most [`super::MAX_REALMS`]. What stands here is
+    /// for usernames that name none of them. Default none: then nothing is looked up for them.
+    pub realms: Vec<RealmConfig>,
     /// Offer SHA-256 with PASSWORD-ALGORITHMS (RFC 8489 §14.11). Default on. Adds 12 bytes to a 401. Clients that do not know it
     /// use MD5 as ever.
     pub offer_sha256: bool,
@@ -61,7 +65,7 @@ pub struct Config {
 
     /// Bounds.
     pub limits: Limits,
-    /// Which peers may be reached.
+    /// Which peers may be reached by clients of the default realm.
     pub peers: PeerFilter,
     /// Answer new Allocate requests with 300 and this address (RFC 8489 §10). Default none. Living allocations go on.
     pub alternate_server: Option<AlternateServer>,
@@ -82,6 +86,7 @@ impl Default for Config {
             software: None,
             keys: None,
             static_users: Vec::new(),
+            realms: Vec::new(),
             offer_sha256: true,
             username_anonymity: false,
             nonce_key: None,
@@ -210,7 +215,8 @@ impl Default for Limits {
 /// A user with a fixed password. The password is not printed.
 #[derive(Clone)]
 pub struct StaticUser {
-    /// USERNAME, already prepared with OpaqueString if it is not ASCII. Must not look like `<digits>:<user>`.
+    /// USERNAME, already prepared with OpaqueString if it is not ASCII. Must not look like `<digits>:<user>`. In a realm without
+    /// the `@` and the name of the realm; in the default one it must not end with those of another.
     pub name: String,
     password: String,
 }

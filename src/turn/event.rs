@@ -65,7 +65,8 @@ pub struct Subject {
     pub username: Option<Box<str>>,
     /// The part of it that quotas count: behind the expiry.
     pub user: Option<Box<str>>,
-    /// The realm.
+    /// The realm that it belongs to, or that the credentials name which were turned away; which is not REALM:
+    /// [`crate::credentials::DEFAULT_REALM`] where the username names none.
     pub realm: Box<str>,
     /// How the client comes.
     pub transport: Transport,

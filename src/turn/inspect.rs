@@ -65,7 +65,7 @@ pub struct AllocationView {
     pub username: Box<str>,
     /// The part of it that quotas count: behind the expiry.
     pub user: Box<str>,
-    /// The realm it was made in.
+    /// The realm it was made in, which is not REALM: [`crate::credentials::DEFAULT_REALM`] where the username names none.
     pub realm: Box<str>,
     /// How the client comes.
     pub transport: Transport,
@@ -178,7 +178,9 @@ impl Server {
             client,
         } = filter;
         let fits = client.is_none_or(|ip| allocation.five_tuple.client.0.ip().to_canonical() == ip.to_canonical())
-            && realm.as_deref().is_none_or(|realm| realm == self.config.realm)
+            && realm
+                .as_deref()
+                .is_none_or(|realm| realm == self.realms.name(allocation.realm))
             && username
                 .as_deref()
                 .is_none_or(|username| username == &*allocation.username)
@@ -201,7 +203,7 @@ impl Server {
             },
             username: allocation.username.clone(),
             user: quota_user(&self.config, &allocation.username).into(),
-            realm: self.config.realm.as_str().into(),
+            realm: self.realms.name(allocation.realm).into(),
             transport: allocation.five_tuple.transport,
             client: allocation.five_tuple.client.0,
             relayed: legs().map(|leg| leg.relayed.0).collect(),

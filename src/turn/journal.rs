@@ -17,6 +17,7 @@ use super::input::Now;
 use super::inspect::AllocationId;
 use super::peer_filter::PeerClass;
 use super::quota::client_prefix;
+use super::realm::RealmId;
 use super::server::Server;
 use super::verdict::{AuthFailure, CloseReason, Direction, QuotaKind, RateKind};
 
@@ -230,28 +231,37 @@ impl Server {
     /// Counts a packet that a rate stops, and notes it.
     pub(super) fn hit_rate(&mut self, now: Now, index: u32, kind: RateKind, direction: Direction) {
         self.stats.over_rate[direction.index()][kind.index()] += 1;
+        let realm = self.allocations.get(index).map(|allocation| allocation.realm);
+        if let Some(realm) = realm.and_then(|realm| self.realms.stats_mut(realm)) {
+            realm.over_rate += 1;
+        }
         let limit = Limit::Rate(kind, direction);
         self.fold(now, index, Class::Limited(limit), What::Limited { limit, count: 1 });
     }
 
     /// Counts an Allocate request that a bound refuses, and notes it.
-    pub(super) fn hit_quota_at_allocate(&mut self, now: Now, from: &FiveTuple, username: &str, kind: QuotaKind) {
+    pub(super) fn hit_quota_at_allocate(&mut self, now: Now, from: &FiveTuple, whom: (RealmId, &str), kind: QuotaKind) {
         self.stats.quota_hits[kind.index()] += 1;
         let limit = Limit::Quota(kind);
         let what = What::Limited { limit, count: 1 };
-        self.fold_stranger(now, from, Some(username), Class::Limited(limit), what);
+        self.fold_stranger(now, from, (whom.0, Some(whom.1)), Class::Limited(limit), what);
     }
 
     /// Counts credentials that are turned away, and notes those whose sender is where it says: what can be forged must not make
-    /// an operator's firewall close an address. `username` is given where it was proven.
+    /// an operator's firewall close an address. `whom` has the realm that is named, and the username where it was proven.
     pub(super) fn fail_authentication(
         &mut self,
         now: Now,
         from: &FiveTuple,
-        username: Option<&str>,
+        whom: (RealmId, Option<&str>),
         reason: AuthFailure,
     ) {
         self.stats.auth_failures[reason.index()] += 1;
+        if reason != AuthFailure::NoCredentials
+            && let Some(realm) = self.realms.stats_mut(whom.0)
+        {
+            realm.auth_failures += 1;
+        }
         match reason {
             AuthFailure::UnknownUser
             | AuthFailure::WrongPassword
@@ -259,7 +269,7 @@ impl Server {
             | AuthFailure::WrongUser
             | AuthFailure::Revoked => {
                 let what = What::AuthFailed { reason, count: 1 };
-                self.fold_stranger(now, from, username, Class::AuthFailed(reason), what);
+                self.fold_stranger(now, from, whom, Class::AuthFailed(reason), what);
             }
             // How every session begins, or judged before the nonce is.
             _ => {}
@@ -293,19 +303,26 @@ impl Server {
             return;
         };
         let id = self.id(index);
-        let config = &*self.config;
+        let (config, realm) = (&*self.config, self.realms.name(allocation.realm));
         self.journal.fold(now.instant, Key { who, what: class }, || Event {
             at: now.unix,
-            about: subject(config, id, allocation),
+            about: subject(config, realm, id, allocation),
             what,
         });
     }
 
-    fn fold_stranger(&mut self, now: Now, from: &FiveTuple, username: Option<&str>, class: Class, what: What) {
+    fn fold_stranger(
+        &mut self,
+        now: Now,
+        from: &FiveTuple,
+        (realm, username): (RealmId, Option<&str>),
+        class: Class,
+        what: What,
+    ) {
         if !self.journal.is_on() {
             return;
         }
-        let config = &*self.config;
+        let (config, realm) = (&*self.config, self.realms.name(realm));
         let limits = &config.limits;
         let who = Who::Client(client_prefix(
             from.client.0.ip(),
@@ -318,7 +335,7 @@ impl Server {
                 allocation: None,
                 username: username.map(Box::from),
                 user: username.map(|username| quota_user(config, username).into()),
-                realm: config.realm.as_str().into(),
+                realm: realm.into(),
                 transport: from.transport,
                 client: from.client,
                 listen: from.server,
@@ -342,11 +359,12 @@ impl Server {
     }
 
     fn subject(&self, index: u32, allocation: &Allocation) -> Subject {
-        subject(&self.config, self.id(index), allocation)
+        let realm = self.realms.name(allocation.realm);
+        subject(&self.config, realm, self.id(index), allocation)
     }
 }
 
-fn subject(config: &Config, id: Option<AllocationId>, allocation: &Allocation) -> Subject {
+fn subject(config: &Config, realm: &str, id: Option<AllocationId>, allocation: &Allocation) -> Subject {
     let FiveTuple {
         transport,
         client,
@@ -356,7 +374,7 @@ fn subject(config: &Config, id: Option<AllocationId>, allocation: &Allocation) -
         allocation: id,
         username: Some(allocation.username.clone()),
         user: Some(quota_user(config, &allocation.username).into()),
-        realm: config.realm.as_str().into(),
+        realm: realm.into(),
         transport,
         client,
         listen: server,

@@ -121,8 +121,14 @@ impl Server {
             return;
         };
         self.sweep_timers();
+        self.realms.leave(allocation.realm);
         match &allocation.state {
-            State::Live { .. } => self.stats.allocations_closed[reason.index()] += 1,
+            State::Live { .. } => {
+                self.stats.allocations_closed[reason.index()] += 1;
+                if let Some(realm) = self.realms.stats_mut(allocation.realm) {
+                    realm.allocations -= 1;
+                }
+            }
             State::Binding(pending) => {
                 if let Some(token) = pending.reservation {
                     self.give_up_reservation(token);

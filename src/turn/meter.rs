@@ -1,14 +1,16 @@
-//! How much payload may pass: by allocation, by user, and in total; bytes and packets; each direction on its own.
+//! How much payload may pass: by allocation, by user, by realm, and in total; bytes and packets; each direction on its own.
 //!
 //! An allocation's buckets are its shard's own. A user's are shared by all shards and taken from packet by packet, because
-//! seldom do two shards want the same one. Those of the process are wanted by every shard at once, so each shard takes slices
-//! of them: what it holds of a slice is the only error, 1/20 second's worth over all shards.
+//! seldom do two shards want the same one. Those of a realm and of the process are wanted by every shard at once, so each shard
+//! takes slices of them: what it holds of a slice is the only error, 1/20 second's worth over all shards.
 //!
 //! A packet is taken from every limit or from none, and nothing is asked when no limit is set.
 
 use super::bucket::{Bucket, Pace, SharedBucket, Ticks};
 use super::config::{Limits, RateLimit};
 use super::input::{Now, Shard};
+use super::quota::Lease;
+use super::realm::{RealmId, RealmLimits};
 use super::server::Server;
 use super::verdict::{Direction, DropReason, RateKind};
 
@@ -37,41 +39,54 @@ enum Short {
 #[derive(Debug, Default)]
 pub(super) struct Usage([Both<Bucket>; Direction::COUNT]);
 
-/// What a user or the process has relayed, by [`Direction`].
+/// What a user, a realm or the process has relayed, by [`Direction`].
 #[derive(Debug, Default)]
 pub(super) struct SharedUsage([Both<SharedBucket>; Direction::COUNT]);
 
-/// The limits, and what this shard holds of the total.
+/// The limits, and what this shard holds of those that it takes slices of.
 #[derive(Debug)]
 pub(super) struct Meter {
     is_on: bool,
+    /// By [`RealmId`].
+    realms: Box<[OfRealm]>,
+    total: Pool,
+}
+
+/// The limits of one realm.
+#[derive(Debug)]
+struct OfRealm {
     allocation: Paces,
     user: Paces,
-    total: Paces,
-    /// How much to take of the total at once.
+    total: Pool,
+}
+
+/// This shard's share of a limit that all shards want.
+#[derive(Debug)]
+struct Pool {
+    paces: Paces,
+    /// How much to take of it at once.
     slice: Both<u64>,
     /// What is left of what was taken, by [`Direction`].
     held: [Both<u64>; Direction::COUNT],
 }
 
 impl Meter {
-    pub(super) fn new(limits: &Limits, shard: Shard) -> Self {
-        let rates = [limits.allocation_rate, limits.user_rate, limits.total_rate];
-        let [allocation, user, total] = rates.map(paces);
-        let slice = |per_second: u64| per_second / SLICES_PER_SECOND / u64::from(shard.count.max(1));
-        Self {
-            is_on: [allocation, user, total]
+    /// `realms` are the limits of every realm, in the order of [`RealmId`].
+    pub(super) fn new<'a>(limits: &Limits, realms: impl Iterator<Item = &'a RealmLimits>, shard: Shard) -> Self {
+        let of_realm = |realm: &RealmLimits| OfRealm {
+            allocation: paces(realm.allocation_rate.unwrap_or(limits.allocation_rate)),
+            user: paces(realm.user_rate.unwrap_or(limits.user_rate)),
+            total: Pool::new(realm.total_rate, shard),
+        };
+        let realms: Box<[_]> = realms.map(of_realm).collect();
+        let total = Pool::new(limits.total_rate, shard);
+        let is_limit = |paces: &Paces| paces.bytes.is_some() || paces.packets.is_some();
+        let is_on = is_limit(&total.paces)
+            || realms
                 .iter()
-                .any(|paces| paces.bytes.is_some() || paces.packets.is_some()),
-            allocation,
-            user,
-            total,
-            slice: Both {
-                bytes: slice(limits.total_rate.bytes_per_second),
-                packets: slice(limits.total_rate.packets_per_second),
-            },
-            held: [Both::default(); Direction::COUNT],
-        }
+                .flat_map(|realm| [&realm.allocation, &realm.user, &realm.total.paces])
+                .any(is_limit);
+        Self { is_on, realms, total }
     }
 
     /// Whether there is any limit.
@@ -84,24 +99,39 @@ impl Meter {
     fn charge(
         &mut self,
         now: Ticks,
-        direction: Direction,
+        (realm, direction): (RealmId, Direction),
         len: u64,
         alone: &mut Usage,
-        user: &SharedUsage,
+        lease: &Lease,
         process: &SharedUsage,
     ) -> Result<(), RateKind> {
         let way = direction.index();
+        // Cannot be: every allocation's realm has a place. Without limits to ask, the safe answer is no.
+        let Some(realm) = self.realms.get_mut(realm.index()) else {
+            return Err(RateKind::RealmBytes);
+        };
+        let user = lease.user_usage();
         let mut after = alone.0[way];
-        after.take(self.allocation, now, len).map_err(|short| match short {
+        after.take(realm.allocation, now, len).map_err(|short| match short {
             Short::Bytes => RateKind::AllocationBytes,
             Short::Packets => RateKind::AllocationPackets,
         })?;
-        user.0[way].take(self.user, now, len).map_err(|short| match short {
+        user.0[way].take(realm.user, now, len).map_err(|short| match short {
             Short::Bytes => RateKind::UserBytes,
             Short::Packets => RateKind::UserPackets,
         })?;
-        if let Err(short) = self.take_total(now, way, len, &process.0[way]) {
-            user.0[way].give_back(self.user, len);
+        if let Some(all) = lease.realm_usage()
+            && let Err(short) = realm.total.take(now, way, len, &all.0[way])
+        {
+            user.0[way].give_back(realm.user, len);
+            return Err(match short {
+                Short::Bytes => RateKind::RealmBytes,
+                Short::Packets => RateKind::RealmPackets,
+            });
+        }
+        if let Err(short) = self.total.take(now, way, len, &process.0[way]) {
+            user.0[way].give_back(realm.user, len);
+            realm.total.give_back(way, len);
             return Err(match short {
                 Short::Bytes => RateKind::TotalBytes,
                 Short::Packets => RateKind::TotalPackets,
@@ -112,48 +142,57 @@ impl Meter {
     }
 
     /// Undoes a [`Meter::charge`].
-    fn refund(&mut self, direction: Direction, len: u64, alone: &mut Usage, user: &SharedUsage) {
+    fn refund(&mut self, (realm, direction): (RealmId, Direction), len: u64, alone: &mut Usage, user: &SharedUsage) {
         let way = direction.index();
-        alone.0[way].give_back(self.allocation, len);
-        user.0[way].give_back(self.user, len);
-        if self.total.bytes.is_some() {
-            self.held[way].bytes += len;
-        }
-        if self.total.packets.is_some() {
-            self.held[way].packets += 1;
+        let Some(realm) = self.realms.get_mut(realm.index()) else {
+            return;
+        };
+        alone.0[way].give_back(realm.allocation, len);
+        user.0[way].give_back(realm.user, len);
+        realm.total.give_back(way, len);
+        self.total.give_back(way, len);
+    }
+}
+
+impl Pool {
+    fn new(limit: RateLimit, shard: Shard) -> Self {
+        let slice = |per_second: u64| per_second / SLICES_PER_SECOND / u64::from(shard.count.max(1));
+        Self {
+            paces: paces(limit),
+            slice: Both {
+                bytes: slice(limit.bytes_per_second),
+                packets: slice(limit.packets_per_second),
+            },
+            held: [Both::default(); Direction::COUNT],
         }
     }
 
     #[inline]
-    fn take_total(&mut self, now: Ticks, way: usize, len: u64, process: &Both<SharedBucket>) -> Result<(), Short> {
-        let held = &mut self.held[way];
-        if !refill(
-            &mut held.bytes,
-            &process.bytes,
-            self.total.bytes,
-            now,
-            len,
-            self.slice.bytes,
-        ) {
+    fn take(&mut self, now: Ticks, way: usize, len: u64, from: &Both<SharedBucket>) -> Result<(), Short> {
+        let (held, paces, slice) = (&mut self.held[way], self.paces, self.slice);
+        if !refill(&mut held.bytes, &from.bytes, paces.bytes, now, len, slice.bytes) {
             return Err(Short::Bytes);
         }
-        if !refill(
-            &mut held.packets,
-            &process.packets,
-            self.total.packets,
-            now,
-            1,
-            self.slice.packets,
-        ) {
+        if !refill(&mut held.packets, &from.packets, paces.packets, now, 1, slice.packets) {
             return Err(Short::Packets);
         }
-        if self.total.bytes.is_some() {
+        if paces.bytes.is_some() {
             held.bytes -= len;
         }
-        if self.total.packets.is_some() {
+        if paces.packets.is_some() {
             held.packets -= 1;
         }
         Ok(())
+    }
+
+    fn give_back(&mut self, way: usize, len: u64) {
+        let held = &mut self.held[way];
+        if self.paces.bytes.is_some() {
+            held.bytes += len;
+        }
+        if self.paces.packets.is_some() {
+            held.packets += 1;
+        }
     }
 }
 
@@ -261,9 +300,9 @@ impl Server {
         let Some(allocation) = self.allocations.get_mut(index) else {
             return Err(DropReason::NoAllocation);
         };
-        let (usage, user) = (&mut allocation.usage, allocation.lease.user_usage());
+        let (id, usage, lease) = (allocation.realm, &mut allocation.usage, &allocation.lease);
         self.meter
-            .charge(ticks, direction, len as u64, usage, user, self.ledger.usage())
+            .charge(ticks, (id, direction), len as u64, usage, lease, self.ledger.usage())
             .map_err(|kind| {
                 self.hit_rate(now, index, kind, direction);
                 DropReason::OverRate
@@ -277,7 +316,8 @@ impl Server {
         }
         if let Some(allocation) = self.allocations.get_mut(index) {
             let (usage, user) = (&mut allocation.usage, allocation.lease.user_usage());
-            self.meter.refund(direction, len as u64, usage, user);
+            self.meter
+                .refund((allocation.realm, direction), len as u64, usage, user);
         }
     }
 }

@@ -22,6 +22,7 @@
 //! - A relayed packet costs no heap allocation and no lock; the limits that shards share are atomic integers.
 //! - What is expired at `now` is gone before anything else happens at `now` (`now == expiry` is expired).
 //! - Nothing reaches a peer without a permission or a channel that was judged by the [`PeerFilter`].
+//! - A secret of one realm opens nothing in another; the username alone says which realm is meant ([`realm`]).
 //! - Lease, port and reservation of an allocation are released exactly once, on every path.
 //! - Of each allocation that is noted as created, exactly one end is noted, and nothing after it.
 //! - An ICMP error is no packet: it has no verdict, and makes at most one short indication, within a bound.
@@ -52,6 +53,7 @@ pub mod permission;
 mod ports;
 mod queue;
 pub mod quota;
+pub mod realm;
 mod rejudge;
 mod request;
 pub mod reservation;
@@ -74,6 +76,7 @@ pub use inspect::{AllocationId, AllocationView, Filter, Page};
 pub use output::{Destination, Forward, Handled, Output, Prefix, RelaySocket, ReservationToken};
 pub use peer_filter::{PeerClass, PeerFilter};
 pub use quota::Ledger;
+pub use realm::{MAX_REALMS, RealmConfig, RealmId, RealmLimits, RealmStats};
 pub use reservation::Reservations;
 pub use revocation::{Revocations, RevocationsFull, Revoked};
 pub use server::Server;

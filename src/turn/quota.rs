@@ -11,12 +11,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use hashbrown::HashMap;
+use hashbrown::{Equivalent, HashMap};
 use zeroize::Zeroize;
 
 use super::bucket::Ticks;
 use super::config::Limits;
 use super::meter::SharedUsage;
+use super::realm::MAX_REALMS;
 use super::route::RouteBoard;
 use super::verdict::QuotaKind;
 
@@ -48,16 +49,51 @@ impl Drop for TicketKey {
     }
 }
 
+/// Who holds something, and what they have relayed: a user, or a realm.
 #[derive(Debug, Default)]
-struct User {
+struct Holder {
     held: u32,
     usage: Arc<SharedUsage>,
+}
+
+/// A user of a realm: the same name in two realms is two users. The default realm is that without a name.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct UserKey {
+    realm: Arc<str>,
+    user: Arc<str>,
+}
+
+/// Hashes as [`UserKey`] does.
+#[derive(Hash)]
+struct UserOf<'a> {
+    realm: &'a str,
+    user: &'a str,
+}
+
+impl Equivalent<UserKey> for UserOf<'_> {
+    fn equivalent(&self, key: &UserKey) -> bool {
+        *self.realm == *key.realm && *self.user == *key.user
+    }
+}
+
+/// Who asks for an allocation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Applicant<'a> {
+    /// The realm's name and how many it may hold; `None` for the default realm, whose bound is that of the process.
+    pub(super) realm: Option<(&'a str, u32)>,
+    /// The part of the username after the expiry: a fresh expiry must not be a fresh quota.
+    pub(super) user: &'a str,
+    /// How many a user may hold.
+    pub(super) per_user: u32,
+    pub(super) client: IpAddr,
 }
 
 #[derive(Debug, Default)]
 struct Entries {
     total: u32,
-    users: HashMap<Arc<str>, User, foldhash::quality::RandomState>,
+    users: HashMap<UserKey, Holder, foldhash::quality::RandomState>,
+    /// Realms that hold something, or held it. More than there can be are those of former configurations.
+    realms: HashMap<Arc<str>, Holder, foldhash::quality::RandomState>,
     /// Users without an allocation whose use is remembered, and how many of them call for a look through all.
     idle: usize,
     sweep_at: usize,
@@ -70,52 +106,66 @@ impl Ledger {
         Self::default()
     }
 
-    /// Enters one allocation, or says which bound it would pass. `user` is the part of the username after the expiry: a fresh
-    /// expiry must not be a fresh quota.
-    pub(super) fn try_enter(
-        &self,
-        now: Ticks,
-        limits: &Limits,
-        user: &str,
-        client: IpAddr,
-    ) -> Result<Lease, QuotaKind> {
-        let client = client_prefix(client, limits.client_prefix_v4, limits.client_prefix_v6);
-        let mut entries = self.entries();
+    /// Enters one allocation, or says which bound it would pass.
+    pub(super) fn try_enter(&self, now: Ticks, limits: &Limits, who: Applicant<'_>) -> Result<Lease, QuotaKind> {
+        let client = client_prefix(who.client, limits.client_prefix_v4, limits.client_prefix_v6);
+        let mut guard = self.entries();
+        let entries = &mut *guard;
         entries.forget_idle(now);
-        if entries
-            .users
-            .get(user)
-            .is_some_and(|user| user.held >= limits.allocations_per_user)
-            || limits.allocations_per_user == 0
-        {
+        let key = UserOf {
+            realm: who.realm.map_or("", |(name, _)| name),
+            user: who.user,
+        };
+        let of_user = entries.users.get(&key).map_or(0, |user| user.held);
+        if of_user >= who.per_user {
             return Err(QuotaKind::User);
         }
-        if entries
-            .clients
-            .get(&client)
-            .is_some_and(|held| *held >= limits.allocations_per_client)
-            || limits.allocations_per_client == 0
-        {
+        if entries.clients.get(&client).copied().unwrap_or(0) >= limits.allocations_per_client {
             return Err(QuotaKind::Client);
+        }
+        if let Some((name, most)) = who.realm
+            && entries.realms.get(name).map_or(0, |realm| realm.held) >= most
+        {
+            return Err(QuotaKind::Realm);
         }
         if entries.total >= limits.allocations {
             return Err(QuotaKind::Process);
         }
-        let user: Arc<str> = match entries.users.get_key_value(user) {
-            Some((known, _)) => Arc::clone(known),
-            None => Arc::from(user),
+        let realm = who.realm.map(|(name, _)| {
+            let name = match entries.realms.get_key_value(name) {
+                Some((known, _)) => Arc::clone(known),
+                None => Arc::from(name),
+            };
+            let realm = entries.realms.entry(Arc::clone(&name)).or_default();
+            realm.held += 1;
+            (name, Arc::clone(&realm.usage))
+        });
+        let (user, usage) = match entries.users.get_key_value(&key) {
+            Some((known, holder)) => {
+                entries.idle -= usize::from(holder.held == 0);
+                (known.clone(), Arc::clone(&holder.usage))
+            }
+            None => {
+                let key = UserKey {
+                    realm: realm
+                        .as_ref()
+                        .map_or_else(|| Arc::from(""), |(name, _)| Arc::clone(name)),
+                    user: Arc::from(who.user),
+                };
+                (key, Arc::default())
+            }
         };
         entries.total += 1;
-        let known = entries.users.contains_key(&user);
-        let entry = entries.users.entry(Arc::clone(&user)).or_default();
-        let was_idle = known && entry.held == 0;
-        entry.held += 1;
-        let usage = Arc::clone(&entry.usage);
-        entries.idle -= usize::from(was_idle);
+        let holder = entries.users.entry(user.clone()).or_insert_with(|| Holder {
+            held: 0,
+            usage: Arc::clone(&usage),
+        });
+        holder.held += 1;
         *entries.clients.entry(client).or_insert(0) += 1;
-        drop(entries);
+        drop(guard);
         Ok(Lease {
             ledger: self.clone(),
+            realm,
             user,
             usage,
             client,
@@ -127,10 +177,11 @@ impl Ledger {
         self.entries().total
     }
 
-    /// Users and client addresses that hold at least one: zero once everything is closed.
+    /// Users, realms and client addresses that hold at least one: zero once everything is closed.
     pub fn holders(&self) -> usize {
         let entries = self.entries();
-        entries.users.len() - entries.idle + entries.clients.len()
+        let realms = entries.realms.values().filter(|realm| realm.held > 0).count();
+        entries.users.len() - entries.idle + realms + entries.clients.len()
     }
 
     /// When time began for this process: the first `now` that any shard has named here.
@@ -164,6 +215,10 @@ impl Entries {
     /// looked, so that each look is paid for by as many ends of allocations.
     fn forget_idle(&mut self, now: Ticks) {
         const SLACK: usize = 64;
+        if self.realms.len() > 2 * MAX_REALMS {
+            self.realms
+                .retain(|_, realm| realm.held > 0 || !realm.usage.is_full(now));
+        }
         if self.idle <= self.sweep_at.max(SLACK) {
             return;
         }
@@ -191,7 +246,9 @@ impl Entries {
 #[derive(Debug)]
 pub(super) struct Lease {
     ledger: Ledger,
-    user: Arc<str>,
+    /// `None` for the default realm.
+    realm: Option<(Arc<str>, Arc<SharedUsage>)>,
+    user: UserKey,
     usage: Arc<SharedUsage>,
     client: IpAddr,
 }
@@ -227,6 +284,12 @@ impl Lease {
             self.client = client;
         }
     }
+
+    /// What its realm has relayed; `None` for the default one, which has no limit of its own.
+    #[inline]
+    pub(super) fn realm_usage(&self) -> Option<&SharedUsage> {
+        self.realm.as_ref().map(|(_, usage)| &**usage)
+    }
 }
 
 impl Drop for Lease {
@@ -242,6 +305,14 @@ impl Drop for Lease {
                 } else {
                     entries.idle += 1;
                 }
+            }
+        }
+        if let Some((name, _)) = &self.realm
+            && let Some(realm) = entries.realms.get_mut(name)
+        {
+            realm.held -= 1;
+            if realm.held == 0 && realm.usage.is_untouched() {
+                entries.realms.remove(name);
             }
         }
         entries.leave_client(self.client);
@@ -282,6 +353,20 @@ mod tests {
         }
     }
 
+    fn enter_at(ledger: &Ledger, now: Ticks, limits: &Limits, user: &str, client: IpAddr) -> Result<Lease, QuotaKind> {
+        let who = Applicant {
+            realm: None,
+            user,
+            per_user: limits.allocations_per_user,
+            client,
+        };
+        ledger.try_enter(now, limits, who)
+    }
+
+    fn enter(ledger: &Ledger, limits: &Limits, user: &str, client: IpAddr) -> Result<Lease, QuotaKind> {
+        enter_at(ledger, 0, limits, user, client)
+    }
+
     #[test]
     fn each_bound_admits_exactly_its_number() {
         for (limits, kind) in [
@@ -291,13 +376,13 @@ mod tests {
         ] {
             let ledger = Ledger::new();
             let held = [
-                ledger.try_enter(0, &limits, "u", V4).unwrap(),
-                ledger.try_enter(0, &limits, "u", V4).unwrap(),
+                enter(&ledger, &limits, "u", V4).unwrap(),
+                enter(&ledger, &limits, "u", V4).unwrap(),
             ];
-            assert_eq!(ledger.try_enter(0, &limits, "u", V4).unwrap_err(), kind);
+            assert_eq!(enter(&ledger, &limits, "u", V4).unwrap_err(), kind);
             assert_eq!(ledger.total(), 2);
             drop(held);
-            assert!(ledger.try_enter(0, &limits, "u", V4).is_ok());
+            assert!(enter(&ledger, &limits, "u", V4).is_ok());
         }
     }
 
@@ -308,7 +393,7 @@ mod tests {
             (limits(9, 0, 9), QuotaKind::Client),
             (limits(9, 9, 0), QuotaKind::Process),
         ] {
-            assert_eq!(Ledger::new().try_enter(0, &limits, "u", V4).unwrap_err(), kind);
+            assert_eq!(enter(&Ledger::new(), &limits, "u", V4).unwrap_err(), kind);
         }
     }
 
@@ -316,38 +401,22 @@ mod tests {
     fn users_and_clients_are_counted_apart() {
         let ledger = Ledger::new();
         let limits = limits(1, 1, 9);
-        let _a = ledger.try_enter(0, &limits, "a", V4).unwrap();
-        assert_eq!(ledger.try_enter(0, &limits, "b", V4).unwrap_err(), QuotaKind::Client);
+        let _a = enter(&ledger, &limits, "a", V4).unwrap();
+        assert_eq!(enter(&ledger, &limits, "b", V4).unwrap_err(), QuotaKind::Client);
         assert_eq!(
-            ledger
-                .try_enter(0, &limits, "a", "203.0.113.10".parse().unwrap())
-                .unwrap_err(),
+            enter(&ledger, &limits, "a", "203.0.113.10".parse().unwrap()).unwrap_err(),
             QuotaKind::User
         );
-        assert!(
-            ledger
-                .try_enter(0, &limits, "b", "203.0.113.10".parse().unwrap())
-                .is_ok()
-        );
+        assert!(enter(&ledger, &limits, "b", "203.0.113.10".parse().unwrap()).is_ok());
     }
 
     #[test]
     fn an_ipv6_household_is_one_client() {
         let ledger = Ledger::new();
         let limits = limits(9, 1, 9);
-        let _a = ledger
-            .try_enter(0, &limits, "a", "2001:db8:1:2::1".parse().unwrap())
-            .unwrap();
-        assert!(
-            ledger
-                .try_enter(0, &limits, "a", "2001:db8:1:2:ffff::9".parse().unwrap())
-                .is_err()
-        );
-        assert!(
-            ledger
-                .try_enter(0, &limits, "a", "2001:db8:1:3::1".parse().unwrap())
-                .is_ok()
-        );
+        let _a = enter(&ledger, &limits, "a", "2001:db8:1:2::1".parse().unwrap()).unwrap();
+        assert!(enter(&ledger, &limits, "a", "2001:db8:1:2:ffff::9".parse().unwrap()).is_err());
+        assert!(enter(&ledger, &limits, "a", "2001:db8:1:3::1".parse().unwrap()).is_ok());
     }
 
     #[test]
@@ -360,7 +429,7 @@ mod tests {
     #[test]
     fn nothing_is_remembered_about_those_who_hold_nothing() {
         let ledger = Ledger::new();
-        drop(ledger.try_enter(0, &Limits::default(), "a", V4).unwrap());
+        drop(enter(&ledger, &Limits::default(), "a", V4).unwrap());
         assert_eq!((ledger.total(), ledger.holders()), (0, 0));
     }
 
@@ -372,13 +441,69 @@ mod tests {
         let second = 16_000_000_000;
         for index in 0..1000_u64 {
             let user = format!("user{index}");
-            let lease = ledger.try_enter(index * second, &limits, &user, V4).unwrap();
+            let lease = enter_at(&ledger, index * second, &limits, &user, V4).unwrap();
             lease.user_usage().take_for_test(pace, index * second);
             drop(lease);
             assert_eq!(ledger.holders(), 0);
             assert!(ledger.entries().users.len() <= 66, "{index}");
         }
-        let again = ledger.try_enter(999 * second, &limits, "user999", V4).unwrap();
+        let again = enter_at(&ledger, 999 * second, &limits, "user999", V4).unwrap();
         assert!(!again.user_usage().is_full(999 * second));
+    }
+
+    fn of_realm(ledger: &Ledger, realm: &str, most: u32, user: &str) -> Result<Lease, QuotaKind> {
+        let limits = limits(2, 99, 99);
+        let who = Applicant {
+            realm: Some((realm, most)),
+            user,
+            per_user: limits.allocations_per_user,
+            client: V4,
+        };
+        ledger.try_enter(0, &limits, who)
+    }
+
+    #[test]
+    fn a_realm_holds_its_number_and_each_realm_its_own() {
+        let ledger = Ledger::new();
+        let held: Vec<_> = ["a", "b", "c"]
+            .map(|user| of_realm(&ledger, "acme", 3, user).unwrap())
+            .into();
+        assert_eq!(of_realm(&ledger, "acme", 3, "d").unwrap_err(), QuotaKind::Realm);
+        assert!(of_realm(&ledger, "other", 3, "d").is_ok());
+        assert!(enter(&ledger, &limits(2, 99, 99), "d", V4).is_ok());
+        drop(held);
+        assert!(of_realm(&ledger, "acme", 3, "d").is_ok());
+        assert_eq!((ledger.total(), ledger.holders()), (0, 0));
+        assert_eq!(of_realm(&ledger, "acme", 0, "d").unwrap_err(), QuotaKind::Realm);
+    }
+
+    #[test]
+    fn the_same_user_in_two_realms_shares_no_quota() {
+        let ledger = Ledger::new();
+        let _held: Vec<_> = (0..2).map(|_| of_realm(&ledger, "acme", 9, "a").unwrap()).collect();
+        assert_eq!(of_realm(&ledger, "acme", 9, "a").unwrap_err(), QuotaKind::User);
+        assert!(of_realm(&ledger, "other", 9, "a").is_ok());
+        assert!(enter(&ledger, &limits(1, 99, 99), "a", V4).is_ok());
+    }
+
+    #[test]
+    fn realms_of_former_configurations_are_not_remembered_for_ever() {
+        let ledger = Ledger::new();
+        let pace = Pace::new(1, 10).unwrap();
+        let second = 16_000_000_000;
+        for index in 0..3 * MAX_REALMS as u64 {
+            let name = format!("realm{index}");
+            let limits = limits(9, 9, 9);
+            let who = Applicant {
+                realm: Some((&name, 9)),
+                user: "a",
+                per_user: 9,
+                client: V4,
+            };
+            let lease = ledger.try_enter(index * second, &limits, who).unwrap();
+            lease.realm_usage().unwrap().take_for_test(pace, index * second);
+            drop(lease);
+            assert!(ledger.entries().realms.len() <= 2 * MAX_REALMS + 1);
+        }
     }
 }

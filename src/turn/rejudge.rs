@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::config::Config;
 use super::peer_filter::PeerClass;
+use super::realm::RealmId;
 use super::server::Server;
 
 /// Permissions and channels that one slice judges, and allocations besides: some 0.5 ms.
@@ -42,8 +43,9 @@ impl Server {
                 self.rejudged = None;
                 return;
             }
-            let judge = super::handler::Judge::new(&self.config, &self.own_addrs);
             if let Some(allocation) = self.allocations.get_mut(place) {
+                let filter = self.realms.peers(allocation.realm);
+                let judge = super::handler::Judge::new(&self.config, &self.own_addrs, filter);
                 judged += allocation.permissions.len() + allocation.channels.len();
                 let channels = allocation.channels.retain_peers(|peer| judge.peer(peer).is_ok()) as u64;
                 let permissions = allocation.permissions.retain_peers(|ip| judge.ip(ip).is_ok()) as u64;
@@ -60,13 +62,13 @@ impl Server {
 
     /// Why a peer of a standing channel is closed, by rules that its allocation was not judged by yet.
     #[inline]
-    pub(super) fn closed_meanwhile(&self, peer: SocketAddr) -> Option<PeerClass> {
-        self.rejudged.and_then(|_| self.judge_peer(peer).err())
+    pub(super) fn closed_meanwhile(&self, realm: RealmId, peer: SocketAddr) -> Option<PeerClass> {
+        self.rejudged.and_then(|_| self.judge_peer(realm, peer).err())
     }
 
     /// Whether the address of a standing permission is.
     #[inline]
-    pub(super) fn is_ip_closed_meanwhile(&self, ip: IpAddr) -> bool {
-        self.rejudged.is_some() && self.judge_peer_ip(ip).is_err()
+    pub(super) fn is_ip_closed_meanwhile(&self, realm: RealmId, ip: IpAddr) -> bool {
+        self.rejudged.is_some() && self.judge_peer_ip(realm, ip).is_err()
     }
 }

@@ -1,5 +1,7 @@
 //! What a handler needs to know about the request it answers, and how refusals are told apart.
 
+use std::sync::Arc;
+
 use super::five_tuple::FiveTuple;
 use super::verdict::Answer;
 use crate::wire::{IntegrityKey, IntegrityKind, Method, TransactionId, UnknownTypes};
@@ -22,12 +24,13 @@ pub(super) struct Signer {
 }
 
 /// A refusal: becomes an error response.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Reject {
     /// ERROR-CODE and nothing else.
     Code(Answer),
-    /// 401 or 438, with REALM, NONCE and PASSWORD-ALGORITHMS, so that the client can try again.
-    Challenge(Answer),
+    /// 401 or 438, with REALM, NONCE and PASSWORD-ALGORITHMS, so that the client can try again. REALM is that of the server, or
+    /// the one that the client came with, where that is as good.
+    Challenge(Answer, Option<Arc<str>>),
     /// 420 with the list.
     Unknown(UnknownTypes),
     /// 300 with ALTERNATE-SERVER.
@@ -38,7 +41,7 @@ impl Reject {
     /// The code it is counted as.
     pub(super) const fn answer(&self) -> Answer {
         match self {
-            Self::Code(answer) | Self::Challenge(answer) => *answer,
+            Self::Code(answer) | Self::Challenge(answer, _) => *answer,
             Self::Unknown(_) => Answer::UnknownAttribute,
             Self::Alternate => Answer::TryAlternate,
         }

@@ -18,6 +18,7 @@ use super::output::{Handled, Output};
 use super::ports::Ports;
 use super::queue::Outputs;
 use super::quota::{Ledger, client_prefix};
+use super::realm::{RealmStats, Realms};
 use super::request::{Reject, Request, Signer};
 use super::reservation::Reservations;
 use super::retransmit::RetransmitCache;
@@ -45,6 +46,8 @@ pub struct Server {
     /// Addresses of this machine, where peers are not reached through the kernel.
     pub(super) own_addrs: Box<[IpAddr]>,
     pub(super) ledger: Ledger,
+    /// Whose allocations are here, and what holds for them.
+    pub(super) realms: Realms,
     pub(super) reservations: Reservations,
     pub(super) allocations: Allocations,
     pub(super) ports: Ports,
@@ -79,8 +82,9 @@ impl Server {
         let mut rng = Drbg::new(seed);
         let hash_state = HashState::with_seed(u64::from_be_bytes(rng.bytes()));
         let own_nonce_key = NonceKey::new(rng.bytes());
+        let realms = Realms::new(&config);
         Self {
-            authenticator: Authenticator::new(Arc::clone(&config), &own_nonce_key, &hash_state),
+            authenticator: Authenticator::new(Arc::clone(&config), &realms, &own_nonce_key, &hash_state),
             own_nonce_key,
             own_addrs: own_addrs(&config),
             shard,
@@ -96,7 +100,8 @@ impl Server {
             rng,
             timers: Timers::default(),
             epoch: None,
-            meter: Meter::new(&config.limits, shard),
+            meter: Meter::new(&config.limits, realms.all_limits(), shard),
+            realms,
             peer_errors: Bucket::default(),
             rejudged: None,
             outputs: Outputs::default(),
@@ -191,14 +196,16 @@ impl Server {
     }
 
     /// Takes a new configuration. Living allocations keep their relayed address, lifetime and credentials. New rules for peers
-    /// hold from now on: permissions and channels to peers that they close are gone, and counted.
+    /// hold from now on: permissions and channels to peers that they close are gone, and counted. A realm that is not there any
+    /// more lets nobody in; its living allocations keep the limits and peers that it had.
     pub fn reconfigure(&mut self, config: Arc<Config>) {
         let hash_state = &self.allocations.hash_state;
-        self.authenticator = Authenticator::new(Arc::clone(&config), &self.own_nonce_key, hash_state);
+        let same_rules = self.realms.reconfigure(&config);
+        self.authenticator = Authenticator::new(Arc::clone(&config), &self.realms, &self.own_nonce_key, hash_state);
         let own_addrs = own_addrs(&config);
-        let alike = Self::judges_alike(&self.config, &config) && self.own_addrs == own_addrs;
+        let alike = same_rules && Self::judges_alike(&self.config, &config) && self.own_addrs == own_addrs;
         self.own_addrs = own_addrs;
-        self.meter = Meter::new(&config.limits, self.shard);
+        self.meter = Meter::new(&config.limits, self.realms.all_limits(), self.shard);
         self.journal.reconfigure(&config);
         self.config = config;
         if !alike {
@@ -214,6 +221,11 @@ impl Server {
     /// What was counted so far.
     pub const fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// What was counted so far by realm, the default one first: each that is configured, and those that were.
+    pub fn realm_stats(&mut self) -> &[RealmStats] {
+        self.realms.stats(&self.stats)
     }
 
     /// Allocations of this shard, those being bound included: zero when a drain is over.
@@ -309,13 +321,14 @@ impl Server {
             if let Some(code) = ErrorCodeAttribute::new(code, "") {
                 builder.attribute(&code);
             }
-            match reject {
+            match &reject {
                 Reject::Code(_) => {}
-                Reject::Challenge(_) => {
+                Reject::Challenge(_, realm) => {
                     // Minting costs an HMAC, so only a challenge pays for it.
                     let nonce = self.authenticator.nonce(now, &request.from);
                     let nonce = std::str::from_utf8(&nonce).ok().and_then(Nonce::new);
-                    if let (Some(realm), Some(nonce)) = (Realm::new(&config.realm), nonce) {
+                    let realm = realm.as_deref().unwrap_or(&config.realm);
+                    if let (Some(realm), Some(nonce)) = (Realm::new(realm), nonce) {
                         builder.attribute(&realm).attribute(&nonce);
                     }
                     if let Some(offered) = self.authenticator.offered() {
@@ -323,7 +336,7 @@ impl Server {
                     }
                 }
                 Reject::Unknown(types) => {
-                    builder.attribute(&UnknownAttributes(types));
+                    builder.attribute(&UnknownAttributes(*types));
                 }
                 Reject::Alternate => {
                     if let Some(alternate) = alternate_server(config, &request.from) {

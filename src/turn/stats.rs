@@ -24,6 +24,20 @@ impl Traffic {
         self.packets += 1;
         self.bytes += bytes as u64;
     }
+
+    pub(super) const fn plus(self, other: Self) -> Self {
+        Self {
+            packets: self.packets + other.packets,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+
+    pub(super) const fn minus(self, other: Self) -> Self {
+        Self {
+            packets: self.packets.saturating_sub(other.packets),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
 }
 
 /// Counters (only ever grow) and gauges (`*_active`, `pending`) of one shard. Arrays are indexed by `index()` of the enum

@@ -175,6 +175,8 @@ labels! {
         Client = "client",
         /// Allocations of the process (508).
         Process = "process",
+        /// Allocations of one realm (486).
+        Realm = "realm",
         /// No free relay port (508).
         Ports = "ports",
         /// Permissions of one allocation (508).
@@ -199,6 +201,10 @@ labels! {
         UserBytes = "user_bytes",
         /// Packets of one user.
         UserPackets = "user_packets",
+        /// Bytes of one realm.
+        RealmBytes = "realm_bytes",
+        /// Packets of one realm.
+        RealmPackets = "realm_packets",
         /// Bytes of the process.
         TotalBytes = "total_bytes",
         /// Packets of the process.

@@ -105,7 +105,7 @@ fn allocations_are_listed_page_by_page_and_ended_one_by_one() {
     assert_eq!(shown["client"], alice.socket.local_addr().unwrap().to_string());
     assert_eq!(
         (&shown["transport"], &shown["realm"]),
-        (&"udp".into(), &"meetpoint".into())
+        (&"udp".into(), &"default".into())
     );
     for direction in ["toPeer", "toClient"] {
         assert_eq!(shown[direction]["packets"], 10, "{answer}");
@@ -128,7 +128,7 @@ fn allocations_are_listed_page_by_page_and_ended_one_by_one() {
     seen.sort();
     assert_eq!(seen, ["alice", "bob", "bob", "bob"]);
     let at = |query: &str| admin(&server, &format!("GET /api/admin/allocations?{query}"), "");
-    assert_eq!(users(&at("client=127.0.0.1&realm=meetpoint").1).len(), 4);
+    assert_eq!(users(&at("client=127.0.0.1&realm=default").1).len(), 4);
     assert_eq!(users(&at("client=192.0.2.1").1).len(), 0);
     assert_eq!(users(&at("realm=elsewhere").1).len(), 0);
     assert_eq!(

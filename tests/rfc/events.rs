@@ -8,7 +8,7 @@ use meetpoint::turn::{
 };
 use meetpoint::wire::attribute::AdditionalAddressFamily;
 
-use crate::relay::{BEGIN, Client, Lab, PEER, REALM, addr, config};
+use crate::relay::{BEGIN, Client, Lab, PEER, addr, config};
 
 const A: &str = "192.0.2.1:4001";
 const B: &str = "192.0.2.2:4002";
@@ -44,7 +44,7 @@ fn an_allocation_is_told_of_when_it_comes_is_refreshed_and_goes() {
     assert_eq!(created.what, What::Created { lifetime: 600 * SECOND });
     let about = created.about.clone();
     assert_eq!(about.username.as_deref(), Some(client.username.as_str()));
-    assert_eq!((about.user.as_deref(), &*about.realm), (Some("bob"), REALM));
+    assert_eq!((about.user.as_deref(), &*about.realm), (Some("bob"), "default"));
     assert_eq!(
         (about.client, about.listen),
         (client.five_tuple.client, client.five_tuple.server)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::turn::allocation::{Allocation, Bind, Pending, RelayLeg, RelayOwner, State};
-use crate::turn::auth::{Authenticated, Identity, Purpose, quota_user};
+use crate::turn::auth::{Account, Authenticated, Identity, Purpose, quota_user};
 use crate::turn::bucket::Bucket;
 use crate::turn::channel::Channels;
 use crate::turn::config::RelayAddr;
@@ -15,6 +15,8 @@ use crate::turn::meter::Usage;
 use crate::turn::output::{RelaySocket, ReservationToken};
 use crate::turn::permission::Permissions;
 use crate::turn::ports::PortWish;
+use crate::turn::quota::Applicant;
+use crate::turn::realm::RealmId;
 use crate::turn::request::{Reject, Request, Signer};
 use crate::turn::reservation::{RESERVATION_LIFETIME, Reservation};
 use crate::turn::server::{Server, alternate_server};
@@ -23,8 +25,8 @@ use crate::turn::timers::Due;
 use crate::turn::verdict::{Answer, AuthFailure, DropReason, QuotaKind, Verdict};
 use crate::wire::Message;
 use crate::wire::attribute::{
-    AdditionalAddressFamily, AddressFamily, EvenPort, Lifetime, MobilityTicket, PasswordAlgorithm,
-    RequestedAddressFamily, RequestedTransport,
+    AdditionalAddressFamily, AddressFamily, EvenPort, Lifetime, MobilityTicket, RequestedAddressFamily,
+    RequestedTransport,
 };
 
 /// What the request wants, checked.
@@ -90,20 +92,31 @@ impl Server {
             .authenticate(now, &request.from, message, allocation, purpose);
         let Authenticated { signer, identity } = match result {
             Ok(authenticated) => authenticated,
-            Err((failure, reject)) => return self.refuse_authentication(now, request, failure, reject),
+            Err(refusal) => return self.refuse_authentication(now, request, refusal),
         };
         if let Err(reject) = self.refuse_unknown(message) {
             return self.reject(now, request, reject, Some(&signer));
         }
 
         // 2. The 5-tuple must be free.
-        let (None, Identity::Other { username, algorithm }) = (found, identity) else {
+        let (None, Identity::Other(account)) = (found, identity) else {
             return self.reject(now, request, Answer::AllocationMismatch.into(), Some(&signer));
         };
 
-        match self.try_allocate(now, request, message, &signer, username, algorithm) {
+        let realm = account.realm;
+        match self.try_allocate(now, request, message, &signer, account) {
             Ok(()) => Verdict::Deferred,
-            Err(reject) => self.reject(now, request, reject, Some(&signer)),
+            Err(reject) => {
+                self.count_refused(realm);
+                self.reject(now, request, reject, Some(&signer))
+            }
+        }
+    }
+
+    /// Counts an Allocate request with good credentials that is answered with an error.
+    pub(super) fn count_refused(&mut self, realm: RealmId) {
+        if let Some(realm) = self.realms.stats_mut(realm) {
+            realm.allocations_refused += 1;
         }
     }
 
@@ -113,15 +126,15 @@ impl Server {
         request: &Request,
         message: &Message<'_>,
         signer: &Signer,
-        username: Box<str>,
-        algorithm: PasswordAlgorithm,
+        account: Account,
     ) -> Result<(), Reject> {
         let config = Arc::clone(&self.config);
         // 3. to 9.
         let wanted = self.wanted(message)?;
-        let user = quota_user(&config, &username);
-        if config.revocations.contains(now.unix, &username, user) {
-            self.fail_authentication(now, &request.from, Some(&username), AuthFailure::Revoked);
+        let user = quota_user(&config, &account.username);
+        if config.revocations.contains(now.unix, &account.username, user) {
+            let whom = (account.realm, Some(&*account.username));
+            self.fail_authentication(now, &request.from, whom, AuthFailure::Revoked);
             return Err(Answer::Forbidden.into());
         }
         if let Some(token) = wanted.token
@@ -140,13 +153,22 @@ impl Server {
 
         // 10. Quotas.
         let ticks = self.ticks(now);
+        let limits = self.realms.limits(account.realm);
+        let applicant = Applicant {
+            realm: (account.realm != RealmId::DEFAULT).then(|| (self.realms.name(account.realm), limits.allocations)),
+            user,
+            per_user: limits
+                .allocations_per_user
+                .unwrap_or(config.limits.allocations_per_user),
+            client: request.from.client.0.ip(),
+        };
         let lease = self
             .ledger
-            .try_enter(ticks, &config.limits, user, request.from.client.0.ip())
+            .try_enter(ticks, &config.limits, applicant)
             .map_err(|kind| {
-                self.hit_quota_at_allocate(now, &request.from, &username, kind);
+                self.hit_quota_at_allocate(now, &request.from, (account.realm, &account.username), kind);
                 match kind {
-                    QuotaKind::User | QuotaKind::Client => Answer::AllocationQuotaReached,
+                    QuotaKind::User | QuotaKind::Client | QuotaKind::Realm => Answer::AllocationQuotaReached,
                     _ => Answer::InsufficientCapacity,
                 }
             })?;
@@ -154,7 +176,7 @@ impl Server {
         // Places are found before the allocation is entered, so that a refusal leaves nothing behind.
         let places = match wanted.token {
             Some(token) => self.claim_place(now.instant, token, user)?,
-            None => self.find_places(now, request, &wanted, &username)?,
+            None => self.find_places(now, request, &wanted, (account.realm, &account.username))?,
         };
 
         // The allocation is entered, with empty lists.
@@ -171,9 +193,11 @@ impl Server {
             five_tuple: request.from,
             mobility: wanted.mobility.then(Box::default),
             lease,
-            username,
+            realm: account.realm,
+            challenge: account.challenge,
+            username: account.username,
             signer: signer.clone(),
-            algorithm,
+            algorithm: account.algorithm,
             state: State::Binding(Box::new(pending)),
             created: now.unix,
             began: now.instant,
@@ -186,6 +210,7 @@ impl Server {
             peer_errors: Bucket::default(),
             timer_at: expires,
         });
+        self.realms.enter(account.realm);
         for (family, place) in Family::ALL.into_iter().zip(places.legs) {
             let Some(Place { relay_addr, at, socket }) = place else {
                 continue;
@@ -310,7 +335,13 @@ impl Server {
     }
 
     /// Free ports for the families that are wanted, and the reservation that goes with a pair.
-    fn find_places(&mut self, now: Now, request: &Request, wanted: &Wanted, username: &str) -> Result<Places, Reject> {
+    fn find_places(
+        &mut self,
+        now: Now,
+        request: &Request,
+        wanted: &Wanted,
+        whom: (RealmId, &str),
+    ) -> Result<Places, Reject> {
         let config = Arc::clone(&self.config);
         let range = &config.relay_ports;
         let mut places = Places {
@@ -336,7 +367,7 @@ impl Server {
                     });
                 }
                 None => {
-                    self.hit_quota_at_allocate(now, &request.from, username, QuotaKind::Ports);
+                    self.hit_quota_at_allocate(now, &request.from, whom, QuotaKind::Ports);
                     places.refused[family.index()] = Some(Answer::InsufficientCapacity);
                 }
             }
@@ -349,13 +380,13 @@ impl Server {
             let next = SocketAddr::new(place.at.ip(), place.at.port() + 1);
             let expires = now.instant + RESERVATION_LIFETIME;
             let entry = Reservation {
-                user: Arc::from(quota_user(&config, username)),
+                user: Arc::from(quota_user(&config, whom.1)),
                 at: next,
                 relay_addr: place.relay_addr,
                 expires,
             };
             if !self.reservations.try_reserve(&self.config.limits, token, entry) {
-                self.hit_quota_at_allocate(now, &request.from, username, QuotaKind::Reservations);
+                self.hit_quota_at_allocate(now, &request.from, whom, QuotaKind::Reservations);
                 return Err(Answer::InsufficientCapacity.into());
             }
             self.ports.reserve(next, token);

@@ -108,9 +108,9 @@ impl Server {
     /// Forgets a relay that never came to be: unlike a bound one it has no socket to close.
     fn refuse_leg(&mut self, now: Now, index: u32, family: Family) {
         let held = self.allocations.get(index);
-        let who = held.map(|allocation| (allocation.five_tuple, allocation.username.clone()));
-        if let Some((from, username)) = who {
-            self.hit_quota_at_allocate(now, &from, &username, QuotaKind::Ports);
+        let who = held.map(|allocation| (allocation.five_tuple, allocation.realm, allocation.username.clone()));
+        if let Some((from, realm, username)) = who {
+            self.hit_quota_at_allocate(now, &from, (realm, &username), QuotaKind::Ports);
         }
         let Some(allocation) = self.allocations.get_mut(index) else {
             return;
@@ -138,8 +138,10 @@ impl Server {
         let signer = allocation.signer.clone();
         let relayed = Family::ALL.map(|family| allocation.relay(family).map(|leg| leg.relayed));
 
+        let realm = allocation.realm;
         if relayed.iter().all(Option::is_none) {
             self.close(now, index, CloseReason::BindFailed);
+            self.count_refused(realm);
             let verdict = self.reject(now, &request, Answer::InsufficientCapacity.into(), Some(&signer));
             return self.settle(verdict);
         }
@@ -188,6 +190,10 @@ impl Server {
             }
         }
         self.stats.allocations_created += 1;
+        if let Some(realm) = self.realms.stats_mut(realm) {
+            realm.allocations += 1;
+            realm.allocations_created += 1;
+        }
         self.note_created(now, index, lifetime);
         self.settle(verdict);
     }

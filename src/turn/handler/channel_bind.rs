@@ -65,11 +65,11 @@ impl Server {
         if allocation.relay(Family::of(peer.ip())).is_none() {
             return Err(Answer::PeerAddressFamilyMismatch.into());
         }
-        let channels = allocation.channels.len();
+        let (channels, realm) = (allocation.channels.len(), allocation.realm);
         let new_permission = usize::from(!allocation.permissions.permits(peer.ip()));
 
         // A peer that may be reached.
-        if let Err(class) = self.judge_peer(peer) {
+        if let Err(class) = self.judge_peer(realm, peer) {
             self.deny(now, index, class, Asked::ChannelBind, peer.ip());
             return Err(Answer::Forbidden.into());
         }

@@ -23,7 +23,7 @@ impl Server {
             return drop_packet(DropReason::NoChannel);
         };
         // Unless new rules close that peer now.
-        if let Some(class) = self.closed_meanwhile(peer) {
+        if let Some(class) = self.closed_meanwhile(allocation.realm, peer) {
             self.deny(now, index, class, Asked::ChannelData, peer.ip());
             return drop_packet(DropReason::PeerDenied);
         }

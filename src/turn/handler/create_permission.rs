@@ -83,7 +83,7 @@ impl Server {
         let Some(allocation) = self.allocations.get(index) else {
             return Err(Answer::AllocationMismatch.into());
         };
-        let mut new = 0;
+        let (mut new, realm) = (0, allocation.realm);
         for ip in peers.as_slice() {
             if allocation.relay(Family::of(*ip)).is_none() {
                 return Err(Answer::PeerAddressFamilyMismatch.into());
@@ -93,7 +93,7 @@ impl Server {
 
         // Peers that may be reached.
         for ip in peers.as_slice() {
-            if let Err(class) = self.judge_peer_ip(*ip) {
+            if let Err(class) = self.judge_peer_ip(realm, *ip) {
                 self.deny(now, index, class, Asked::CreatePermission, *ip);
                 return Err(Answer::Forbidden.into());
             }

@@ -14,7 +14,7 @@ mod send;
 
 pub(super) use peer::Judge;
 
-use super::auth::{Authenticated, Identity, Purpose};
+use super::auth::{Authenticated, Identity, Purpose, Refusal};
 use super::input::Now;
 use super::request::{Reject, Request, Signer};
 use super::server::Server;
@@ -85,7 +85,7 @@ impl Server {
             .authenticate(now, &request.from, message, allocation, Purpose::Other);
         let Authenticated { signer, identity } = match result {
             Ok(authenticated) => authenticated,
-            Err((failure, reject)) => return Err(self.refuse_authentication(now, request, failure, reject)),
+            Err(refusal) => return Err(self.refuse_authentication(now, request, refusal)),
         };
         if let Err(reject) = self.refuse_unknown(message) {
             return Err(self.reject(now, request, reject, Some(&signer)));
@@ -95,15 +95,16 @@ impl Server {
         };
         match identity {
             Identity::Owner => Ok((index, signer)),
-            Identity::Other { username, .. } => {
-                self.fail_authentication(now, &request.from, Some(&username), AuthFailure::WrongUser);
+            Identity::Other(account) => {
+                let whom = (account.realm, Some(&*account.username));
+                self.fail_authentication(now, &request.from, whom, AuthFailure::WrongUser);
                 Err(self.reject(now, request, Answer::WrongCredentials.into(), Some(&signer)))
             }
         }
     }
 
-    fn refuse_authentication(&mut self, now: Now, request: &Request, failure: AuthFailure, reject: Reject) -> Verdict {
-        self.fail_authentication(now, &request.from, None, failure);
-        self.reject(now, request, reject, None)
+    fn refuse_authentication(&mut self, now: Now, request: &Request, refusal: Refusal) -> Verdict {
+        self.fail_authentication(now, &request.from, (refusal.realm, None), refusal.failure);
+        self.reject(now, request, refusal.reject, None)
     }
 }

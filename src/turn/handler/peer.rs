@@ -13,7 +13,8 @@ use crate::turn::config::Config;
 use crate::turn::five_tuple::{Family, FiveTuple, PeerAddr, RelayId, RelayedAddr};
 use crate::turn::input::Now;
 use crate::turn::output::{Destination, Forward, Handled, Prefix};
-use crate::turn::peer_filter::reduce;
+use crate::turn::peer_filter::{PeerFilter, reduce};
+use crate::turn::realm::RealmId;
 use crate::turn::server::{Server, drop_packet};
 use crate::turn::verdict::{Direction, DropReason};
 use crate::wire::{TransactionId, padding};
@@ -37,7 +38,7 @@ impl Server {
         let Some(leg) = allocation.relay(Family::of(peer.0.ip())) else {
             return drop_packet(DropReason::FamilyMismatch);
         };
-        let (relay, source) = (leg.id, leg.relayed);
+        let (relay, source, realm) = (leg.id, leg.relayed, allocation.realm);
         let transport = allocation.five_tuple.transport;
         let len = payload.len();
         if self.meter.is_on()
@@ -46,7 +47,7 @@ impl Server {
             return drop_packet(reason);
         }
         let to = if self.is_own(peer.0.ip()) {
-            match self.hairpin(now, relay, source, peer, len) {
+            match self.hairpin(now, (relay, realm), source, peer, len) {
                 Ok(Hairpin::Here { to, prefix, padding }) => {
                     self.stats.add_traffic(Direction::ClientToPeer, transport, len);
                     self.stats.add_traffic(Direction::PeerToClient, to.transport, len);
@@ -72,7 +73,7 @@ impl Server {
         forward(to, Prefix::EMPTY, payload, 0, dont_fragment)
     }
 
-    /// Counts what one allocation relays, for those who ask about it alone.
+    /// Counts what one allocation relays, for those who ask about it alone or about its realm.
     #[inline]
     fn add_own(&mut self, index: u32, direction: Direction, len: usize) {
         if let Some(allocation) = self.allocations.get_mut(index) {
@@ -80,6 +81,7 @@ impl Server {
                 Direction::ClientToPeer => allocation.to_peer.add(len),
                 Direction::PeerToClient => allocation.to_client.add(len),
             }
+            self.realms.add_traffic(allocation.realm, direction, len);
         }
     }
 
@@ -117,7 +119,7 @@ impl Server {
             .get(owner.index)
             .filter(|allocation| allocation.is_live())
             .ok_or(DropReason::NoRelay)?;
-        if !allocation.permissions.permits(from.0.ip()) || self.is_ip_closed_meanwhile(from.0.ip()) {
+        if !allocation.permissions.permits(from.0.ip()) || self.is_ip_closed_meanwhile(allocation.realm, from.0.ip()) {
             return Err(DropReason::NoPermission);
         }
         let to = allocation.path().ok_or(DropReason::ClientGone)?;
@@ -141,7 +143,7 @@ impl Server {
     fn hairpin(
         &mut self,
         now: Now,
-        relay: RelayId,
+        (relay, realm): (RelayId, RealmId),
         source: RelayedAddr,
         peer: PeerAddr,
         len: usize,
@@ -150,7 +152,7 @@ impl Server {
             let (to, prefix, padding) = self.towards_client(now, target, PeerAddr(source.0), len)?;
             return Ok(Hairpin::Here { to, prefix, padding });
         }
-        let opened = self.config.peers.allows(peer.0.ip());
+        let opened = self.realms.peers(realm).allows(peer.0.ip());
         if self.shard.count > 1 && self.is_relayed(peer.0.ip(), Some(peer.0.port())) {
             return Ok(Hairpin::Elsewhere(Destination::Sibling {
                 to: RelayedAddr(peer.0),
@@ -165,8 +167,8 @@ impl Server {
         }
     }
 
-    fn judge(&self) -> Judge<'_> {
-        Judge::new(&self.config, &self.own_addrs)
+    fn judge(&self, realm: RealmId) -> Judge<'_> {
+        Judge::new(&self.config, &self.own_addrs, self.realms.peers(realm))
     }
 
     /// Whether an address is of this machine.
@@ -177,30 +179,35 @@ impl Server {
 
     /// Whether an address can be a relayed address of this process.
     fn is_relayed(&self, ip: IpAddr, port: Option<u16>) -> bool {
-        self.judge().is_relayed(ip, port)
+        is_relayed(&self.config, ip, port)
     }
 
-    /// Judges a peer for ChannelBind and Send.
-    pub(in crate::turn) fn judge_peer(&self, peer: SocketAddr) -> Result<(), PeerClass> {
-        self.judge().peer(peer)
+    /// Judges a peer for ChannelBind and Send of a client of `realm`.
+    pub(in crate::turn) fn judge_peer(&self, realm: RealmId, peer: SocketAddr) -> Result<(), PeerClass> {
+        self.judge(realm).peer(peer)
     }
 
     /// Judges an address for CreatePermission, which ignores ports.
-    pub(in crate::turn) fn judge_peer_ip(&self, ip: IpAddr) -> Result<(), PeerClass> {
-        self.judge().ip(ip)
+    pub(in crate::turn) fn judge_peer_ip(&self, realm: RealmId, ip: IpAddr) -> Result<(), PeerClass> {
+        self.judge(realm).ip(ip)
     }
 }
 
-/// The rules of the operator, with what they need to know of this machine.
+/// The rules of the operator for one realm, with what they need to know of this machine.
 #[derive(Clone, Copy)]
 pub(in crate::turn) struct Judge<'a> {
     config: &'a Config,
     own_addrs: &'a [IpAddr],
+    filter: &'a PeerFilter,
 }
 
 impl<'a> Judge<'a> {
-    pub(in crate::turn) fn new(config: &'a Config, own_addrs: &'a [IpAddr]) -> Self {
-        Self { config, own_addrs }
+    pub(in crate::turn) fn new(config: &'a Config, own_addrs: &'a [IpAddr], filter: &'a PeerFilter) -> Self {
+        Self {
+            config,
+            own_addrs,
+            filter,
+        }
     }
 
     /// Judges a peer to which packets go.
@@ -209,34 +216,34 @@ impl<'a> Judge<'a> {
             return Err(PeerClass::PortZero);
         }
         self.own(peer.ip(), Some(peer.port()))
-            .unwrap_or_else(|| self.config.peers.judge(peer))
+            .unwrap_or_else(|| self.filter.judge(peer))
     }
 
     /// Judges an address whatever the port.
     pub(in crate::turn) fn ip(&self, ip: IpAddr) -> Result<(), PeerClass> {
-        self.own(ip, None).unwrap_or_else(|| self.config.peers.judge_ip(ip))
+        self.own(ip, None).unwrap_or_else(|| self.filter.judge_ip(ip))
     }
 
     /// Judges an address of this machine, in any spelling; `None` if it is not one. Deny rules come first, as ever. Relayed
     /// addresses are open, because only their allocations are reached there; anything else needs an allow rule.
     fn own(&self, ip: IpAddr, port: Option<u16>) -> Option<Result<(), PeerClass>> {
-        let filter = &self.config.peers;
         if !self.own_addrs.contains(&ip) && !self.own_addrs.contains(&reduce(ip)) {
             return None;
         }
-        Some(if filter.denied_by_rule(ip) {
+        Some(if self.filter.denied_by_rule(ip) {
             Err(PeerClass::DenyRule)
-        } else if filter.allows(ip) || self.is_relayed(ip, port) {
+        } else if self.filter.allows(ip) || is_relayed(self.config, ip, port) {
             Ok(())
         } else {
             Err(PeerClass::OwnAddress)
         })
     }
+}
 
-    fn is_relayed(&self, ip: IpAddr, port: Option<u16>) -> bool {
-        self.config.relay_addrs.iter().any(|relay| relay.advertised == ip)
-            && port.is_none_or(|port| self.config.relay_ports.contains(&port))
-    }
+/// Whether an address can be a relayed address of this process.
+fn is_relayed(config: &Config, ip: IpAddr, port: Option<u16>) -> bool {
+    config.relay_addrs.iter().any(|relay| relay.advertised == ip)
+        && port.is_none_or(|port| config.relay_ports.contains(&port))
 }
 
 /// Where a hairpinned packet goes.

@@ -29,10 +29,11 @@ impl Server {
         icmp: IcmpError,
     ) -> PeerErrorEnd {
         let ticks = self.ticks(now);
-        let is_closed = self.is_ip_closed_meanwhile(peer.0.ip());
         let Some(owner) = self.allocations.owner_of(relay) else {
             return PeerErrorEnd::NoRelay;
         };
+        let realm = self.allocations.get(owner.index).map(|allocation| allocation.realm);
+        let is_closed = realm.is_none_or(|realm| self.is_ip_closed_meanwhile(realm, peer.0.ip()));
         let Some(icmp) = reported(owner.family, icmp) else {
             return PeerErrorEnd::OtherType;
         };

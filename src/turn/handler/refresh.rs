@@ -51,11 +51,12 @@ impl Server {
             Err(reject) => return self.reject(now, request, reject, Some(signer)),
         };
         if !lifetime.is_zero() && self.is_revoked(now, index) {
-            let username = self
-                .allocations
-                .get(index)
-                .map(|allocation| allocation.username.clone());
-            self.fail_authentication(now, &request.from, username.as_deref(), AuthFailure::Revoked);
+            let who = self.allocations.get(index);
+            let who = who.map(|allocation| (allocation.realm, allocation.username.clone()));
+            if let Some((realm, username)) = who {
+                let whom = (realm, Some(&*username));
+                self.fail_authentication(now, &request.from, whom, AuthFailure::Revoked);
+            }
             return self.reject(now, request, Answer::Forbidden.into(), Some(signer));
         }
         if let Some(used) = moved

@@ -96,7 +96,7 @@ impl Server {
                 let signer = Some(&authenticated.signer);
                 self.reject(now, request, Answer::MobilityForbidden.into(), signer)
             }
-            Err((failure, reject)) => self.refuse_authentication(now, request, failure, reject),
+            Err(refusal) => self.refuse_authentication(now, request, refusal),
         }
     }
 }

@@ -32,7 +32,7 @@ impl Server {
             return drop_packet(DropReason::NoPermission);
         }
         // The address was judged with the permission. The port was not, and the rules may have changed since.
-        if let Err(class) = self.judge_peer(peer.0) {
+        if let Err(class) = self.judge_peer(allocation.realm, peer.0) {
             self.deny(now, index, class, Asked::Send, peer.0.ip());
             return drop_packet(DropReason::PeerDenied);
         }
