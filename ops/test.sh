@@ -158,7 +158,7 @@ for package in json.load(sys.stdin)["packages"]:
 for name in "${targets[@]}"; do stage "$name" test 900 cargo test --no-fail-fast --test "$name"; done
 
 missing=''
-for program in turnutils_uclient turnutils_peer turnutils_stunclient turnserver haproxy; do have "$program" || missing+=" $program"; done
+for program in turnutils_uclient turnutils_peer turnutils_stunclient turnutils_natdiscovery turnserver haproxy; do have "$program" || missing+=" $program"; done
 if [[ -z $missing ]] || $list_only; then
     # They wait for timers of the tools more than they work.
     stage interop test 900 cargo test --no-fail-fast --test interop -- --test-threads 8

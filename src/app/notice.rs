@@ -58,6 +58,12 @@ pub(super) fn warnings(config: &Config, settings: &Settings) -> Vec<String> {
     {
         all.push("everybody may send a PROXY header and pass for any client (streams.proxy_protocol_from)".to_owned());
     }
+    if let Some(discovery) = &settings.turn.nat_discovery {
+        all.push(format!(
+            "answers of NAT discovery are longer than their requests and leave from other addresses{} (nat_discovery.addresses)",
+            if discovery.response_port { ", to any port of the client" } else { "" }
+        ));
+    }
     for address in settings.turn.relay_addrs.iter().map(|address| address.advertised) {
         if address.is_loopback() {
             all.push(format!(
@@ -231,6 +237,9 @@ mod tests {
             "{all}"
         );
         assert!(!all.contains("short\""));
+        let open = "[nat_discovery]\naddresses = [\"203.0.113.5\", \"203.0.113.6\"]\n";
+        assert!(warned(open).contains("leave from other addresses (nat_discovery.addresses)"));
+        assert!(warned(&format!("{open}response_port = true\n")).contains("to any port of the client"));
     }
 
     #[test]

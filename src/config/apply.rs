@@ -49,10 +49,10 @@ impl Config {
     }
 
     /// What the relay listens on if every port is what is configured.
-    fn planned(&self) -> RelayListeners {
+    pub(super) fn planned(&self) -> RelayListeners {
         RelayListeners {
-            udp: self.relay.listen.clone(),
-            tcp: self.relay_tcp(&self.relay.listen),
+            tcp: self.relay_tcp(&self.relay_udp()),
+            udp: self.relay_udp(),
             tls: self.relay.listen_tls.clone(),
             dtls: self.relay.listen_dtls.clone(),
             one_port: self.streams.one_port.clone(),
@@ -118,6 +118,10 @@ impl Config {
                 .iter()
                 .flat_map(|address| [address.bind, address.advertised]),
         );
+        let nat_discovery = self.nat_discovery();
+        let discovered = nat_discovery.iter().flat_map(|discovery| &discovery.places);
+        let discovered = discovered.flat_map(|places| places.addrs);
+        own_addrs.extend(discovered.flat_map(|addr| [addr.bind, addr.advertised]));
         own_addrs.retain(|address| !address.is_unspecified());
         own_addrs.sort_unstable();
         own_addrs.dedup();
@@ -178,6 +182,7 @@ impl Config {
                 v6: relay.alternate_server.iter().copied().find(SocketAddr::is_ipv6),
                 domain: None,
             }),
+            nat_discovery,
             ..turn::Config::default()
         }
     }
@@ -186,7 +191,7 @@ impl Config {
         let relay = &self.relay;
         let size = |size: ByteSize| (size.0 != 0).then(|| size.as_usize());
         transport::Config {
-            listen: relay.listen.clone(),
+            listen: self.relay_udp(),
             listen_dtls: relay.listen_dtls.clone(),
             workers: NonZeroUsize::new(relay.workers),
             listener_recv_buffer: size(relay.recv_buffer),
@@ -390,7 +395,8 @@ pub fn advertised(config: &Config, open: &RelayListeners) -> Vec<Advertised> {
     ];
     let mut all: Vec<Advertised> = Vec::new();
     for (transport, secure, port, own, shared) in kinds {
-        for listener in own.iter().chain(shared) {
+        let listeners = own.iter().filter(|open| !config.is_for_discovery_alone(open.port()));
+        for listener in listeners.chain(shared) {
             let one = Advertised {
                 transport,
                 secure,

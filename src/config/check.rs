@@ -1,6 +1,7 @@
 //! What must hold between keys.
 
 use super::apply::overlap;
+use super::discovery::Wrong;
 use super::problem::{Origin, Problem};
 use super::schema::Config;
 use super::types::TcpListen;
@@ -23,6 +24,7 @@ pub(super) fn across(
     ports(config, &mut rules);
     listeners(config, &mut rules);
     external(config, &mut rules);
+    nat_discovery(config, &mut rules);
     tokens(config, &mut rules);
 }
 
@@ -314,5 +316,28 @@ fn external(config: &Config, rules: &mut Rules<'_>) {
         if rules.valid(&[key]) {
             one_of_each_family(key, &addresses, rules);
         }
+    }
+}
+
+fn nat_discovery(config: &Config, rules: &mut Rules<'_>) {
+    let keys = [
+        "nat_discovery.addresses",
+        "nat_discovery.alternate_port",
+        "relay.listen",
+    ];
+    if !rules.valid(&keys) {
+        return;
+    }
+    if let Err(Wrong(wrong, fix)) = config.discovery_places() {
+        rules.broken(&["nat_discovery.addresses"], wrong, fix);
+    }
+    let (port, range) = (config.nat_discovery.alternate_port, config.relay.port_range);
+    let is_used = !config.nat_discovery.addresses.is_empty() && rules.origins.contains_key("relay.port_range");
+    if is_used && rules.valid(&["relay.port_range"]) && range.contains(port) {
+        rules.broken(
+            &["nat_discovery.alternate_port", "nat_discovery.addresses"],
+            format!("the relay range {}-{} contains port {port}", range.first, range.last),
+            format!("choose a range without {port}, or another `nat_discovery.alternate_port`"),
+        );
     }
 }

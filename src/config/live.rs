@@ -21,6 +21,8 @@ const LIVE: &[&str] = &[
     "relay.alternate_server",
     "relay.drain_timeout",
     "limits.*",
+    "nat_discovery.response_port",
+    "nat_discovery.answers_per_second",
     "peers.*",
     "credentials.*",
     "ice.*",

@@ -14,6 +14,7 @@ mod check;
 #[macro_use]
 mod declare;
 pub mod detect;
+mod discovery;
 mod docs;
 mod live;
 mod load;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use zeroize::Zeroize;
 
+use super::nat_discovery::NatDiscovery;
 use super::peer_filter::PeerFilter;
 use super::realm::RealmConfig;
 use super::revocation::Revocations;
@@ -67,6 +68,9 @@ pub struct Config {
     pub limits: Limits,
     /// Which peers may be reached by clients of the default realm.
     pub peers: PeerFilter,
+    /// Help clients to find out what their NAT does (RFC 5780). Default none: it makes answers longer, and lets them go where
+    /// no request came from.
+    pub nat_discovery: Option<NatDiscovery>,
     /// Answer new Allocate requests with 300 and this address (RFC 8489 §10). Default none. Living allocations go on.
     pub alternate_server: Option<AlternateServer>,
     /// Refuse new allocations, because the process is about to end: 300 if `alternate_server` is set, else 508. Default off.
@@ -101,6 +105,7 @@ impl Default for Config {
             mobility: false,
             limits: Limits::default(),
             peers: PeerFilter::default(),
+            nat_discovery: None,
             alternate_server: None,
             draining: false,
             revocations: Revocations::default(),

@@ -27,7 +27,7 @@
 //! - Of each allocation that is noted as created, exactly one end is noted, and nothing after it.
 //! - An ICMP error is no packet: it has no verdict, and makes at most one short indication, within a bound.
 //!
-//! RFCs: 8489 (STUN), 8656 (TURN), 8016 (mobility), 7983 (demultiplexing), 6890 (special addresses).
+//! RFCs: 8489 (STUN), 8656 (TURN), 5780 (NAT discovery), 8016 (mobility), 7983 (demultiplexing), 6890 (special addresses).
 
 #![forbid(unsafe_code)]
 
@@ -46,6 +46,7 @@ mod journal;
 mod lifecycle;
 mod meter;
 mod mobility;
+pub mod nat_discovery;
 mod nonce;
 pub mod output;
 pub mod peer_filter;
@@ -73,6 +74,7 @@ pub use event::{Asked, Event, EventKind, Limit, Subject, What};
 pub use five_tuple::{ClientAddr, Family, FiveTuple, ListenAddr, PeerAddr, RelayId, RelayedAddr, Transport};
 pub use input::{BindError, IcmpError, Now, Shard};
 pub use inspect::{AllocationId, AllocationView, Filter, Page};
+pub use nat_discovery::{DiscoveryPlaces, NatDiscovery, ServerAddr};
 pub use output::{Destination, Forward, Handled, Output, Prefix, RelaySocket, ReservationToken};
 pub use peer_filter::{PeerClass, PeerFilter};
 pub use quota::Ledger;
@@ -82,5 +84,6 @@ pub use revocation::{Revocations, RevocationsFull, Revoked};
 pub use server::Server;
 pub use stats::{Stats, Traffic};
 pub use verdict::{
-    Answer, AuthFailure, CloseReason, Direction, DropReason, MoveEnd, PeerErrorEnd, QuotaKind, RateKind, Verdict,
+    Answer, AuthFailure, CloseReason, Direction, DiscoveryAnswer, DropReason, MoveEnd, PeerErrorEnd, QuotaKind,
+    RateKind, Verdict,
 };

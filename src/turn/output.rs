@@ -110,7 +110,8 @@ pub enum RelaySocket {
 pub enum Output<'s> {
     /// Send `bytes` to a client.
     Transmit {
-        /// To the client, from the listener.
+        /// To the client, from the listener `to.server`: that need not be the one its request came to, nor `to.client` the
+        /// port that it came from (RFC 5780 §6.1).
         to: FiveTuple,
         /// One STUN message.
         bytes: &'s [u8],

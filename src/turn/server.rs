@@ -61,6 +61,8 @@ pub struct Server {
     pub(super) routes: Routes,
     /// The shard that received the packet at hand, if it was handed over.
     pub(super) via: Option<u16>,
+    /// Answers to NAT discovery, which are longer.
+    discovery_throttle: Throttle,
     /// What [`bucket::ticks`] counts from, once this shard knows it.
     pub(super) epoch: Option<Instant>,
     /// What may be relayed, and this shard's share of it.
@@ -95,6 +97,7 @@ impl Server {
             via: None,
             retransmits: RetransmitCache::new(&hash_state),
             throttle: Throttle::new(hash_state.clone()),
+            discovery_throttle: Throttle::new(hash_state.clone()),
             allocations: Allocations::new(hash_state.clone()),
             indication_ids: IndicationIds::new(u64::from_be_bytes(rng.bytes())),
             rng,
@@ -389,10 +392,25 @@ impl Server {
         if from.transport != Transport::Udp {
             return true;
         }
+        let source = self.source_of(from);
+        let limit = self.config.limits.unauthenticated_per_second;
+        self.throttle.admit(now.instant, source, limit)
+    }
+
+    /// Whether one more answer of NAT discovery may go to a source.
+    pub(super) fn admit_discovery(&mut self, now: Now, from: &FiveTuple) -> bool {
+        if from.transport != Transport::Udp {
+            return true;
+        }
+        let source = self.source_of(from);
+        let limit = self.config.nat_discovery.as_ref();
+        let limit = limit.map_or(0, |discovery| discovery.answers_per_second);
+        self.discovery_throttle.admit(now.instant, source, limit)
+    }
+
+    fn source_of(&self, from: &FiveTuple) -> IpAddr {
         let limits = &self.config.limits;
-        let source = client_prefix(from.client.0.ip(), limits.client_prefix_v4, limits.client_prefix_v6);
-        self.throttle
-            .admit(now.instant, source, limits.unauthenticated_per_second)
+        client_prefix(from.client.0.ip(), limits.client_prefix_v4, limits.client_prefix_v6)
     }
 
     /// The time as buckets count it.

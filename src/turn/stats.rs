@@ -6,7 +6,8 @@
 use super::five_tuple::{Family, Transport};
 use super::peer_filter::PeerClass;
 use super::verdict::{
-    Answer, AuthFailure, CloseReason, Direction, DropReason, MoveEnd, PeerErrorEnd, QuotaKind, RateKind,
+    Answer, AuthFailure, CloseReason, Direction, DiscoveryAnswer, DropReason, MoveEnd, PeerErrorEnd, QuotaKind,
+    RateKind,
 };
 
 /// Packets and their payload bytes (without STUN, ChannelData, UDP and IP headers).
@@ -71,6 +72,8 @@ pub struct Stats {
     pub denied_peers: [u64; PeerClass::COUNT],
     /// ICMP errors about datagrams to peers, by [`PeerErrorEnd`]. No packets: they have no verdict.
     pub peer_errors: [u64; PeerErrorEnd::COUNT],
+    /// Binding requests answered to NAT discovery, by [`DiscoveryAnswer`].
+    pub discovery_answers: [u64; DiscoveryAnswer::COUNT],
     /// By [`QuotaKind`].
     pub quota_hits: [u64; QuotaKind::COUNT],
 
@@ -123,6 +126,7 @@ impl Default for Stats {
             auth_failures: [0; AuthFailure::COUNT],
             denied_peers: [0; PeerClass::COUNT],
             peer_errors: [0; PeerErrorEnd::COUNT],
+            discovery_answers: [0; DiscoveryAnswer::COUNT],
             quota_hits: [0; QuotaKind::COUNT],
             allocations_active: [[0; Transport::ALL.len()]; Family::ALL.len()],
             allocations_created: 0,

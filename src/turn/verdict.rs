@@ -139,6 +139,18 @@ labels! {
 }
 
 labels! {
+    /// How a Binding request to a place of NAT discovery was answered (RFC 5780 §6.1).
+    DiscoveryAnswer {
+        /// From where it came to, with the other address.
+        Told = "told",
+        /// The same, from another address or port, or to another port.
+        Moved = "moved",
+        /// Without the other address, because its sender is over its budget and asked for nothing more.
+        Short = "short",
+    }
+}
+
+labels! {
     /// Why a request was not authenticated (RFC 8489 §9.2.4). `NoCredentials` is how every session begins.
     AuthFailure {
         /// No MESSAGE-INTEGRITY: the first request of a client.

@@ -14,6 +14,7 @@ mod aiortc;
 mod coturn_server;
 mod floods;
 mod haproxy;
+mod natdiscovery;
 mod stunclient;
 mod support;
 mod turn_crate;

@@ -16,6 +16,8 @@ mod oracle_stun_types;
 #[cfg(feature = "server")]
 mod oracle_webrtc;
 mod rfc5769;
+mod rfc5780_6_server;
+mod rfc5780_7_attributes;
 mod rfc8016_mobility;
 mod rfc8016_shards;
 mod rfc8489_6_binding;

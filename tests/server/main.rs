@@ -18,6 +18,7 @@ mod http_relay;
 mod http_server;
 mod http_support;
 mod relay;
+mod relay_discovery;
 mod relay_hairpin;
 mod relay_icmp;
 mod relay_mobility;

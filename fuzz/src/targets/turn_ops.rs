@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use meetpoint::turn::{BindError, Destination, Handled, Limits, RelayId};
+use meetpoint::turn::{
+    BindError, Destination, DiscoveryPlaces, Handled, Limits, ListenAddr, NatDiscovery, RelayId, ServerAddr,
+};
 use meetpoint::wire::attribute::{RequestedTransport, XorPeerAddress, XorRelayedAddress};
 use meetpoint::wire::{AttributeType, Class, Message, MessageBuilder, Method};
 
@@ -17,6 +19,20 @@ use relay::{Client, Lab, Mode, PEER, PEER_V6, RELAY_V4, channel_data, config};
 
 /// Most operations of one input.
 const MAX_OPERATIONS: usize = 200;
+
+/// The addresses and ports of NAT discovery; the clients' server is one of them.
+const DISCOVERY: ([&str; 2], [u16; 2]) = ([RELAY_V4, "20.9.9.10"], [3478, 3479]);
+
+fn nat_discovery() -> NatDiscovery {
+    let (addrs, ports) = DISCOVERY;
+    let addrs = addrs.map(|addr| ServerAddr { bind: relay::ip(addr), advertised: relay::ip(addr) });
+    NatDiscovery {
+        places: vec![DiscoveryPlaces { addrs, ports }],
+        tcp: true,
+        response_port: true,
+        answers_per_second: 3,
+    }
+}
 
 struct Bytes<'a>(&'a [u8]);
 
@@ -46,6 +62,7 @@ pub(crate) fn run(data: &[u8]) {
     let mut bytes = Bytes(data);
     let mut small = config();
     small.relay_ports = 50000..=50007;
+    small.nat_discovery = Some(nat_discovery());
     small.limits = Limits {
         allocations: 5,
         permissions_per_allocation: 3,
@@ -167,6 +184,7 @@ impl State {
                 changed.relay_ports = 50000..=50007;
                 changed.limits = Limits { allocations: 5, permissions_per_allocation: 3, ..Limits::default() };
                 changed.limits.channels_per_allocation = 3;
+                changed.nat_discovery = bytes.byte().is_multiple_of(2).then(nat_discovery);
                 changed.draining = bytes.byte() % 2 == 1;
                 changed.offer_sha256 = bytes.byte().is_multiple_of(2);
                 self.lab.server.reconfigure(Arc::new(changed));
@@ -176,6 +194,11 @@ impl State {
         for (to, answer) in std::mem::take(&mut self.lab.sent) {
             let message = Message::parse(&answer).expect("an answer is a message");
             assert!(matches!(message.class(), Class::Success | Class::Error));
+            // Wherever it leaves from, and to whatever port: it goes to the address of a client, from one of ours.
+            let ListenAddr(from) = to.server;
+            let (addrs, ports) = DISCOVERY;
+            assert!(addrs.iter().any(|addr| relay::ip(addr) == from.ip()) && ports.contains(&from.port()));
+            assert!(self.clients.iter().any(|client| client.five_tuple.client.0.ip() == to.client.0.ip()));
             if let Ok(Some(nonce)) = message.find::<meetpoint::wire::attribute::Nonce<'_>>()
                 && let Some(client) = self.clients.iter_mut().find(|client| client.five_tuple == to)
             {
@@ -241,6 +264,11 @@ fn attributes(builder: &mut MessageBuilder<'_>, bytes: &mut Bytes<'_>) {
             11 => AttributeType::PASSWORD_ALGORITHMS,
             12 => AttributeType::USERNAME,
             13 => AttributeType::USERHASH,
+            14 => match bytes.byte() % 3 {
+                0 => AttributeType::CHANGE_REQUEST,
+                1 => AttributeType::RESPONSE_PORT,
+                _ => AttributeType::PADDING,
+            },
             _ => AttributeType(u16::from(bytes.byte()) << 8 | u16::from(bytes.byte())),
         };
         let sealing = [AttributeType::MESSAGE_INTEGRITY, AttributeType::MESSAGE_INTEGRITY_SHA256, AttributeType::FINGERPRINT];

@@ -4,6 +4,7 @@
 
 mod dtls;
 mod hub;
+mod nat_discovery;
 mod relay;
 mod streams;
 mod tls;
@@ -11,6 +12,7 @@ mod web;
 
 pub use dtls::Dtls;
 pub use hub::Signaling;
+pub use nat_discovery::NatDiscovery;
 pub use relay::{Credentials, Limits, Peers, Relay};
 pub use streams::Streams;
 pub use tls::Tls;
@@ -74,6 +76,7 @@ sections! {
         dtls: Dtls,
         limits: Limits,
         peers: Peers,
+        nat_discovery: NatDiscovery,
         credentials: Credentials,
         ice: Ice,
         auth: Auth,

@@ -51,10 +51,16 @@ const fn understood(kind: AttributeType) -> bool {
 impl Server {
     /// Refuses comprehension-required attributes that are not understood (RFC 8489 §6.3.1): after authentication.
     fn refuse_unknown(&self, message: &Message<'_>) -> Result<(), Reject> {
+        self.refuse_unknown_but(message, |_| false)
+    }
+
+    /// As [`Server::refuse_unknown`], where one method understands more.
+    fn refuse_unknown_but(&self, message: &Message<'_>, more: impl Fn(AttributeType) -> bool) -> Result<(), Reject> {
         // Without a driver that can set DF, DONT-FRAGMENT is one of them (RFC 8656 §7.2 step 4, §11.2).
         let dont_fragment = self.config.dont_fragment;
-        let unknown = message
-            .unknown_required(|kind| understood(kind) && (dont_fragment || kind != AttributeType::DONT_FRAGMENT));
+        let unknown = message.unknown_required(|kind| {
+            (understood(kind) && (dont_fragment || kind != AttributeType::DONT_FRAGMENT)) || more(kind)
+        });
         if unknown.is_empty() {
             Ok(())
         } else {
