@@ -43,10 +43,18 @@ pub(super) fn warnings(config: &Config, settings: &Settings) -> Vec<String> {
     if open && settings.http.cors == http::Cors::Any {
         all.push("so may the visitors of every other web page (http.cors_origins)".to_owned());
     }
+    let tcp = settings.turn.tcp_relay;
+    if tcp {
+        all.push(
+            "holders of a credential open TCP connections from here to any public address and port (relay.tcp_relay)"
+                .to_owned(),
+        );
+    }
     if !config.peers.allow.is_empty() {
         let networks: Vec<_> = config.peers.allow.iter().map(ToString::to_string).collect();
         all.push(format!(
-            "holders of a credential reach every UDP service in {} (peers.allow)",
+            "holders of a credential reach every UDP{} service in {} (peers.allow)",
+            if tcp { " and TCP" } else { "" },
             networks.join(", ")
         ));
     }

@@ -145,6 +145,7 @@ impl Config {
             relay_addrs,
             own_addrs,
             relay_ports: relay.port_range.first..=relay.port_range.last,
+            tcp_relay: relay.tcp_relay,
             default_lifetime: relay.default_lifetime,
             max_lifetime: relay.max_lifetime,
             mobility: relay.mobility,
@@ -155,6 +156,9 @@ impl Config {
                 permissions_per_allocation: limits.permissions,
                 channels_per_allocation: limits.channels,
                 reservations: limits.reservations,
+                connections_per_allocation: limits.tcp_connections_per_allocation,
+                connections: limits.tcp_connections,
+                pending_connections: limits.tcp_connections_pending,
                 unauthenticated_per_second: limits.unauthenticated_per_second,
                 allocation_rate: RateLimit {
                     bytes_per_second: limits.allocation_bytes_per_second.0,

@@ -10,6 +10,7 @@ const LIVE: &[&str] = &[
     "http.rate",
     "http.burst",
     "http.request_timeout",
+    "relay.tcp_relay",
     "relay.software",
     "relay.default_lifetime",
     "relay.max_lifetime",

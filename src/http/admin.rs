@@ -267,12 +267,14 @@ fn shown(view: &AllocationView) -> Value {
         "transport": view.transport.as_label(),
         "client": view.client,
         "relayed": view.relayed,
+        "relayedTransport": view.relayed_transport.as_label(),
         "createdAt": view.created.0,
         "expiresAt": view.expires.0,
         "toPeer": { "packets": view.to_peer.packets, "bytes": view.to_peer.bytes },
         "toClient": { "packets": view.to_client.packets, "bytes": view.to_client.bytes },
         "permissions": view.permissions,
         "channels": view.channels,
+        "connections": view.connections,
     })
 }
 

@@ -47,6 +47,12 @@ labels! {
         Failed = "failed",
         /// The client came again from the same address and port.
         Replaced = "replaced",
+        /// It was the client's half of a data connection, which ended.
+        DataConnection = "data_connection",
+        /// It went to the worker that holds the other half of its data connection.
+        Moved = "moved",
+        /// That worker's queue of new streams was full.
+        Busy = "busy",
     }
 }
 

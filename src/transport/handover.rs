@@ -142,6 +142,20 @@ impl PortOwners {
         (owner != NOBODY).then_some(owner)
     }
 
+    /// Where the relay is bound that clients know as `addr`, if some worker holds it.
+    pub(crate) fn bound_of(&self, addr: RelayedAddr) -> Option<SocketAddr> {
+        self.owner(addr)?;
+        let (relay, _) = self.tables.iter().find(|(relay, _)| relay.advertised == addr.0.ip())?;
+        Some(SocketAddr::new(relay.bind, addr.0.port()))
+    }
+
+    /// What clients know the relay as that is bound at `bound`, if some worker holds it.
+    pub(crate) fn relayed_of(&self, bound: SocketAddr) -> Option<RelayedAddr> {
+        let (relay, table) = self.tables.iter().find(|(relay, _)| relay.bind == bound.ip())?;
+        let owner = table.get(usize::from(bound.port()))?.load(Ordering::Relaxed);
+        (owner != NOBODY).then(|| RelayedAddr(SocketAddr::new(relay.advertised, bound.port())))
+    }
+
     fn bound_at(&self, bound: SocketAddr) -> impl Iterator<Item = &AtomicU16> {
         let tables = self.tables.iter().filter(move |(relay, _)| relay.bind == bound.ip());
         tables.filter_map(move |(_, table)| table.get(usize::from(bound.port())))
@@ -226,6 +240,18 @@ mod tests {
         assert_eq!(owners.owner(relayed("[2001:db8::1]:50000")), None);
         owners.clear("10.0.0.1:50000".parse().unwrap(), 3);
         assert_eq!(owners.owner(relayed("192.0.2.1:50000")), None);
+    }
+
+    #[test]
+    fn what_is_bound_and_what_clients_know_are_told_apart_while_somebody_holds_the_port() {
+        let owners = PortOwners::new(&[relay("10.0.0.1", "192.0.2.1")]);
+        let (bound, known) = ("10.0.0.1:50000".parse().unwrap(), relayed("192.0.2.1:50000"));
+        assert_eq!((owners.bound_of(known), owners.relayed_of(bound)), (None, None));
+        owners.set(bound, 0);
+        assert_eq!((owners.bound_of(known), owners.relayed_of(bound)), (Some(bound), Some(known)));
+        assert_eq!(owners.bound_of(RelayedAddr(bound)), None);
+        owners.clear(bound, 0);
+        assert_eq!((owners.bound_of(known), owners.relayed_of(bound)), (None, None));
     }
 
     #[test]

@@ -37,21 +37,30 @@ pub(crate) fn streams(open_files: Option<u64>, configured: usize) -> usize {
     configured.min(room)
 }
 
-/// `core` with no more allocations and reservations than `open_files` leaves room for beside so many `streams`. Relay sockets that take the last
+/// `core` with no more allocations, reservations and data connections than `open_files` leaves room for beside so many `streams`. Relay sockets that take the last
 /// descriptor take the health check and the metrics away with it, and a supervisor would end every call for that.
 pub(crate) fn within(open_files: Option<u64>, streams: usize, core: &Arc<turn::Config>) -> Arc<turn::Config> {
     let Some(open_files) = open_files else {
         return Arc::clone(core);
     };
     let limits = core.limits;
-    let room = open_files - OTHERS.min(open_files / 2) - streams as u64;
+    // A data connection's client half is a stream; its peer half is not.
+    let connections = match core.tcp_relay {
+        true => u64::from(limits.connections).min(open_files / 8),
+        false => 0,
+    };
+    let room = open_files - OTHERS.min(open_files / 2) - streams as u64 - connections;
     let families = core.relay_addrs.len().clamp(1, 2) as u64;
     let reservations = u64::from(limits.reservations).min(room / 8);
     let allocations = u64::from(limits.allocations).min((room - reservations) / families);
-    if (allocations, reservations) == (limits.allocations.into(), limits.reservations.into()) {
+    let is_within = (allocations, reservations) == (limits.allocations.into(), limits.reservations.into());
+    if is_within && (!core.tcp_relay || connections == u64::from(limits.connections)) {
         return Arc::clone(core);
     }
     let mut bounded = turn::Config::clone(core);
+    if core.tcp_relay {
+        bounded.limits.connections = connections as u32;
+    }
     bounded.limits.allocations = allocations as u32;
     bounded.limits.reservations = reservations as u32;
     Arc::new(bounded)
@@ -97,6 +106,23 @@ mod tests {
         });
         let with = |streams| within(Some(1024), streams, &core).limits.allocations;
         assert_eq!((with(0), with(128)), (672, 560));
+    }
+
+    #[test]
+    fn data_connections_take_an_eighth_of_the_descriptors_at_most_and_none_when_they_are_off() {
+        let limits = |tcp_relay, open_files| {
+            let core = Arc::new(turn::Config {
+                tcp_relay,
+                relay_addrs: vec![RelayAddr::same([127, 0, 0, 1].into())],
+                ..turn::Config::default()
+            });
+            let limits = within(Some(open_files), 0, &core).limits;
+            (limits.allocations, limits.connections)
+        };
+        assert_eq!(limits(true, 32_000), (20_000, 4_000));
+        assert_eq!(limits(true, 31_992), (20_000, 3_999));
+        assert_eq!(limits(true, 1024), (560, 128));
+        assert_eq!(limits(false, 1024), (672, 4_000));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! Invariants:
 //! - A relayed packet of UDP meets no lock, no heap allocation and no copy of its payload in user space. (On a stream it
 //!   is copied once: into the batch, or into the client's queue.)
+//! - Bytes of a TCP data connection are read, and written at once; what the reader does not take holds its writer back.
 //! - An error on one socket or for one destination never ends a worker and never costs the rest of a batch.
 //! - `unsafe` lives in `udp/sys.rs` alone.
 //!
@@ -23,6 +24,7 @@ compile_error!(
 
 mod buffer;
 mod config;
+mod data_connection;
 mod dtls;
 pub mod front;
 mod handover;

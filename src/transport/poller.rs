@@ -26,6 +26,12 @@ pub(crate) enum Token {
     Relay(u32),
     /// The stream of this index.
     Stream(u32),
+    /// The relay socket of this index, which accepts connections.
+    TcpRelay(u32),
+    /// The client's half of the data connection of this key.
+    ClientHalf(u32),
+    /// The peer's half of it.
+    PeerHalf(u32),
 }
 
 impl Token {
@@ -36,6 +42,9 @@ impl Token {
             Self::Listener(index) => (2, u32::from(index)),
             Self::Relay(index) => (3, index),
             Self::Stream(index) => (4, index),
+            Self::TcpRelay(index) => (5, index),
+            Self::ClientHalf(index) => (6, index),
+            Self::PeerHalf(index) => (7, index),
         };
         kind << 32 | u64::from(index)
     }
@@ -48,6 +57,9 @@ impl Token {
             2 => u16::try_from(index).ok().map(Self::Listener),
             3 => Some(Self::Relay(index)),
             4 => Some(Self::Stream(index)),
+            5 => Some(Self::TcpRelay(index)),
+            6 => Some(Self::ClientHalf(index)),
+            7 => Some(Self::PeerHalf(index)),
             _ => None,
         }
     }
@@ -69,16 +81,30 @@ impl Poller {
 
     /// Reports `source` as `token` whenever it can be read. Closing the source ends that.
     pub(crate) fn add(&self, source: impl AsFd, token: Token) -> io::Result<()> {
+        self.add_interest(source, token, true, false)
+    }
+
+    /// Reports `source` as `token` when it can be read (`bytes`), when there is room to write to it (`room`), and when it is
+    /// broken.
+    pub(crate) fn add_interest(&self, source: impl AsFd, token: Token, bytes: bool, room: bool) -> io::Result<()> {
         let data = epoll::EventData::new_u64(token.encode());
-        Ok(epoll::add(&self.epoll, source, data, epoll::EventFlags::IN)?)
+        Ok(epoll::add(&self.epoll, source, data, flags(bytes, room))?)
+    }
+
+    /// Changes what `source` is reported for, and as what.
+    pub(crate) fn watch(&self, source: impl AsFd, token: Token, bytes: bool, room: bool) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(token.encode());
+        Ok(epoll::modify(&self.epoll, source, data, flags(bytes, room))?)
+    }
+
+    /// Reports `source` no more, even if it is broken.
+    pub(crate) fn remove(&self, source: impl AsFd) -> io::Result<()> {
+        Ok(epoll::delete(&self.epoll, source)?)
     }
 
     /// Whether to report `source` also when there is room to write to it.
     pub(crate) fn watch_room(&self, source: impl AsFd, token: Token, room: bool) -> io::Result<()> {
-        let data = epoll::EventData::new_u64(token.encode());
-        let mut flags = epoll::EventFlags::IN;
-        flags.set(epoll::EventFlags::OUT, room);
-        Ok(epoll::modify(&self.epoll, source, data, flags)?)
+        self.watch(source, token, true, room)
     }
 
     /// Waits until something can be read or `deadline` has come. Returns how many events there are.
@@ -124,6 +150,13 @@ impl Poller {
     }
 }
 
+fn flags(bytes: bool, room: bool) -> epoll::EventFlags {
+    let mut flags = epoll::EventFlags::empty();
+    flags.set(epoll::EventFlags::IN, bytes);
+    flags.set(epoll::EventFlags::OUT, room);
+    flags
+}
+
 /// Rounded up, so that a worker does not spin through the last millisecond before a deadline.
 fn whole_milliseconds(wait: Duration) -> Timespec {
     let milliseconds = wait.as_nanos().div_ceil(1_000_000).min(60_000) as i64;
@@ -146,6 +179,9 @@ mod tests {
             Token::Listener(u16::MAX),
             Token::Relay(u32::MAX),
             Token::Stream(u32::MAX),
+            Token::TcpRelay(u32::MAX),
+            Token::ClientHalf(1),
+            Token::PeerHalf(0),
         ] {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }

@@ -75,6 +75,7 @@ impl Relay {
                 open_files,
                 allocations = bounded.limits.allocations,
                 configured = core.limits.allocations,
+                tcp_connections = bounded.limits.connections,
                 "fewer open files are allowed than the configured allocations need; raise LimitNOFILE="
             );
         }
@@ -91,6 +92,7 @@ impl Relay {
         let (local_addrs, dtls_addrs) = (addrs_of(Transport::Udp), addrs_of(Transport::Dtls));
 
         let owners = Arc::new(PortOwners::new(&core.relay_addrs));
+        let tcp_owners = Arc::new(PortOwners::new(&core.relay_addrs));
         let (ledger, reservations, parked) = (Ledger::default(), Reservations::new(), Parked::default());
         let mut receivers = Vec::with_capacity(count);
         let mut senders = Vec::with_capacity(count);
@@ -99,6 +101,15 @@ impl Relay {
             receivers.push(receiver);
             senders.push(Arc::new(sender));
         }
+        let mut controls = Vec::with_capacity(count);
+        let mut desks = Vec::with_capacity(count);
+        for _ in 0..count {
+            let control = Arc::new(Control::new()?);
+            let (desk, intake) = Desk::open(Arc::clone(&control));
+            desks.push(desk);
+            controls.push((control, intake));
+        }
+        let dispatch = Dispatch::new(desks);
         let mut relay = Self {
             open_files,
             streams,
@@ -106,18 +117,15 @@ impl Relay {
             ledger: ledger.clone(),
             local_addrs,
             dtls_addrs,
-            dispatch: Dispatch::default(),
+            dispatch: dispatch.clone(),
         };
-        let mut desks = Vec::with_capacity(count);
-        for (index, (listeners, inbox)) in sets.into_iter().zip(receivers).enumerate() {
+        let workers = sets.into_iter().zip(receivers).zip(controls).enumerate();
+        for (index, ((listeners, inbox), (control, intake))) in workers {
             let seed = random()?;
             let shard = Shard {
                 index: index as u16,
                 count: count as u16,
             };
-            let control = Arc::new(Control::new()?);
-            let (desk, intake) = Desk::open(Arc::clone(&control));
-            desks.push(desk);
             let server = Server::new(Arc::clone(core), shard, ledger.clone(), reservations.clone(), seed);
             let parts = Parts {
                 index: shard.index,
@@ -127,10 +135,12 @@ impl Relay {
                 inbox,
                 siblings: senders.clone(),
                 owners: Arc::clone(&owners),
+                tcp_owners: Arc::clone(&tcp_owners),
                 parked: parked.clone(),
                 control: Arc::clone(&control),
                 metrics: metrics.relay_shard(index),
                 intake,
+                dispatch: dispatch.clone(),
                 dtls: match &dtls {
                     Some(shared) => Some((shared.clone(), random()?)),
                     None => None,
@@ -139,7 +149,6 @@ impl Relay {
             // On an error, dropping what was started ends it.
             relay.workers.push(spawn(parts, control)?);
         }
-        relay.dispatch = Dispatch::new(desks);
         tracing::info!(workers = count, addrs = ?relay.local_addrs, "relay listening (UDP)");
         if !relay.dtls_addrs.is_empty() {
             tracing::info!(addrs = ?relay.dtls_addrs, "relay listening (DTLS)");

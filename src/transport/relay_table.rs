@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 use socket2::Socket;
 
 use super::Config;
+use super::data_connection;
 use super::udp::socket::{self, Buffer, OutSocket, SendState};
 use crate::turn::{BindError, RelayId, RelaySocket, ReservationToken};
 
@@ -53,6 +54,11 @@ impl RelayTable {
         let relay = self.relays.get_mut(id.index())?.take()?;
         self.open -= 1;
         Some(relay.bound)
+    }
+
+    /// The address it is bound to.
+    pub(crate) fn bound(&self, id: RelayId) -> Option<SocketAddr> {
+        Some(self.relays.get(id.index())?.as_ref()?.bound)
     }
 
     pub(crate) fn socket(&self, id: RelayId) -> Option<&Socket> {
@@ -120,6 +126,7 @@ pub(crate) fn open(
             discard_waiting(&socket);
             socket
         }
+        RelaySocket::Listen => data_connection::socket::listen(at).map_err(|error| bind_error(&error, at))?,
     };
     let bound = socket
         .local_addr()
@@ -141,7 +148,11 @@ fn discard_waiting(socket: &Socket) {
 }
 
 fn bind(config: &Config, at: SocketAddr) -> Result<Socket, BindError> {
-    try_bind(config, at).map_err(|error| match error.raw_os_error() {
+    try_bind(config, at).map_err(|error| bind_error(&error, at))
+}
+
+fn bind_error(error: &io::Error, at: SocketAddr) -> BindError {
+    match error.raw_os_error() {
         Some(libc::EADDRINUSE) => BindError::InUse,
         _ => {
             static FAILURES: AtomicU64 = AtomicU64::new(0);
@@ -152,7 +163,7 @@ fn bind(config: &Config, at: SocketAddr) -> Result<Socket, BindError> {
             }
             BindError::Failed
         }
-    })
+    }
 }
 
 fn try_bind(config: &Config, at: SocketAddr) -> io::Result<Socket> {

@@ -1,5 +1,6 @@
 //! One shard: a thread that waits, receives, asks its `turn::Server`, and sends.
 
+mod connections;
 mod dtls;
 mod streams;
 
@@ -8,13 +9,15 @@ use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{EventfdFlags, eventfd};
 use socket2::Socket;
 
 use super::Config;
 use super::buffer::{Arena, Received, SLOTS};
+use super::data_connection::pair::Half;
+use super::data_connection::table::{DataConnections, PAUSE};
 use super::dtls::Scratch as DtlsScratch;
 use super::dtls::table::{Shared as SharedDtls, Table as DtlsTable};
 use super::handover::{self, HandedOver, PortOwners};
@@ -23,14 +26,15 @@ use super::outbox::{Outbox, Sockets};
 use super::poller::{Poller, Token};
 use super::relay_table::{self, Parked, RelayTable};
 use super::stream::connection::Scratch;
-use super::stream::intake::Intake;
+use super::stream::intake::{Dispatch, Intake};
 use super::stream::table::StreamTable;
 use super::udp::receive_error;
 use super::udp::socket::{SendState, is_stale};
 use crate::credentials::UnixTime;
 use crate::telemetry::ShardSlot;
 use crate::turn::{
-    self, ClientAddr, FiveTuple, Handled, ListenAddr, Now, Output, PeerAddr, RelayId, Server, Transport,
+    self, ClientAddr, ConnectionKey, FiveTuple, Handled, ListenAddr, Now, Output, PeerAddr, RelayId, RelaySocket, Server,
+    Transport,
 };
 
 /// Messages taken from a listener in one turn: all clients of the worker share it.
@@ -130,10 +134,13 @@ pub(crate) struct Parts {
     pub(crate) inbox: Socket,
     pub(crate) siblings: Vec<Arc<Socket>>,
     pub(crate) owners: Arc<PortOwners>,
+    /// As `owners`, of relays of TCP.
+    pub(crate) tcp_owners: Arc<PortOwners>,
     pub(crate) parked: Parked,
     pub(crate) control: Arc<Control>,
     pub(crate) metrics: ShardSlot,
     pub(crate) intake: Intake,
+    pub(crate) dispatch: Dispatch,
     /// Where DTLS is listened for: what its sessions share, and secret randomness of this worker alone.
     pub(crate) dtls: Option<(SharedDtls, [u8; 32])>,
 }
@@ -148,6 +155,13 @@ pub(crate) struct Worker {
     outbox: Outbox,
     inbox: Socket,
     owners: Arc<PortOwners>,
+    tcp_owners: Arc<PortOwners>,
+    connections: DataConnections,
+    /// The data connection that the frame just handled has made of its stream.
+    joined: Option<ConnectionKey>,
+    /// How long a data connection waits when a limit is reached.
+    pause: Duration,
+    dispatch: Dispatch,
     parked: Parked,
     control: Arc<Control>,
     metrics: ShardSlot,
@@ -221,6 +235,11 @@ impl Worker {
             outbox: Outbox::new(sockets, streams, dtls, Arc::clone(&parts.owners), parts.index),
             inbox: parts.inbox,
             owners: parts.owners,
+            tcp_owners: parts.tcp_owners,
+            connections: DataConnections::default(),
+            joined: None,
+            pause: PAUSE,
+            dispatch: parts.dispatch,
             parked: parts.parked,
             control: parts.control,
             metrics: parts.metrics,
@@ -246,6 +265,8 @@ impl Worker {
             let mut deadline = self.server.poll_timeout().map_or(publish_at, |due| due.min(publish_at));
             let stream_deadline = self.outbox.streams.next_deadline();
             deadline = stream_deadline.map_or(deadline, |due| due.min(deadline));
+            let connection_deadline = self.connections.next_deadline();
+            deadline = connection_deadline.map_or(deadline, |due| due.min(deadline));
             let dtls_deadline = self.outbox.dtls.as_ref().and_then(|dtls| dtls.next_deadline());
             deadline = dtls_deadline.map_or(deadline, |due| due.min(deadline));
             let ready = self.poller.wait(at.instant, deadline)?;
@@ -259,6 +280,9 @@ impl Worker {
             }
             if dtls_deadline.is_some_and(|due| due <= at.instant) {
                 self.wake_dtls(at);
+            }
+            if connection_deadline.is_some_and(|due| due <= at.instant) {
+                self.wake_connections(at);
             }
             for index in 0..ready {
                 if index % LISTENER_EVERY == LISTENER_EVERY - 1 {
@@ -274,6 +298,7 @@ impl Worker {
                         }
                         if let Some(config) = self.control.take_config() {
                             self.server.reconfigure(config);
+                            self.drain(at);
                         }
                         for errand in self.control.take_errands() {
                             errand(&mut self.server, at);
@@ -296,6 +321,15 @@ impl Worker {
                         if self.poller.is_readable(index) {
                             self.serve_stream(at, stream, false);
                         }
+                    }
+                    Some(Token::TcpRelay(relay)) => self.serve_tcp_relay(at, RelayId(relay)),
+                    Some(Token::ClientHalf(key)) => {
+                        let readable = self.poller.is_readable(index);
+                        self.serve_connection(at, ConnectionKey(key), Half::Client, readable);
+                    }
+                    Some(Token::PeerHalf(key)) => {
+                        let readable = self.poller.is_readable(index);
+                        self.serve_connection(at, ConnectionKey(key), Half::Peer, readable);
                     }
                     None => {}
                 }
@@ -474,16 +508,20 @@ impl Worker {
                 } => {
                     // Packets that wait may name a socket that had this id before.
                     self.outbox.flush(at.instant, &self.arena);
+                    let (token, owners) = match socket {
+                        RelaySocket::Listen => (Token::TcpRelay(relay.0), &self.tcp_owners),
+                        _ => (Token::Relay(relay.0), &self.owners),
+                    };
                     let result =
                         relay_table::open(&self.config, &self.parked, addr, socket).and_then(|(socket, bound)| {
                             self.poller
-                                .add(&socket, Token::Relay(relay.0))
+                                .add(&socket, token)
                                 .map_err(|_| turn::BindError::Failed)?;
                             self.outbox
                                 .sockets
                                 .relays
                                 .insert(relay, socket, bound, self.config.offload, at.instant);
-                            self.owners.set(bound, self.index);
+                            owners.set(bound, self.index);
                             Ok(bound)
                         });
                     self.outbox.stats.bind_failures += u64::from(result.is_err());
@@ -492,9 +530,19 @@ impl Worker {
                 Output::CloseRelay { relay } => {
                     self.outbox.flush(at.instant, &self.arena);
                     if let Some(bound) = self.outbox.sockets.relays.remove(relay) {
+                        // A port has one relay of this worker, whichever it speaks.
                         self.owners.clear(bound, self.index);
+                        self.tcp_owners.clear(bound, self.index);
                     }
                 }
+                Output::ConnectPeer {
+                    connection,
+                    relay,
+                    peer,
+                    route,
+                } => self.connect_peer(at, connection, relay, peer, route),
+                Output::JoinConnection { connection, client } => self.join_connection(at, connection, &client),
+                Output::CloseConnection { connection } => self.close_connection(connection),
                 Output::ReleaseReserved { token } => self.parked.release(token),
             }
         }

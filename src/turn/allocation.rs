@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::bucket::Bucket;
 use super::channel::Channels;
 use super::config::RelayAddr;
+use super::connection::{ConnectionKey, RelayedTransport};
 use super::five_tuple::{Family, FiveTuple, PeerAddr, RelayId, RelayedAddr};
 use super::hashing::{HashState, Map};
 use super::meter::Usage;
@@ -51,8 +52,12 @@ pub(super) struct Allocation {
     pub(super) to_peer: Traffic,
     /// Payload from peers to the client.
     pub(super) to_client: Traffic,
+    /// What its relayed addresses speak.
+    pub(super) relayed_transport: RelayedTransport,
     /// By [`Family::index`].
     pub(super) relays: [Option<RelayLeg>; 2],
+    /// Its data connections: none unless it is one of TCP.
+    pub(super) connections: Vec<ConnectionKey>,
     pub(super) permissions: Permissions,
     pub(super) channels: Channels,
     /// What it has relayed, for its limits.

@@ -52,6 +52,9 @@ pub struct Config {
     pub relay_ports: RangeInclusive<u16>,
     /// How many ports are tried when others on this machine hold them, before 508. Default 8. Each try is a system call.
     pub bind_attempts: u8,
+    /// Grant allocations of TCP (RFC 6062). Default off: 442. With them whoever has a credential connects from here to any TCP
+    /// service that [`Config::peers`] does not close, mail servers included, and listens here.
+    pub tcp_relay: bool,
     /// The driver can set DF. Default on. Off: DONT-FRAGMENT is answered with 420 (RFC 8656 §7.2 step 4).
     pub dont_fragment: bool,
 
@@ -99,6 +102,7 @@ impl Default for Config {
             own_addrs: Vec::new(),
             relay_ports: 49152..=65535,
             bind_attempts: 8,
+            tcp_relay: false,
             dont_fragment: true,
             default_lifetime: Duration::from_secs(600),
             max_lifetime: Duration::from_secs(3600),
@@ -154,6 +158,14 @@ pub struct Limits {
     /// Ports reserved by EVEN-PORT, process-wide (508). Default 500; a socket each, for 30 s. One user holds no more of them
     /// than `allocations_per_user`.
     pub reservations: u32,
+    /// Data connections of one TCP allocation, those that wait included (508; a peer's is closed). Default 32; 400 bytes each while
+    /// idle, a socket, and twice 64 KiB while one side does not read.
+    pub connections_per_allocation: u16,
+    /// Data connections of the process (508; a peer's is closed). Default 4,000.
+    pub connections: u32,
+    /// Data connections of the process whose peer has not answered or whose client has not bound them, within 30 s (508; a peer's
+    /// is closed). Default 1,000.
+    pub pending_connections: u32,
     /// Remembered answers to the Refresh that deleted an allocation, per shard; the oldest makes room. Default 4096; 200 bytes
     /// each, for 40 s.
     pub retransmit_cache: u32,
@@ -208,6 +220,9 @@ impl Default for Limits {
             permissions_per_allocation: 256,
             channels_per_allocation: 256,
             reservations: 500,
+            connections_per_allocation: 32,
+            connections: 4_000,
+            pending_connections: 1_000,
             retransmit_cache: 4096,
             unauthenticated_per_second: 200,
             allocation_rate: RateLimit::NONE,

@@ -38,6 +38,8 @@ labels! {
         CreatePermission = "create_permission",
         /// ChannelBind, answered with 403.
         ChannelBind = "channel_bind",
+        /// Connect.
+        Connect = "connect",
         /// A Send indication, dropped.
         Send = "send",
         /// ChannelData, dropped: new rules have closed the channel's peer.

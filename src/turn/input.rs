@@ -39,6 +39,10 @@ pub enum BindError {
     Failed,
 }
 
+/// Why a peer could not be connected to. Clients are told no more than 447.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConnectError;
+
 /// An ICMP error that a datagram of a relay socket met, as its header says. Anyone can forge one that knows both addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IcmpError {

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use super::allocation::Allocation;
 use super::auth::quota_user;
+use super::connection::RelayedTransport;
 use super::five_tuple::Transport;
 use super::input::Now;
 use super::server::Server;
@@ -71,6 +72,8 @@ pub struct AllocationView {
     pub transport: Transport,
     /// The client's address as this server sees it.
     pub client: SocketAddr,
+    /// What the relayed addresses speak.
+    pub relayed_transport: RelayedTransport,
     /// The relayed addresses, IPv4 first.
     pub relayed: Vec<SocketAddr>,
     /// When it was asked for.
@@ -85,6 +88,8 @@ pub struct AllocationView {
     pub permissions: usize,
     /// Living channel bindings.
     pub channels: usize,
+    /// Data connections of TCP, those that wait included.
+    pub connections: usize,
 }
 
 /// Which allocations are meant: those that fit everything that is given.
@@ -206,6 +211,7 @@ impl Server {
             realm: self.realms.name(allocation.realm).into(),
             transport: allocation.five_tuple.transport,
             client: allocation.five_tuple.client.0,
+            relayed_transport: allocation.relayed_transport,
             relayed: legs().map(|leg| leg.relayed.0).collect(),
             created: allocation.created,
             expires: UnixTime(now.unix.0.saturating_add(left.as_secs())),
@@ -213,6 +219,7 @@ impl Server {
             to_client: allocation.to_client,
             permissions: allocation.permissions.len(),
             channels: allocation.channels.len(),
+            connections: allocation.connections.len(),
         })
     }
 }

@@ -2,6 +2,7 @@
 //! [`Server::close_leg`], which is where ports, relays and counters are given back.
 
 use super::allocation::State;
+use super::connection::RelayedTransport;
 use super::five_tuple::Family;
 use super::input::Now;
 use super::server::Server;
@@ -38,6 +39,7 @@ impl Server {
 
     /// Removes what is expired of an allocation, or the whole of it.
     fn expire_allocation(&mut self, now: Now, index: u32) {
+        self.expire_connections(now, index);
         for family in Family::ALL {
             let leg = self
                 .allocations
@@ -64,7 +66,8 @@ impl Server {
         let Some(allocation) = self.allocations.get_mut(index) else {
             return;
         };
-        if let Some(at) = allocation.next_expiry() {
+        let connections = self.connections.next_expiry(&allocation.connections);
+        if let Some(at) = allocation.next_expiry().into_iter().chain(connections).min() {
             allocation.timer_at = at;
             self.timers.push(at, Due::Allocation { index, generation });
         }
@@ -96,6 +99,7 @@ impl Server {
         }
         self.stats.permissions_active -= allocation.permissions.remove_family(family) as u64;
         self.stats.channels_active -= allocation.channels.remove_family(family) as u64;
+        self.close_connections_of(index, Some(family), reason);
         self.release_leg(index, family, true);
     }
 
@@ -113,6 +117,7 @@ impl Server {
         };
         self.stats.permissions_active -= allocation.permissions.len() as u64;
         self.stats.channels_active -= allocation.channels.len() as u64;
+        self.close_connections_of(index, None, reason);
         for family in Family::ALL {
             self.release_leg(index, family, live);
         }
@@ -164,6 +169,7 @@ impl Server {
             return;
         };
         let transport = allocation.five_tuple.transport;
+        let is_tcp = allocation.relayed_transport == RelayedTransport::Tcp;
         let Some(leg) = allocation.relays[family.index()].take() else {
             return;
         };
@@ -172,6 +178,9 @@ impl Server {
         self.outputs.close(leg.id);
         if live {
             self.stats.allocations_active[family.index()][transport.index()] -= 1;
+            if is_tcp {
+                self.stats.tcp_relays_active[family.index()] -= 1;
+            }
         }
     }
 

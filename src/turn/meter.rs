@@ -296,17 +296,21 @@ fn paces(limit: RateLimit) -> Paces {
 impl Server {
     /// Takes a packet of payload from every limit that it counts against; drops it, counted, if there is not enough.
     pub(super) fn charge(&mut self, now: Now, index: u32, direction: Direction, len: usize) -> Result<(), DropReason> {
+        self.try_charge(now, index, direction, len).map_err(|kind| {
+            self.hit_rate(now, index, kind, direction);
+            DropReason::OverRate
+        })
+    }
+
+    /// Takes payload from every limit that it counts against, or says which one has not enough.
+    pub(super) fn try_charge(&mut self, now: Now, index: u32, direction: Direction, len: usize) -> Result<(), RateKind> {
         let ticks = self.ticks(now);
         let Some(allocation) = self.allocations.get_mut(index) else {
-            return Err(DropReason::NoAllocation);
+            return Ok(());
         };
         let (id, usage, lease) = (allocation.realm, &mut allocation.usage, &allocation.lease);
         self.meter
             .charge(ticks, (id, direction), len as u64, usage, lease, self.ledger.usage())
-            .map_err(|kind| {
-                self.hit_rate(now, index, kind, direction);
-                DropReason::OverRate
-            })
     }
 
     /// Undoes [`Server::charge`] for a packet that ended for another reason.

@@ -25,9 +25,12 @@
 //! - A secret of one realm opens nothing in another; the username alone says which realm is meant ([`realm`]).
 //! - Lease, port and reservation of an allocation are released exactly once, on every path.
 //! - Of each allocation that is noted as created, exactly one end is noted, and nothing after it.
+//! - The bytes of a TCP data connection are no packets: they have no verdict, and never come here. Every data connection has one
+//!   beginning ([`Initiator`]) and one end ([`ConnectionEnd`]).
 //! - An ICMP error is no packet: it has no verdict, and makes at most one short indication, within a bound.
 //!
-//! RFCs: 8489 (STUN), 8656 (TURN), 5780 (NAT discovery), 8016 (mobility), 7983 (demultiplexing), 6890 (special addresses).
+//! RFCs: 8489 (STUN), 8656 (TURN), 6062 (TCP allocations), 5780 (NAT discovery), 8016 (mobility), 7983 (demultiplexing), 6890
+//! (special addresses).
 
 #![forbid(unsafe_code)]
 
@@ -36,6 +39,8 @@ mod auth;
 mod bucket;
 pub mod channel;
 pub mod config;
+pub mod connection;
+mod data_connection;
 pub mod event;
 pub mod five_tuple;
 mod handler;
@@ -69,13 +74,14 @@ mod ticket;
 mod timers;
 pub mod verdict;
 
+pub use connection::{ConnectionKey, RelayedTransport};
 pub use config::{AlternateServer, Config, Limits, NonceKey, RateLimit, RelayAddr, StaticUser};
 pub use event::{Asked, Event, EventKind, Limit, Subject, What};
 pub use five_tuple::{ClientAddr, Family, FiveTuple, ListenAddr, PeerAddr, RelayId, RelayedAddr, Transport};
-pub use input::{BindError, IcmpError, Now, Shard};
+pub use input::{BindError, ConnectError, IcmpError, Now, Shard};
 pub use inspect::{AllocationId, AllocationView, Filter, Page};
 pub use nat_discovery::{DiscoveryPlaces, NatDiscovery, ServerAddr};
-pub use output::{Destination, Forward, Handled, Output, Prefix, RelaySocket, ReservationToken};
+pub use output::{Destination, Forward, Handled, Output, PeerRoute, Prefix, RelaySocket, ReservationToken};
 pub use peer_filter::{PeerClass, PeerFilter};
 pub use quota::Ledger;
 pub use realm::{MAX_REALMS, RealmConfig, RealmId, RealmLimits, RealmStats};
@@ -84,6 +90,5 @@ pub use revocation::{Revocations, RevocationsFull, Revoked};
 pub use server::Server;
 pub use stats::{Stats, Traffic};
 pub use verdict::{
-    Answer, AuthFailure, CloseReason, Direction, DiscoveryAnswer, DropReason, MoveEnd, PeerErrorEnd, QuotaKind,
-    RateKind, Verdict,
+    Answer, AuthFailure, CloseReason, ConnectionEnd, Direction, DiscoveryAnswer, DropReason, Initiator, MoveEnd, PeerErrorEnd, QuotaKind, RateKind, Verdict,
 };

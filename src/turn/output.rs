@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use super::connection::ConnectionKey;
 use super::five_tuple::{FiveTuple, PeerAddr, RelayId, RelayedAddr};
 use super::verdict::Verdict;
 pub use crate::wire::Prefix;
@@ -103,6 +104,21 @@ pub enum RelaySocket {
     FreshAndReserveNext(ReservationToken),
     /// Take the parked socket of this token, bound at `at`; [`super::BindError::NotReserved`] if it is gone.
     Reserved(ReservationToken),
+    /// Bind a TCP socket at `at` and listen. Every connection it accepts goes to [`super::Server::handle_peer_accepted`], with the
+    /// advertised address in place of the bound one if it comes from a relay of this process.
+    Listen,
+}
+
+/// Where a TCP connection to a peer may go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PeerRoute {
+    /// The peer is no address of this machine.
+    Network,
+    /// The peer's address is of this machine: connect if a relay of TCP of this process has it, to where that is bound. Anything
+    /// else that may listen there is closed.
+    OwnRelay,
+    /// As [`PeerRoute::OwnRelay`], but the operator's allow list opens the address: what is no relay is connected to as it is.
+    OwnOpened,
 }
 
 /// Work for the driver.
@@ -131,6 +147,31 @@ pub enum Output<'s> {
     CloseRelay {
         /// The socket's key.
         relay: RelayId,
+    },
+    /// Connect to `peer` from the address of `relay`, and report with [`super::Server::handle_peer_connected`], later or at once.
+    ConnectPeer {
+        /// Key for everything that concerns this connection from now on.
+        connection: ConnectionKey,
+        /// The relay to connect from.
+        relay: RelayId,
+        /// The peer.
+        peer: PeerAddr,
+        /// Where that may lead.
+        route: PeerRoute,
+    },
+    /// From now on the client's stream `client` carries no messages, but the bytes of `connection`, once what was sent to it before
+    /// is written (RFC 6062 §4.3). Bytes that came in behind the last message are the first of them. Report the end with
+    /// [`super::Server::handle_connection_ended`].
+    JoinConnection {
+        /// The peer's half.
+        connection: ConnectionKey,
+        /// The client's half.
+        client: FiveTuple,
+    },
+    /// Close the sockets of `connection`, the client's as well if they are joined, and do not report it. The key may come again.
+    CloseConnection {
+        /// The connection's key.
+        connection: ConnectionKey,
     },
     /// A reservation ran out unclaimed: close the socket parked under the token, if it is still there.
     ReleaseReserved {

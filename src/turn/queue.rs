@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::five_tuple::{FiveTuple, RelayId};
-use super::output::{Output, RelaySocket, ReservationToken};
+use super::connection::ConnectionKey;
+use super::five_tuple::{FiveTuple, PeerAddr, RelayId};
+use super::output::{Output, PeerRoute, RelaySocket, ReservationToken};
 
 #[derive(Debug, Default)]
 pub(super) struct Outputs {
@@ -26,6 +27,19 @@ enum Queued {
     },
     CloseRelay {
         relay: RelayId,
+    },
+    ConnectPeer {
+        connection: ConnectionKey,
+        relay: RelayId,
+        peer: PeerAddr,
+        route: PeerRoute,
+    },
+    JoinConnection {
+        connection: ConnectionKey,
+        client: FiveTuple,
+    },
+    CloseConnection {
+        connection: ConnectionKey,
     },
     ReleaseReserved {
         token: ReservationToken,
@@ -59,6 +73,23 @@ impl Outputs {
         self.queue.push_back(Queued::CloseRelay { relay });
     }
 
+    pub(super) fn connect(&mut self, connection: ConnectionKey, relay: RelayId, peer: PeerAddr, route: PeerRoute) {
+        self.queue.push_back(Queued::ConnectPeer {
+            connection,
+            relay,
+            peer,
+            route,
+        });
+    }
+
+    pub(super) fn join(&mut self, connection: ConnectionKey, client: FiveTuple) {
+        self.queue.push_back(Queued::JoinConnection { connection, client });
+    }
+
+    pub(super) fn close_connection(&mut self, connection: ConnectionKey) {
+        self.queue.push_back(Queued::CloseConnection { connection });
+    }
+
     pub(super) fn release(&mut self, token: ReservationToken) {
         self.queue.push_back(Queued::ReleaseReserved { token });
     }
@@ -75,6 +106,19 @@ impl Outputs {
             },
             Queued::BindRelay { relay, at, socket } => Output::BindRelay { relay, at, socket },
             Queued::CloseRelay { relay } => Output::CloseRelay { relay },
+            Queued::ConnectPeer {
+                connection,
+                relay,
+                peer,
+                route,
+            } => Output::ConnectPeer {
+                connection,
+                relay,
+                peer,
+                route,
+            },
+            Queued::JoinConnection { connection, client } => Output::JoinConnection { connection, client },
+            Queued::CloseConnection { connection } => Output::CloseConnection { connection },
             Queued::ReleaseReserved { token } => Output::ReleaseReserved { token },
         })
     }

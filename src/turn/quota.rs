@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -32,6 +33,9 @@ struct Shared {
     usage: SharedUsage,
     ticket_key: OnceLock<TicketKey>,
     routes: RouteBoard,
+    /// Data connections of TCP, and those of them that wait.
+    connections: AtomicU32,
+    pending_connections: AtomicU32,
 }
 
 /// Key of the mobility tickets of this process.
@@ -170,6 +174,29 @@ impl Ledger {
             usage,
             client,
         })
+    }
+
+    /// Enters one data connection, one that waits, or says which bound it would pass.
+    pub(super) fn try_connect(&self, limits: &Limits) -> Result<ConnectionLease, QuotaKind> {
+        if !try_take(&self.0.connections, limits.connections) {
+            return Err(QuotaKind::ProcessConnections);
+        }
+        if !try_take(&self.0.pending_connections, limits.pending_connections) {
+            self.0.connections.fetch_sub(1, Ordering::Relaxed);
+            return Err(QuotaKind::PendingConnections);
+        }
+        Ok(ConnectionLease {
+            ledger: self.clone(),
+            is_pending: true,
+        })
+    }
+
+    /// Data connections held now, and those of them that wait for their peer or their client.
+    pub fn connections(&self) -> (u32, u32) {
+        (
+            self.0.connections.load(Ordering::Relaxed),
+            self.0.pending_connections.load(Ordering::Relaxed),
+        )
     }
 
     /// Allocations held now.
@@ -317,6 +344,37 @@ impl Drop for Lease {
         }
         entries.leave_client(self.client);
     }
+}
+
+/// One data connection's entry in the ledger, given back on drop.
+#[derive(Debug)]
+pub(super) struct ConnectionLease {
+    ledger: Ledger,
+    is_pending: bool,
+}
+
+impl ConnectionLease {
+    /// It waits no more.
+    pub(super) fn bound(&mut self) {
+        if std::mem::take(&mut self.is_pending) {
+            self.ledger.0.pending_connections.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for ConnectionLease {
+    fn drop(&mut self) {
+        self.bound();
+        self.ledger.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One more, unless the limit is reached. The number guards no memory but itself.
+fn try_take(count: &AtomicU32, limit: u32) -> bool {
+    let more = |held: u32| (held < limit).then(|| held + 1);
+    count
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+        .is_ok()
 }
 
 /// The address with everything behind the prefix cleared: what counts as one client.

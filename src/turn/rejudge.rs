@@ -5,12 +5,15 @@
 //! allocations not yet seen are judged one by one.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::config::Config;
+use super::connection::PeerConnection;
 use super::peer_filter::PeerClass;
 use super::realm::RealmId;
 use super::server::Server;
+use super::verdict::{Answer, ConnectionEnd};
 
 /// Permissions and channels that one slice judges, and allocations besides: some 0.5 ms.
 const SLICE: usize = 4096;
@@ -53,11 +56,27 @@ impl Server {
                 self.stats.channels_revoked += channels;
                 self.stats.permissions_active -= permissions;
                 self.stats.permissions_revoked += permissions;
+                judged += allocation.connections.len();
+                if !allocation.connections.is_empty() {
+                    self.close_revoked(place);
+                }
             }
             judged += 1;
             place += 1;
         }
         self.rejudged = Some(place);
+    }
+
+    /// Ends the data connections of an allocation whose peers may no longer be reached.
+    fn close_revoked(&mut self, index: u32) {
+        let Some(realm) = self.allocations.get(index).map(|allocation| allocation.realm) else {
+            return;
+        };
+        let (config, own_addrs) = (Arc::clone(&self.config), self.own_addrs.clone());
+        let filter = self.realms.peers(realm).clone();
+        let judge = super::handler::Judge::new(&config, &own_addrs, &filter);
+        let is_closed = |connection: &PeerConnection| judge.ip(connection.peer.0.ip()).is_err();
+        self.close_connections(index, is_closed, ConnectionEnd::Revoked, Some(Answer::Forbidden));
     }
 
     /// Why a peer of a standing channel is closed, by rules that its allocation was not judged by yet.

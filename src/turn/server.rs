@@ -9,6 +9,7 @@ use super::allocation::Allocations;
 use super::auth::Authenticator;
 use super::bucket::{self, Bucket, Ticks};
 use super::config::{Config, NonceKey};
+use super::connection::PeerConnections;
 use super::five_tuple::{FiveTuple, PeerAddr, RelayId, RelayedAddr, Transport};
 use super::hashing::HashState;
 use super::input::{BindError, IcmpError, Now, Shard};
@@ -50,6 +51,7 @@ pub struct Server {
     pub(super) realms: Realms,
     pub(super) reservations: Reservations,
     pub(super) allocations: Allocations,
+    pub(super) connections: PeerConnections,
     pub(super) ports: Ports,
     pub(super) rng: Drbg,
     pub(super) indication_ids: IndicationIds,
@@ -91,6 +93,7 @@ impl Server {
             own_addrs: own_addrs(&config),
             shard,
             reservations,
+            connections: PeerConnections::new(shard, hash_state.clone()),
             ports: Ports::new(shard, &hash_state),
             tickets: Tickets::new(&ledger, &mut rng),
             routes: Routes::new(ledger.routes(), shard.index, &hash_state),
@@ -286,6 +289,8 @@ impl Server {
             Method::REFRESH => self.handle_refresh(now, request, message),
             Method::CREATE_PERMISSION => self.handle_create_permission(now, request, message),
             Method::CHANNEL_BIND => self.handle_channel_bind(now, request, message),
+            Method::CONNECT => self.handle_connect(now, request, message),
+            Method::CONNECTION_BIND => self.handle_connection_bind(now, request, message),
             // A request of a method that we do not know, or that is an indication: its sender waits for an answer too.
             _ => self.reject(now, request, Reject::Code(Answer::BadRequest), None),
         }
@@ -353,6 +358,24 @@ impl Server {
                         builder.attribute(&AlternateDomain(domain.as_bytes()));
                     }
                 }
+            }
+        });
+        match message {
+            Some(message) => {
+                self.outputs.transmit(request.from, message);
+                Verdict::Answered(answer)
+            }
+            None => Verdict::Dropped(DropReason::AnswerTooLong),
+        }
+    }
+
+    /// Refuses a request whose sender is known, outside of any packet's turn.
+    pub(super) fn refuse(&mut self, request: &Request, reject: Reject, signer: &Signer) -> Verdict {
+        let answer = reject.answer();
+        let mut buffer = [0; MAX_ANSWER];
+        let message = self.build(&mut buffer, request, Class::Error, Some(signer), |builder| {
+            if let Some(code) = error_code(answer).and_then(|code| ErrorCodeAttribute::new(code, "")) {
+                builder.attribute(&code);
             }
         });
         match message {
@@ -501,6 +524,8 @@ const fn error_code(answer: Answer) -> Option<ErrorCode> {
         Answer::AddressFamilyNotSupported => ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED,
         Answer::WrongCredentials => ErrorCode::WRONG_CREDENTIALS,
         Answer::UnsupportedTransportProtocol => ErrorCode::UNSUPPORTED_TRANSPORT_PROTOCOL,
+        Answer::ConnectionAlreadyExists => ErrorCode::CONNECTION_ALREADY_EXISTS,
+        Answer::ConnectionTimeoutOrFailure => ErrorCode::CONNECTION_TIMEOUT_OR_FAILURE,
         Answer::PeerAddressFamilyMismatch => ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH,
         Answer::AllocationQuotaReached => ErrorCode::ALLOCATION_QUOTA_REACHED,
         Answer::InsufficientCapacity => ErrorCode::INSUFFICIENT_CAPACITY,

@@ -6,8 +6,7 @@
 use super::five_tuple::{Family, Transport};
 use super::peer_filter::PeerClass;
 use super::verdict::{
-    Answer, AuthFailure, CloseReason, Direction, DiscoveryAnswer, DropReason, MoveEnd, PeerErrorEnd, QuotaKind,
-    RateKind,
+    Answer, AuthFailure, CloseReason, ConnectionEnd, Direction, DiscoveryAnswer, DropReason, Initiator, MoveEnd, PeerErrorEnd, QuotaKind, RateKind,
 };
 
 /// Packets and their payload bytes (without STUN, ChannelData, UDP and IP headers).
@@ -55,7 +54,7 @@ pub struct Stats {
     pub answered: [u64; Answer::COUNT],
     /// Packets that ended here, by [`DropReason`].
     pub dropped: [u64; DropReason::COUNT],
-    /// Allocate requests whose socket is being bound now.
+    /// Allocate and Connect requests whose socket or peer is waited for now.
     pub pending: u64,
 
     /// Payload by [`Direction`] and [`Transport`] of the client leg. A hairpinned packet counts once in each direction.
@@ -65,6 +64,20 @@ pub struct Stats {
 
     /// Payload packets dropped because a limit was reached, by [`Direction`] and [`RateKind`].
     pub over_rate: [[u64; RateKind::COUNT]; Direction::COUNT],
+
+    /// Living relayed addresses of TCP, by [`Family`]; counted in `allocations_active` as well.
+    pub tcp_relays_active: [u64; Family::ALL.len()],
+    /// Data connections of TCP allocations, by [`Initiator`]. Equals `connections_ended + connections_pending +
+    /// connections_active`.
+    pub connections_opened: [u64; Initiator::COUNT],
+    /// By [`ConnectionEnd`].
+    pub connections_ended: [u64; ConnectionEnd::COUNT],
+    /// Data connections whose peer or whose client is waited for.
+    pub connections_pending: u64,
+    /// Data connections that carry bytes.
+    pub connections_active: u64,
+    /// Times that a data connection had to wait because a limit was reached, by [`Direction`] and [`RateKind`].
+    pub connection_pauses: [[u64; RateKind::COUNT]; Direction::COUNT],
 
     /// By [`AuthFailure`].
     pub auth_failures: [u64; AuthFailure::COUNT],
@@ -123,6 +136,12 @@ impl Default for Stats {
             traffic: [[Traffic::default(); Transport::ALL.len()]; Direction::COUNT],
             hairpin: Traffic::default(),
             over_rate: [[0; RateKind::COUNT]; Direction::COUNT],
+            tcp_relays_active: [0; Family::ALL.len()],
+            connections_opened: [0; Initiator::COUNT],
+            connections_ended: [0; ConnectionEnd::COUNT],
+            connections_pending: 0,
+            connections_active: 0,
+            connection_pauses: [[0; RateKind::COUNT]; Direction::COUNT],
             auth_failures: [0; AuthFailure::COUNT],
             denied_peers: [0; PeerClass::COUNT],
             peer_errors: [0; PeerErrorEnd::COUNT],

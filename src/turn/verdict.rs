@@ -34,7 +34,8 @@ pub enum Verdict {
     Relayed,
     /// A request, answered.
     Answered(Answer),
-    /// An Allocate request waiting for its relay socket; counted as `Answered` (or dropped) when that is known.
+    /// An Allocate or Connect request that waits for its socket or its peer; counted as `Answered` (or dropped) when that is
+    /// known.
     Deferred,
     /// Ended here without an answer.
     Dropped(DropReason),
@@ -69,6 +70,10 @@ labels! {
         UnsupportedTransportProtocol = "442",
         /// 443.
         PeerAddressFamilyMismatch = "443",
+        /// 446: Connect to a peer that is connected already, or about to be.
+        ConnectionAlreadyExists = "446",
+        /// 447: the peer of a Connect does not answer, or refuses.
+        ConnectionTimeoutOrFailure = "447",
         /// 486.
         AllocationQuotaReached = "486",
         /// 508: no port, no socket, or a table of the allocation is full.
@@ -101,6 +106,8 @@ labels! {
         PeerDenied = "peer_denied",
         /// No relayed address of the peer's family.
         FamilyMismatch = "family_mismatch",
+        /// Datagrams for a relayed address of TCP (RFC 6062), which takes none.
+        TcpAllocation = "tcp_allocation",
         /// A datagram on a relay that does not exist (any more).
         NoRelay = "no_relay",
         /// The peer is an own relayed address that nobody holds.
@@ -109,7 +116,7 @@ labels! {
         TooLong = "too_long",
         /// An Allocate request retransmitted while its relay socket is being bound; the first one will be answered.
         InProgress = "in_progress",
-        /// The client left while its Allocate request waited, or has lost its stream and not come back yet (RFC 8016).
+        /// The client left while its Allocate or Connect request waited, or has lost its stream and not come back yet (RFC 8016).
         ClientGone = "client_gone",
         /// From port 0, where nobody can be answered.
         SourcePortZero = "source_port_zero",
@@ -197,6 +204,12 @@ labels! {
         Channels = "channels",
         /// Reserved ports of the process (508).
         Reservations = "reservations",
+        /// Data connections of one TCP allocation (508, or closed at once).
+        Connections = "connections",
+        /// Data connections of the process (508, or closed at once).
+        ProcessConnections = "process_connections",
+        /// Data connections of the process that no client has bound yet (508, or closed at once).
+        PendingConnections = "pending_connections",
         /// Remembered answers of closed allocations; the oldest one made room.
         RetransmitCache = "retransmit_cache",
     }
@@ -253,6 +266,46 @@ labels! {
         OldClosed = "old_closed",
         /// The allocation ended, another move began, the new stream closed, or the client came back to the old path.
         Abandoned = "abandoned",
+    }
+}
+
+labels! {
+    /// Who opened a data connection of a TCP allocation (RFC 6062).
+    Initiator {
+        /// The client, by Connect.
+        Client = "client",
+        /// A peer, by connecting to the relayed address.
+        Peer = "peer",
+    }
+}
+
+labels! {
+    /// How a data connection of a TCP allocation ended (RFC 6062 §5).
+    ConnectionEnd {
+        /// A peer without a permission: closed as soon as it was accepted.
+        NoPermission = "no_permission",
+        /// A peer's connection beyond a limit (counted by limit as well): closed as soon as it was accepted.
+        NoRoom = "no_room",
+        /// The peer refused the connection, or cannot be reached.
+        ConnectFailed = "connect_failed",
+        /// The peer did not answer in time.
+        ConnectTimeout = "connect_timeout",
+        /// No client bound it in time.
+        Unbound = "unbound",
+        /// Both sides have ended it.
+        Finished = "finished",
+        /// The client's half broke: reset, or against the rules of TLS.
+        ClientFailed = "client_failed",
+        /// The peer's half broke.
+        PeerFailed = "peer_failed",
+        /// One side had ended it, and the other neither said nor read anything for too long.
+        HalfClosed = "half_closed",
+        /// New rules close its peer.
+        Revoked = "revoked",
+        /// Its allocation ended.
+        AllocationEnded = "allocation_ended",
+        /// A system call failed that should not.
+        Failed = "failed",
     }
 }
 

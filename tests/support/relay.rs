@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use meetpoint::credentials::{self, KeyRing, UnixTime};
 use meetpoint::turn::{
-    BindError, ClientAddr, Config, Destination, Event, FiveTuple, Forward, Handled, Ledger, ListenAddr, NonceKey, Now,
-    Output, PeerAddr, RelayAddr, RelayId, RelaySocket, RelayedAddr, ReservationToken, Reservations, Server, Shard,
+    BindError, ClientAddr, Config, ConnectError, ConnectionEnd, ConnectionKey, Destination, Event, FiveTuple, Forward, Handled, Ledger, ListenAddr, NonceKey, Now,
+    Output, PeerAddr, PeerRoute, RelayAddr, RelayId, RelaySocket, RelayedAddr, ReservationToken, Reservations, Server, Shard,
     StaticUser, Transport,
 };
 use meetpoint::wire::attribute::{
@@ -92,6 +92,10 @@ pub(crate) struct Lab {
     pub(crate) held: Vec<(RelayId, SocketAddr, RelaySocket)>,
     /// Binds asked for so far.
     pub(crate) binds: usize,
+    /// Connections to peers that were asked for and not reported, oldest first.
+    pub(crate) connects: Vec<(ConnectionKey, RelayId, SocketAddr, PeerRoute)>,
+    /// Connections of peers that are there, and the client's stream that each is joined with.
+    pub(crate) connections: BTreeMap<ConnectionKey, Option<FiveTuple>>,
     /// What was noted since it was last taken.
     pub(crate) events: Vec<Event>,
 }
@@ -119,6 +123,8 @@ impl Lab {
             hold_binds: false,
             held: Vec::new(),
             binds: 0,
+            connects: Vec::new(),
+            connections: BTreeMap::new(),
             events: Vec::new(),
         }
     }
@@ -170,6 +176,42 @@ impl Lab {
         self.check();
     }
 
+    /// The peer of the oldest connection that was asked for has answered, or not.
+    pub(crate) fn connected(&mut self, result: Result<(), ConnectError>) -> ConnectionKey {
+        let (key, ..) = self.connects.remove(0);
+        if result.is_ok() {
+            assert!(self.connections.insert(key, None).is_none(), "{key:?} is there twice");
+        }
+        self.server.handle_peer_connected(self.now, key, result);
+        self.drain();
+        self.check();
+        key
+    }
+
+    /// A peer connects to a relayed address.
+    pub(crate) fn accept(&mut self, relayed: SocketAddr, from: &str) -> Result<ConnectionKey, ConnectionEnd> {
+        let relay = self.relay_at(relayed);
+        self.accept_at(relay, addr(from))
+    }
+
+    pub(crate) fn accept_at(&mut self, relay: RelayId, from: SocketAddr) -> Result<ConnectionKey, ConnectionEnd> {
+        let result = self.server.handle_peer_accepted(self.now, relay, PeerAddr(from));
+        if let Ok(key) = result {
+            assert!(self.connections.insert(key, None).is_none(), "{key:?} is there twice");
+        }
+        self.drain();
+        self.check();
+        result
+    }
+
+    /// A data connection is over.
+    pub(crate) fn ended(&mut self, key: ConnectionKey, end: ConnectionEnd) {
+        self.connections.remove(&key);
+        self.server.handle_connection_ended(self.now, key, end);
+        self.drain();
+        self.check();
+    }
+
     pub(crate) fn gone(&mut self, five_tuple: &FiveTuple) {
         self.server.handle_client_gone(self.now, five_tuple);
         self.drain();
@@ -180,6 +222,13 @@ impl Lab {
     pub(crate) fn check(&self) {
         let stats = self.server.stats();
         assert_eq!(stats.packets_in(), stats.verdicts(), "{stats:?}");
+        let (opened, ended) = (stats.connections_opened, stats.connections_ended);
+        let living = stats.connections_pending + stats.connections_active;
+        assert_eq!(opened.iter().sum::<u64>(), ended.iter().sum::<u64>() + living, "{stats:?}");
+        let driven = self.connects.len() + self.connections.len();
+        assert_eq!(driven as u64, living, "the driver has what the core has");
+        let joined = self.connections.values().flatten().count();
+        assert_eq!(joined as u64, stats.connections_active);
     }
 
     /// Nothing is left of anything.
@@ -190,6 +239,10 @@ impl Lab {
         assert!(self.parked.is_empty(), "{:?}", self.parked);
         assert_eq!((self.ledger.total(), self.ledger.holders()), (0, 0));
         assert!(self.reservations.is_empty());
+        assert!(self.connections.is_empty() && self.connects.is_empty());
+        assert_eq!(self.ledger.connections(), (0, 0));
+        assert_eq!((stats.connections_pending, stats.connections_active), (0, 0));
+        assert_eq!(stats.tcp_relays_active, [0; 2]);
         assert_eq!(stats.allocations_active, [[0_u64; 5]; 2]);
         assert_eq!(
             (stats.permissions_active, stats.channels_active, stats.pending),
@@ -200,7 +253,7 @@ impl Lab {
     fn bind(&mut self, relay: RelayId, at: SocketAddr, socket: RelaySocket, result: Result<(), BindError>) {
         let taken = |port: u16| self.foreign.contains(&port);
         let result = result.and_then(|()| match socket {
-            RelaySocket::Fresh if taken(at.port()) => Err(BindError::InUse),
+            RelaySocket::Fresh | RelaySocket::Listen if taken(at.port()) => Err(BindError::InUse),
             RelaySocket::FreshAndReserveNext(_) if taken(at.port()) || taken(at.port() + 1) => Err(BindError::InUse),
             RelaySocket::Reserved(token) => {
                 let parked = self.parked.iter().position(|parked| *parked == (token, at));
@@ -212,7 +265,7 @@ impl Lab {
                 self.parked.push((token, SocketAddr::new(at.ip(), at.port() + 1)));
                 Ok(())
             }
-            RelaySocket::Fresh => Ok(()),
+            RelaySocket::Fresh | RelaySocket::Listen => Ok(()),
         });
         if result.is_ok() {
             // A walk over all sockets: for tests, not for benches.
@@ -242,6 +295,25 @@ impl Lab {
                 Some(Output::CloseRelay { relay }) => {
                     self.sockets.remove(&relay);
                     self.held.retain(|(held, ..)| *held != relay);
+                }
+                Some(Output::ConnectPeer {
+                    connection,
+                    relay,
+                    peer,
+                    route,
+                }) => {
+                    assert!(self.sockets.contains_key(&relay));
+                    self.connects.push((connection, relay, peer.0, route));
+                }
+                Some(Output::JoinConnection { connection, client }) => {
+                    let joined = self.connections.get_mut(&connection).expect("it is there");
+                    assert!(joined.replace(client).is_none(), "{connection:?} is joined twice");
+                }
+                Some(Output::CloseConnection { connection }) => {
+                    let before = self.connects.len();
+                    self.connects.retain(|(key, ..)| *key != connection);
+                    let was_there = self.connections.remove(&connection).is_some() || self.connects.len() < before;
+                    assert!(was_there, "{connection:?} is closed once");
                 }
                 Some(Output::ReleaseReserved { token }) => self.parked.retain(|(parked, _)| *parked != token),
             }
@@ -380,6 +452,20 @@ impl Client {
             userhash: false,
             fingerprint: false,
         }
+    }
+
+    /// A client that comes by TCP.
+    pub(crate) fn over_tcp(mut self) -> Self {
+        self.five_tuple.transport = Transport::Tcp;
+        self
+    }
+
+    /// Another connection of the same user.
+    pub(crate) fn again_from(&self, address: &str) -> Self {
+        let mut again = self.clone();
+        again.five_tuple.client = ClientAddr(addr(address));
+        again.nonce = String::new();
+        again
     }
 
     pub(crate) fn id(&mut self) -> TransactionId {

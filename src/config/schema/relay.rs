@@ -18,7 +18,7 @@ section! {
         listen: Vec<SocketAddr> = everywhere(3478), NonEmpty;
         /// TCP addresses to listen on, for clients whose network lets no UDP through.
         ///
-        /// What is relayed beyond this server is UDP as ever.
+        /// What is relayed beyond this server is UDP as ever, unless `tcp_relay` is on and a client asks for TCP.
         listen_tcp: TcpListen = TcpListen::Same;
         /// TCP addresses for TURN over TLS, usually port 5349. Needs `tls.certificates`.
         listen_tls: Vec<SocketAddr> = Vec::new();
@@ -34,6 +34,11 @@ section! {
         /// 1:1 NAT, as in most clouds, write `"public/private"`; `"public"` alone binds that address where this machine
         /// has it, else the address of the default route.
         external_ip: Vec<ExternalIp> = Vec::new();
+        /// Grants allocations of TCP (RFC 6062) to clients of TCP and TLS.
+        ///
+        /// Whoever holds a credential can then open TCP connections from this server to any service on the internet that
+        /// `peers` does not close, as by an open proxy with a password, and be reached by TCP at it. Browsers do not use it.
+        tcp_relay: bool = false;
         /// Ports that relayed traffic comes from.
         ///
         /// One allocation holds one port of each family it has, so this bounds the number of allocations.
@@ -117,6 +122,13 @@ section! {
         channels: u16 = 256, Between(1, 16_384);
         /// Ports reserved by EVEN-PORT. Beyond it: 508. A socket each, for 30 s.
         reservations: u32 = 500, Between(0, 65_535);
+        /// TCP connections of one allocation of `relay.tcp_relay`, those that wait included. Beyond it: 508, and a peer's
+        /// connection is closed. Each costs a socket, and twice 64 KiB while one side does not read.
+        tcp_connections_per_allocation: u16 = 32, Between(1, 65_535);
+        /// TCP connections of all such allocations, at most an eighth of the open files that are allowed.
+        tcp_connections: u32 = 4_000, Between(1, 1_000_000);
+        /// Those of them whose peer has not answered or that no client has bound; each may wait for 30 s.
+        tcp_connections_pending: u32 = 1_000, Between(1, 1_000_000);
         /// Answers in one second to requests without valid credentials, Binding among them, for each client address and worker;
         /// 0 is no limit.
         ///
@@ -162,7 +174,7 @@ section! {
     Peers as "peers" {
         /// Networks to open that are closed by default.
         ///
-        /// Whoever holds a credential then reaches every UDP service in them.
+        /// Whoever holds a credential then reaches every UDP service in them, and with `relay.tcp_relay` every TCP service.
         allow: Vec<IpNet> = Vec::new();
         /// Networks to close. Wins over `allow`.
         ///

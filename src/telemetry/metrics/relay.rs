@@ -112,6 +112,12 @@ const FAMILIES: &[&super::family::Family] = &[
     &t::HANDOVERS,
     &t::HANDOVER_OVERFLOWS,
     &t::BIND_FAILURES,
+    &t::TCP_RELAYS,
+    &t::CONNECTIONS_PENDING,
+    &t::CONNECTIONS,
+    &t::CONNECTIONS_OPENED,
+    &t::CONNECTIONS_ENDED,
+    &t::CONNECTION_PAUSES,
     &t::STREAMS,
     &t::STREAMS_OPENED,
     &t::STREAMS_CLOSED,
@@ -136,15 +142,17 @@ fn families(all: &[Snapshot]) -> Vec<MetricFamily> {
             ([way.as_label(), over.as_label()], sum as f64)
         })
     };
-    let over_rate = Direction::ALL.iter().flat_map(|way| {
-        RateKind::ALL.iter().map(move |limit| {
-            let sum: u64 = all
-                .iter()
-                .map(|one| one.core.over_rate[way.index()][limit.index()])
-                .sum();
-            ([way.as_label(), limit.as_label()], sum as f64)
+    let by_rate = |field: fn(&Stats) -> &[[u64; RateKind::COUNT]; Direction::COUNT]| {
+        Direction::ALL.iter().flat_map(move |way| {
+            RateKind::ALL.iter().map(move |limit| {
+                let sum: u64 = all
+                    .iter()
+                    .map(|one| field(&one.core)[way.index()][limit.index()])
+                    .sum();
+                ([way.as_label(), limit.as_label()], sum as f64)
+            })
         })
-    });
+    };
     let allocations = Family::ALL.iter().flat_map(|family| {
         Transport::ALL.iter().map(move |over| {
             let sum: u64 = all
@@ -179,7 +187,7 @@ fn families(all: &[Snapshot]) -> Vec<MetricFamily> {
         t::RELAYED.single(core(|stats| stats.relayed)),
         t::ANSWERED.by_label(&sum(all, |one| &one.core.answered)),
         t::DROPPED.by_label(&sum(all, |one| &one.core.dropped)),
-        t::OVER_RATE.samples(over_rate),
+        t::OVER_RATE.samples(by_rate(|stats| &stats.over_rate)),
         t::AUTH_FAILURES.by_label(&sum(all, |one| &one.core.auth_failures)),
         t::DENIED_PEERS.by_label(&sum(all, |one| &one.core.denied_peers)),
         t::PEER_ERRORS.by_label(&sum(all, |one| &one.core.peer_errors)),
@@ -204,6 +212,12 @@ fn families(all: &[Snapshot]) -> Vec<MetricFamily> {
         t::HANDOVER_OVERFLOWS.single(driver(|stats| stats.handover_overflows)),
         t::HANDOVER_UNOWNED.single(driver(|stats| stats.handover_unowned)),
         t::BIND_FAILURES.single(driver(|stats| stats.bind_failures)),
+        t::TCP_RELAYS.by_label(&sum(all, |one| &one.core.tcp_relays_active)),
+        t::CONNECTIONS_PENDING.single(core(|stats| stats.connections_pending)),
+        t::CONNECTIONS.single(core(|stats| stats.connections_active)),
+        t::CONNECTIONS_OPENED.by_label(&sum(all, |one| &one.core.connections_opened)),
+        t::CONNECTIONS_ENDED.by_label(&sum(all, |one| &one.core.connections_ended)),
+        t::CONNECTION_PAUSES.samples(by_rate(|stats| &stats.connection_pauses)),
         t::STREAMS.by_label(&sum(all, |one| &one.driver.streams)),
         t::STREAMS_OPENED.by_label(&sum(all, |one| &one.driver.streams_opened)),
         t::STREAMS_CLOSED.by_label(&sum(all, |one| &one.driver.streams_closed)),

@@ -36,6 +36,8 @@ const DISCOVERY_ANSWER: Label = label!("kind", turn::DiscoveryAnswer);
 const RATE: Label = label!("limit", turn::RateKind);
 const MOVE_END: Label = label!("result", turn::MoveEnd);
 const CLOSE_REASON: Label = label!("reason", turn::CloseReason);
+const INITIATOR: Label = label!("by", turn::Initiator);
+const CONNECTION_END: Label = label!("reason", turn::ConnectionEnd);
 const SEND_FAILURE: Label = label!("reason", SendFailure);
 const STREAM: Label = label!("transport", StreamKind);
 const STREAM_END: Label = label!("reason", StreamEnd);
@@ -86,7 +88,7 @@ table! {
         ALLOCATIONS = Kind::Gauge, "meetpoint_relay_allocations", [FAMILY, TRANSPORT],
             "Living relayed addresses, by their address family and the transport of the client leg. A dual allocation counts in both families.";
         ALLOCATIONS_PENDING = Kind::Gauge, "meetpoint_relay_allocations_pending", [],
-            "Allocate requests whose relay socket is being bound.";
+            "Allocate requests whose relay socket is being bound, and Connect requests whose peer has not answered.";
         ALLOCATIONS_CREATED = Kind::Counter, "meetpoint_relay_allocations_created_total", [],
             "Allocations answered with success.";
         ALLOCATIONS_REFRESHED = Kind::Counter, "meetpoint_relay_allocations_refreshed_total", [],
@@ -188,11 +190,25 @@ table! {
         BIND_FAILURES = Kind::Counter, "meetpoint_relay_bind_failures_total", [],
             "Relay sockets that could not be bound.";
     }
+    "Relay: TCP allocations" {
+        TCP_RELAYS = Kind::Gauge, "meetpoint_relay_tcp_allocations", [FAMILY],
+            "Living relayed addresses of TCP (RFC 6062), by their address family. Among `meetpoint_relay_allocations` as well.";
+        CONNECTIONS_PENDING = Kind::Gauge, "meetpoint_relay_connections_pending", [],
+            "Data connections whose peer has not answered, or whose client has not bound them.";
+        CONNECTIONS = Kind::Gauge, "meetpoint_relay_connections", [],
+            "Data connections that carry bytes between a client and a peer.";
+        CONNECTIONS_OPENED = Kind::Counter, "meetpoint_relay_connections_opened_total", [INITIATOR],
+            "Data connections begun, by a client's Connect or by a peer; those closed at once included. Equals ended + pending + carrying.";
+        CONNECTIONS_ENDED = Kind::Counter, "meetpoint_relay_connections_ended_total", [CONNECTION_END],
+            "Data connections that ended, by why.";
+        CONNECTION_PAUSES = Kind::Counter, "meetpoint_relay_connection_pauses_total", [DIRECTION, RATE],
+            "Times that a data connection was not read because a limit of bytes or packets was reached.";
+    }
     "Relay: streams" {
         STREAMS = Kind::Gauge, "meetpoint_relay_streams", [STREAM],
             "Open streams of TURN clients.";
         STREAMS_OPENED = Kind::Counter, "meetpoint_relay_streams_opened_total", [STREAM],
-            "Streams that a worker took in.";
+            "Streams that a worker took in. One whose data connection is at another worker counts at both.";
         STREAMS_CLOSED = Kind::Counter, "meetpoint_relay_streams_closed_total", [STREAM_END],
             "Streams that ended, by why.";
         STREAM_DROPPED = Kind::Counter, "meetpoint_relay_stream_dropped_frames_total", [],

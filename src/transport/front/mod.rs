@@ -249,6 +249,7 @@ impl Front {
             },
             early,
             ticket,
+            is_moved: false,
         };
         for _ in 0..BUSY_ATTEMPTS {
             match self.dispatch.hand_over(new) {

@@ -1,5 +1,7 @@
 //! One stream: its socket, its TLS, what was read of a frame and what waits to be written.
 
+pub(in crate::transport) mod raw;
+
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -86,8 +88,12 @@ pub(in crate::transport) struct Connection {
     pub(super) serial: u64,
     /// TLS records of the last read that were not looked at yet, as a range of the scratch.
     unread: std::ops::Range<usize>,
-    _ticket: Ticket,
+    ticket: Ticket,
     _load: Load,
+    /// It carries bytes, no frames.
+    is_raw: bool,
+    /// Another worker gave it to this one, and nobody else gets it.
+    pub(in crate::transport) is_moved: bool,
 }
 
 impl Connection {
@@ -98,6 +104,7 @@ impl Connection {
             five_tuple,
             early,
             ticket,
+            is_moved,
         } = new;
         socket.set_nonblocking(true)?;
         // A frame is a packet of somebody's call: it does not wait for the next one.
@@ -123,8 +130,10 @@ impl Connection {
             last_frame: None,
             serial,
             unread: 0..0,
-            _ticket: ticket,
+            ticket,
             _load: load,
+            is_raw: false,
+            is_moved,
         })
     }
 
@@ -212,7 +221,7 @@ impl Connection {
     ///
     /// # Errors
     /// The stream is broken.
-    pub(super) fn write(&mut self) -> Result<Written, StreamEnd> {
+    pub(in crate::transport) fn write(&mut self) -> Result<Written, StreamEnd> {
         loop {
             self.seal()?;
             let sent = match &mut self.tls {
@@ -240,7 +249,9 @@ impl Connection {
         let Some(tls) = &mut self.tls else { return Ok(()) };
         while !self.queue.is_empty() {
             let waiting = self.queue.waiting();
-            if self.unsealed == 0 {
+            if self.is_raw {
+                self.unsealed = waiting.len();
+            } else if self.unsealed == 0 {
                 // All that is queued is whole frames of ours.
                 self.unsealed = frame_len(waiting).ok().flatten().unwrap_or(waiting.len());
             }
@@ -257,7 +268,7 @@ impl Connection {
     }
 
     /// The last words: what the kernel takes at once of what waits, and TLS's close_notify (RFC 8446 §6.1).
-    pub(super) fn farewell(&mut self) {
+    pub(in crate::transport) fn farewell(&mut self) {
         if self.end == Some(StreamEnd::Failed) {
             return;
         }
@@ -279,7 +290,8 @@ impl Connection {
     }
 }
 
-fn read(mut socket: &TcpStream, space: &mut [u8]) -> Result<Received, StreamEnd> {
+/// Reads a socket once.
+pub(in crate::transport) fn read(mut socket: &TcpStream, space: &mut [u8]) -> Result<Received, StreamEnd> {
     loop {
         return match socket.read(space) {
             Ok(0) => Ok(Received::Closed),

@@ -25,6 +25,8 @@ pub(in crate::transport) struct NewStream {
     /// What was read of the stream already.
     pub(in crate::transport) early: Vec<u8>,
     pub(in crate::transport) ticket: Ticket,
+    /// It was at another worker before.
+    pub(in crate::transport) is_moved: bool,
 }
 
 /// A stream that counts towards its worker's load until it is dropped.
@@ -74,7 +76,19 @@ impl Dispatch {
     /// # Errors
     /// The stream, if that worker's queue is full or the worker is gone.
     pub(in crate::transport) fn hand_over(&self, stream: NewStream) -> Result<(), Box<NewStream>> {
-        let Some(desk) = self.0.iter().min_by_key(|desk| desk.load.load(Ordering::Relaxed)) else {
+        self.hand_to(self.0.iter().min_by_key(|desk| desk.load.load(Ordering::Relaxed)), stream)
+    }
+
+    /// Gives the stream to the worker of this index.
+    ///
+    /// # Errors
+    /// As [`Dispatch::hand_over`].
+    pub(in crate::transport) fn move_to(&self, worker: u16, stream: NewStream) -> Result<(), Box<NewStream>> {
+        self.hand_to(self.0.get(usize::from(worker)), stream)
+    }
+
+    fn hand_to(&self, desk: Option<&Desk>, stream: NewStream) -> Result<(), Box<NewStream>> {
+        let Some(desk) = desk else {
             return Err(Box::new(stream));
         };
         desk.load.fetch_add(1, Ordering::Relaxed);
@@ -111,6 +125,7 @@ mod tests {
             socket,
             tls: None,
             early: Vec::new(),
+            is_moved: false,
         }
     }
 

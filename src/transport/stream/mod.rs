@@ -16,7 +16,7 @@ pub(super) mod census;
 mod config;
 pub(super) mod connection;
 pub(super) mod intake;
-mod queue;
+pub(super) mod queue;
 pub(super) mod table;
 
 pub use config::Streams;

@@ -2,28 +2,28 @@
 
 /// A queue of bytes. It does not know its bound: the table asks [`len`](Self::len) before it pushes.
 #[derive(Debug, Default)]
-pub(super) struct WriteQueue {
+pub(in crate::transport) struct WriteQueue {
     bytes: Vec<u8>,
     start: usize,
 }
 
 impl WriteQueue {
     /// Bytes that wait.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::transport) fn len(&self) -> usize {
         self.bytes.len() - self.start
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::transport) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Whether it holds memory to push into.
-    pub(super) fn has_buffer(&self) -> bool {
+    pub(in crate::transport) fn has_buffer(&self) -> bool {
         self.bytes.capacity() != 0
     }
 
     /// Gives it memory that another queue has used before.
-    pub(super) fn give_buffer(&mut self, buffer: Vec<u8>) {
+    pub(in crate::transport) fn give_buffer(&mut self, buffer: Vec<u8>) {
         debug_assert!(self.is_empty(), "what waits would be lost");
         self.bytes = buffer;
         self.bytes.clear();
@@ -31,7 +31,7 @@ impl WriteQueue {
     }
 
     /// Takes its memory away, once it is empty.
-    pub(super) fn take_buffer(&mut self) -> Option<Vec<u8>> {
+    pub(in crate::transport) fn take_buffer(&mut self) -> Option<Vec<u8>> {
         (self.is_empty() && self.has_buffer()).then(|| {
             self.start = 0;
             std::mem::take(&mut self.bytes)
@@ -39,7 +39,7 @@ impl WriteQueue {
     }
 
     /// Adds one frame: header, payload, and `padding` zero bytes.
-    pub(super) fn push(&mut self, prefix: &[u8], payload: &[u8], padding: u8) {
+    pub(in crate::transport) fn push(&mut self, prefix: &[u8], payload: &[u8], padding: u8) {
         let more = prefix.len() + payload.len() + usize::from(padding);
         if self.bytes.capacity() - self.bytes.len() < more && self.start >= self.bytes.len() / 2 {
             // What was written makes room before the memory grows.
@@ -52,12 +52,12 @@ impl WriteQueue {
     }
 
     /// What is next to be written.
-    pub(super) fn waiting(&self) -> &[u8] {
+    pub(in crate::transport) fn waiting(&self) -> &[u8] {
         self.bytes.get(self.start..).unwrap_or_default()
     }
 
     /// `count` bytes of it were written.
-    pub(super) fn written(&mut self, count: usize) {
+    pub(in crate::transport) fn written(&mut self, count: usize) {
         self.start = self.bytes.len().min(self.start + count);
         if self.is_empty() {
             self.bytes.clear();

@@ -115,6 +115,17 @@ impl StreamTable {
         self.by_five_tuple.get(five_tuple).copied()
     }
 
+    /// Takes a living stream out: it is the caller's, who counts its end and tells the poller.
+    pub(in crate::transport) fn take(&mut self, index: u32) -> Option<Box<Connection>> {
+        self.get_mut(index)?;
+        let connection = self.slots.get_mut(index as usize)?.take()?;
+        self.free.push(index);
+        if self.by_five_tuple.get(&connection.five_tuple) == Some(&index) {
+            self.by_five_tuple.remove(&connection.five_tuple);
+        }
+        Some(connection)
+    }
+
     /// A whole frame came in.
     pub(in crate::transport) fn heard(&mut self, index: u32, now: Instant) {
         if let Some(connection) = self.get_mut(index) {

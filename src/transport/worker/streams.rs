@@ -2,13 +2,23 @@
 
 use super::{Control, Now, Token, Worker};
 use crate::telemetry::StreamEnd;
-use crate::transport::stream::connection::{Received, SMALL_FRAME, Scratch};
+use crate::transport::stream::connection::{Received, SMALL_FRAME, Scratch, Written};
 use crate::transport::stream::intake::{Load, NewStream};
-use crate::turn::{FiveTuple, Handled};
+use crate::turn::{ConnectionKey, FiveTuple, Handled};
 use crate::wire::stream::frame_len;
 
 /// Streams taken in in one turn.
 const ADOPTIONS: usize = 64;
+
+/// What is left of what was read once its frames are handled, at the start of the scratch.
+enum Rest {
+    /// So many bytes: the start of a frame.
+    Partial(usize),
+    /// So many bytes of data: the stream has become a half of this data connection.
+    Joined(ConnectionKey, usize),
+    /// So many bytes, a ConnectionBind first: the stream belongs to this worker.
+    Elsewhere(u16, usize),
+}
 
 impl Worker {
     /// Takes in the streams that wait.
@@ -62,7 +72,10 @@ impl Worker {
         let five_tuple = connection.five_tuple;
         let mut held = connection.resume(&mut scratch.frames);
         if adopted {
-            held = self.cut_frames(at, index, &five_tuple, &mut scratch.frames, held)?;
+            match self.cut_frames(at, index, &five_tuple, &mut scratch.frames, held)? {
+                Rest::Partial(rest) => held = rest,
+                gone => return self.let_go(at, index, scratch, &gone),
+            }
         }
         let mut fresh = true;
         let received = loop {
@@ -74,7 +87,10 @@ impl Worker {
                 other => break other,
             }
             fresh = false;
-            held = self.cut_frames(at, index, &five_tuple, &mut scratch.frames, held)?;
+            match self.cut_frames(at, index, &five_tuple, &mut scratch.frames, held)? {
+                Rest::Partial(rest) => held = rest,
+                gone => return self.let_go(at, index, scratch, &gone),
+            }
         };
         let Some(connection) = self.outbox.streams.get_mut(index) else {
             return Ok(());
@@ -89,7 +105,38 @@ impl Worker {
         }
     }
 
-    /// Handles every whole frame in the first `held` bytes and moves the rest to the front; how long that is.
+    /// Passes on a stream that is none of TURN messages any more, or not of this worker.
+    fn let_go(&mut self, at: Now, index: u32, scratch: &mut Scratch, rest: &Rest) -> Result<(), StreamEnd> {
+        match *rest {
+            Rest::Partial(_) => Ok(()),
+            Rest::Joined(key, held) => {
+                self.begin_connection(at, key, scratch, held);
+                Ok(())
+            }
+            Rest::Elsewhere(worker, held) => {
+                let Some(connection) = self.outbox.streams.get_mut(index) else {
+                    return Ok(());
+                };
+                // Answers do not travel: there are a few at most, which the kernel takes, unless nobody reads them.
+                if connection.write()? != Written::All {
+                    return Err(StreamEnd::SlowReader);
+                }
+                let all = connection.receive_rest(scratch, held)?;
+                let early = scratch.frames.get(..all.count).unwrap_or_default().to_vec();
+                self.poller.remove(connection.socket()).map_err(|_| StreamEnd::Failed)?;
+                let Some(connection) = self.outbox.streams.take(index) else {
+                    return Ok(());
+                };
+                self.outbox.stats.streams[connection.kind().index()] -= 1;
+                let moved = self.dispatch.move_to(worker, connection.into_moved(early));
+                let end = if moved.is_ok() { StreamEnd::Moved } else { StreamEnd::Busy };
+                self.outbox.stats.streams_closed[end.index()] += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// Handles every whole frame in the first `held` bytes and moves the rest to the front.
     fn cut_frames(
         &mut self,
         at: Now,
@@ -97,7 +144,7 @@ impl Worker {
         from: &FiveTuple,
         bytes: &mut [u8],
         held: usize,
-    ) -> Result<usize, StreamEnd> {
+    ) -> Result<Rest, StreamEnd> {
         let mut start = 0;
         while let Some(rest) = bytes.get(start..held) {
             let Some(len) = frame_len(rest).map_err(|_| StreamEnd::Framing)? else {
@@ -107,16 +154,32 @@ impl Worker {
                 return Err(StreamEnd::Framing);
             }
             let Some(frame) = rest.get(..len) else { break };
+            if let Some(worker) = self.server.bind_elsewhere(frame)
+                && self.may_leave(index, from)
+            {
+                bytes.copy_within(start..held, 0);
+                return Ok(Rest::Elsewhere(worker, held - start));
+            }
             start += len;
             let handled = self.server.handle_client(at, from, frame);
             if let Handled::Forward(forward) = &handled {
                 self.outbox.forward_frame(at.instant, &self.arena, frame, forward);
             }
             self.drain(at);
+            if let Some(key) = self.joined.take() {
+                bytes.copy_within(start..held, 0);
+                return Ok(Rest::Joined(key, held - start));
+            }
             self.outbox.streams.heard(index, at.instant);
         }
         bytes.copy_within(start..held, 0);
-        Ok(held - start)
+        Ok(Rest::Partial(held - start))
+    }
+
+    /// Whether a stream may go to another worker: once, and not with an allocation.
+    fn may_leave(&mut self, index: u32, from: &FiveTuple) -> bool {
+        let connection = self.outbox.streams.get_mut(index);
+        connection.is_some_and(|connection| !connection.is_moved) && !self.server.has_allocation(from)
     }
 
     /// Ends streams whose time is up.

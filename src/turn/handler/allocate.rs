@@ -9,6 +9,7 @@ use crate::turn::auth::{Account, Authenticated, Identity, Purpose, quota_user};
 use crate::turn::bucket::Bucket;
 use crate::turn::channel::Channels;
 use crate::turn::config::RelayAddr;
+use crate::turn::connection::RelayedTransport;
 use crate::turn::five_tuple::{Family, RelayedAddr};
 use crate::turn::input::Now;
 use crate::turn::meter::Usage;
@@ -23,15 +24,16 @@ use crate::turn::server::{Server, alternate_server};
 use crate::turn::stats::Traffic;
 use crate::turn::timers::Due;
 use crate::turn::verdict::{Answer, AuthFailure, DropReason, QuotaKind, Verdict};
-use crate::wire::Message;
 use crate::wire::attribute::{
     AdditionalAddressFamily, AddressFamily, EvenPort, Lifetime, MobilityTicket, RequestedAddressFamily,
     RequestedTransport,
 };
+use crate::wire::{AttributeType, Message};
 
 /// What the request wants, checked.
 #[derive(Debug)]
 struct Wanted {
+    relayed_transport: RelayedTransport,
     /// By [`Family::index`].
     families: [bool; 2],
     refused: [Option<Answer>; 2],
@@ -130,7 +132,7 @@ impl Server {
     ) -> Result<(), Reject> {
         let config = Arc::clone(&self.config);
         // 3. to 9.
-        let wanted = self.wanted(message)?;
+        let wanted = self.wanted(request, message)?;
         let user = quota_user(&config, &account.username);
         if config.revocations.contains(now.unix, &account.username, user) {
             let whom = (account.realm, Some(&*account.username));
@@ -203,7 +205,9 @@ impl Server {
             began: now.instant,
             to_peer: Traffic::default(),
             to_client: Traffic::default(),
+            relayed_transport: wanted.relayed_transport,
             relays: [None, None],
+            connections: Vec::new(),
             permissions: Permissions::new(&hash_state),
             channels: Channels::new(&hash_state),
             usage: Usage::default(),
@@ -239,14 +243,26 @@ impl Server {
     }
 
     /// Steps 3 to 9 of RFC 8656 §7.2, as far as the request alone can be judged.
-    fn wanted(&self, message: &Message<'_>) -> Result<Wanted, Reject> {
+    fn wanted(&self, request: &Request, message: &Message<'_>) -> Result<Wanted, Reject> {
         let bad = |_| Reject::from(Answer::BadRequest);
 
-        // 3. REQUESTED-TRANSPORT.
-        match message.find::<RequestedTransport>().map_err(bad)? {
-            Some(RequestedTransport::UDP) => {}
+        // 3. REQUESTED-TRANSPORT; TCP is for clients of TCP and TLS, and has no use for what is about datagrams or pairs of
+        // ports (RFC 6062 §5.1).
+        let relayed_transport = match message.find::<RequestedTransport>().map_err(bad)? {
+            Some(RequestedTransport::UDP) => RelayedTransport::Udp,
+            Some(RequestedTransport::TCP) if self.config.tcp_relay => RelayedTransport::Tcp,
             Some(_) => return Err(Answer::UnsupportedTransportProtocol.into()),
             None => return Err(Answer::BadRequest.into()),
+        };
+        let of_datagrams = [
+            AttributeType::DONT_FRAGMENT,
+            AttributeType::EVEN_PORT,
+            AttributeType::RESERVATION_TOKEN,
+        ];
+        if relayed_transport == RelayedTransport::Tcp
+            && (!request.from.transport.is_stream() || of_datagrams.iter().any(|kind| message.has(*kind)))
+        {
+            return Err(Answer::BadRequest.into());
         }
 
         // 4. DONT-FRAGMENT was refused with the unknown attributes, if it had to be.
@@ -300,13 +316,15 @@ impl Server {
         let ticket = message.find::<MobilityTicket<'_>>().map_err(bad)?;
         let mobility = match ticket.map(|ticket| ticket.0.is_empty()) {
             None => false,
-            Some(_) if !self.config.mobility => return Err(Answer::MobilityForbidden.into()),
+            // Data connections cannot follow a client (RFC 6062).
+            Some(_) if !self.config.mobility || relayed_transport == RelayedTransport::Tcp => return Err(Answer::MobilityForbidden.into()),
             Some(true) => true,
             Some(false) => return Err(Answer::BadRequest.into()),
         };
 
         let lifetime = self.granted_lifetime(message.find::<Lifetime>().map_err(bad)?);
         Ok(Wanted {
+            relayed_transport,
             families,
             refused,
             port,
@@ -363,7 +381,10 @@ impl Server {
                     places.legs[family.index()] = Some(Place {
                         relay_addr,
                         at,
-                        socket: RelaySocket::Fresh,
+                        socket: match wanted.relayed_transport {
+                            RelayedTransport::Udp => RelaySocket::Fresh,
+                            RelayedTransport::Tcp => RelaySocket::Listen,
+                        },
                     });
                 }
                 None => {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::turn::allocation::{Bind, RelayOwner, State};
+use crate::turn::connection::RelayedTransport;
 use crate::turn::five_tuple::{Family, RelayId, RelayedAddr};
 use crate::turn::input::{BindError, Now};
 use crate::turn::output::{RelaySocket, ReservationToken};
@@ -186,6 +187,9 @@ impl Server {
                 if let Some(leg) = leg {
                     leg.expires = expires;
                     self.stats.allocations_active[family.index()][request.from.transport.index()] += 1;
+                    if allocation.relayed_transport == RelayedTransport::Tcp {
+                        self.stats.tcp_relays_active[family.index()] += 1;
+                    }
                 }
             }
         }

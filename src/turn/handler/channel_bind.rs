@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::turn::allocation::bare;
+use crate::turn::connection::RelayedTransport;
 use crate::turn::event::Asked;
 use crate::turn::five_tuple::{Family, PeerAddr};
 use crate::turn::input::Now;
@@ -61,6 +62,10 @@ impl Server {
         let Some(allocation) = self.allocations.get(index) else {
             return Err(Answer::AllocationMismatch.into());
         };
+        // Channels are for datagrams (RFC 6062 §3).
+        if allocation.relayed_transport == RelayedTransport::Tcp {
+            return Err(bad());
+        }
         let new = allocation.channels.check(number, &peer).map_err(|_| bad())?;
         if allocation.relay(Family::of(peer.ip())).is_none() {
             return Err(Answer::PeerAddressFamilyMismatch.into());

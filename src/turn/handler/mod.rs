@@ -5,6 +5,9 @@ mod bind;
 mod binding;
 mod channel_bind;
 mod channel_data;
+mod connect;
+mod connection_attempt;
+mod connection_bind;
 mod create_permission;
 mod peer;
 mod peer_error;
@@ -45,6 +48,7 @@ const fn understood(kind: AttributeType) -> bool {
             | AttributeType::USERHASH
             | AttributeType::XOR_MAPPED_ADDRESS
             | AttributeType::RESERVATION_TOKEN
+            | AttributeType::CONNECTION_ID
     )
 }
 

@@ -10,6 +10,7 @@ use std::ops::Range;
 use crate::turn::PeerClass;
 use crate::turn::allocation::bare;
 use crate::turn::config::Config;
+use crate::turn::connection::RelayedTransport;
 use crate::turn::five_tuple::{Family, FiveTuple, PeerAddr, RelayId, RelayedAddr};
 use crate::turn::input::Now;
 use crate::turn::output::{Destination, Forward, Handled, Prefix};
@@ -38,6 +39,9 @@ impl Server {
         let Some(leg) = allocation.relay(Family::of(peer.0.ip())) else {
             return drop_packet(DropReason::FamilyMismatch);
         };
+        if allocation.relayed_transport == RelayedTransport::Tcp {
+            return drop_packet(DropReason::TcpAllocation);
+        }
         let (relay, source, realm) = (leg.id, leg.relayed, allocation.realm);
         let transport = allocation.five_tuple.transport;
         let len = payload.len();
@@ -75,7 +79,7 @@ impl Server {
 
     /// Counts what one allocation relays, for those who ask about it alone or about its realm.
     #[inline]
-    fn add_own(&mut self, index: u32, direction: Direction, len: usize) {
+    pub(in crate::turn) fn add_own(&mut self, index: u32, direction: Direction, len: usize) {
         if let Some(allocation) = self.allocations.get_mut(index) {
             match direction {
                 Direction::ClientToPeer => allocation.to_peer.add(len),
@@ -119,6 +123,9 @@ impl Server {
             .get(owner.index)
             .filter(|allocation| allocation.is_live())
             .ok_or(DropReason::NoRelay)?;
+        if allocation.relayed_transport == RelayedTransport::Tcp {
+            return Err(DropReason::TcpAllocation);
+        }
         if !allocation.permissions.permits(from.0.ip()) || self.is_ip_closed_meanwhile(allocation.realm, from.0.ip()) {
             return Err(DropReason::NoPermission);
         }
@@ -173,7 +180,7 @@ impl Server {
 
     /// Whether an address is of this machine.
     #[inline]
-    fn is_own(&self, ip: IpAddr) -> bool {
+    pub(super) fn is_own(&self, ip: IpAddr) -> bool {
         self.own_addrs.contains(&ip)
     }
 
