@@ -356,19 +356,9 @@ impl Reply {
         Message::parse(&self.bytes).unwrap()
     }
 
-    /// 0 for a success, else the error code.
+    /// As [`code_of`].
     pub(crate) fn code(&self) -> u16 {
-        let message = self.message();
-        match message.class() {
-            Class::Success => 0,
-            Class::Error => message
-                .find::<ErrorCodeAttribute<'_>>()
-                .unwrap()
-                .unwrap()
-                .code()
-                .value(),
-            other => panic!("{other:?} is no answer"),
-        }
+        code_of(&self.bytes)
     }
 
     pub(crate) fn find<'a, A: Attribute<'a>>(&'a self) -> Option<A> {
@@ -402,6 +392,21 @@ impl Reply {
     /// Types of all visible attributes, in order.
     pub(crate) fn kinds(&self) -> Vec<AttributeType> {
         self.message().attributes().map(|attribute| attribute.kind).collect()
+    }
+}
+
+/// 0 for a success, else the error code.
+pub(crate) fn code_of(bytes: &[u8]) -> u16 {
+    let message = Message::parse(bytes).unwrap();
+    match message.class() {
+        Class::Success => 0,
+        Class::Error => message
+            .find::<ErrorCodeAttribute<'_>>()
+            .unwrap()
+            .unwrap()
+            .code()
+            .value(),
+        other => panic!("{other:?} is no answer"),
     }
 }
 
@@ -600,6 +605,14 @@ impl Client {
         self.call(lab, Method::REFRESH, |builder| {
             builder.attribute(&Lifetime(lifetime));
         })
+    }
+
+    /// Deletes its allocation, when that answers other requests as well.
+    pub(crate) fn refresh_with_others(&mut self, lab: &mut Lab) {
+        let request = self.request(Method::REFRESH, |builder| {
+            builder.attribute(&Lifetime(0));
+        });
+        lab.client(&self.five_tuple, &request);
     }
 
     pub(crate) fn permit(&mut self, lab: &mut Lab, peers: &[&str]) -> u16 {

@@ -157,6 +157,7 @@ mod tests {
         let dispatch = Dispatch::new(vec![desk]);
         let one = stream(&census);
         let copy = || NewStream {
+            is_moved: false,
             socket: one.socket.try_clone().unwrap(),
             tls: None,
             five_tuple: one.five_tuple,
