@@ -248,7 +248,10 @@ mod tests {
         let (bound, known) = ("10.0.0.1:50000".parse().unwrap(), relayed("192.0.2.1:50000"));
         assert_eq!((owners.bound_of(known), owners.relayed_of(bound)), (None, None));
         owners.set(bound, 0);
-        assert_eq!((owners.bound_of(known), owners.relayed_of(bound)), (Some(bound), Some(known)));
+        assert_eq!(
+            (owners.bound_of(known), owners.relayed_of(bound)),
+            (Some(bound), Some(known))
+        );
         assert_eq!(owners.bound_of(RelayedAddr(bound)), None);
         owners.clear(bound, 0);
         assert_eq!((owners.bound_of(known), owners.relayed_of(bound)), (None, None));

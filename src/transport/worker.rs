@@ -33,8 +33,8 @@ use super::udp::socket::{SendState, is_stale};
 use crate::credentials::UnixTime;
 use crate::telemetry::ShardSlot;
 use crate::turn::{
-    self, ClientAddr, ConnectionKey, FiveTuple, Handled, ListenAddr, Now, Output, PeerAddr, RelayId, RelaySocket, Server,
-    Transport,
+    self, ClientAddr, ConnectionKey, FiveTuple, Handled, ListenAddr, Now, Output, PeerAddr, RelayId, RelaySocket,
+    Server, Transport,
 };
 
 /// Messages taken from a listener in one turn: all clients of the worker share it.
@@ -514,9 +514,7 @@ impl Worker {
                     };
                     let result =
                         relay_table::open(&self.config, &self.parked, addr, socket).and_then(|(socket, bound)| {
-                            self.poller
-                                .add(&socket, token)
-                                .map_err(|_| turn::BindError::Failed)?;
+                            self.poller.add(&socket, token).map_err(|_| turn::BindError::Failed)?;
                             self.outbox
                                 .sockets
                                 .relays

@@ -55,6 +55,8 @@ pub(super) struct PeerConnection {
     pub(super) allocation: u32,
     pub(super) peer: PeerAddr,
     pub(super) state: ConnectionState,
+    /// Bytes that passed and are not taken from the limits yet, by [`super::Direction`].
+    pub(super) owed: [usize; 2],
     /// Entry in the process-wide ledger; dropping the connection gives it back.
     pub(super) lease: ConnectionLease,
 }

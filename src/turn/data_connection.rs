@@ -114,6 +114,23 @@ impl Server {
         if !self.meter.is_on() {
             return most;
         }
+        let way = direction.index();
+        while let Some(owed) = self.connections.get(key).map(|connection| connection.owed[way])
+            && owed > 0
+        {
+            let paid = self.take(now, key, direction, owed.min(most));
+            if paid == 0 {
+                return 0;
+            }
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.owed[way] -= paid;
+            }
+        }
+        self.take(now, key, direction, most)
+    }
+
+    /// Takes as much as the limits let pass, at most `most`; 0, counted, if it is not worth it.
+    fn take(&mut self, now: Now, key: ConnectionKey, direction: Direction, most: usize) -> usize {
         let Some(index) = self.connections.get(key).map(|connection| connection.allocation) else {
             return 0;
         };
@@ -130,15 +147,9 @@ impl Server {
         }
     }
 
-    /// `used` bytes were read of a data connection, of the `granted` that were allowed. Counts them.
-    pub fn handle_passed(
-        &mut self,
-        now: Now,
-        key: ConnectionKey,
-        direction: Direction,
-        granted: usize,
-        used: usize,
-    ) {
+    /// `used` bytes were read of a data connection, of the `granted` that were allowed. Counts them. More can come than was
+    /// granted, because a record of TLS comes whole or not at all: the rest is owed, and paid before more is granted.
+    pub fn handle_passed(&mut self, now: Now, key: ConnectionKey, direction: Direction, granted: usize, used: usize) {
         let Some(connection) = self.connections.get(key) else {
             return;
         };
@@ -150,9 +161,11 @@ impl Server {
             if granted > 0 {
                 self.refund(index, direction, granted);
             }
-            if used > 0 {
-                // It was there a moment ago. A little more than was granted may be in a TLS record; that is not taken back.
-                let _ = self.try_charge(now, index, direction, used);
+            if used > 0
+                && self.try_charge(now, index, direction, used).is_err()
+                && let Some(connection) = self.connections.get_mut(key)
+            {
+                connection.owed[direction.index()] += used;
             }
         }
         if used > 0 {

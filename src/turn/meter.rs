@@ -303,7 +303,13 @@ impl Server {
     }
 
     /// Takes payload from every limit that it counts against, or says which one has not enough.
-    pub(super) fn try_charge(&mut self, now: Now, index: u32, direction: Direction, len: usize) -> Result<(), RateKind> {
+    pub(super) fn try_charge(
+        &mut self,
+        now: Now,
+        index: u32,
+        direction: Direction,
+        len: usize,
+    ) -> Result<(), RateKind> {
         let ticks = self.ticks(now);
         let Some(allocation) = self.allocations.get_mut(index) else {
             return Ok(());

@@ -74,8 +74,8 @@ mod ticket;
 mod timers;
 pub mod verdict;
 
-pub use connection::{ConnectionKey, RelayedTransport};
 pub use config::{AlternateServer, Config, Limits, NonceKey, RateLimit, RelayAddr, StaticUser};
+pub use connection::{ConnectionKey, RelayedTransport};
 pub use event::{Asked, Event, EventKind, Limit, Subject, What};
 pub use five_tuple::{ClientAddr, Family, FiveTuple, ListenAddr, PeerAddr, RelayId, RelayedAddr, Transport};
 pub use input::{BindError, ConnectError, IcmpError, Now, Shard};
@@ -90,5 +90,6 @@ pub use revocation::{Revocations, RevocationsFull, Revoked};
 pub use server::Server;
 pub use stats::{Stats, Traffic};
 pub use verdict::{
-    Answer, AuthFailure, CloseReason, ConnectionEnd, Direction, DiscoveryAnswer, DropReason, Initiator, MoveEnd, PeerErrorEnd, QuotaKind, RateKind, Verdict,
+    Answer, AuthFailure, CloseReason, ConnectionEnd, Direction, DiscoveryAnswer, DropReason, Initiator, MoveEnd,
+    PeerErrorEnd, QuotaKind, RateKind, Verdict,
 };

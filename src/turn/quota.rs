@@ -372,9 +372,7 @@ impl Drop for ConnectionLease {
 /// One more, unless the limit is reached. The number guards no memory but itself.
 fn try_take(count: &AtomicU32, limit: u32) -> bool {
     let more = |held: u32| (held < limit).then(|| held + 1);
-    count
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-        .is_ok()
+    count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
 }
 
 /// The address with everything behind the prefix cleared: what counts as one client.

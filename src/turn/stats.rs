@@ -6,7 +6,8 @@
 use super::five_tuple::{Family, Transport};
 use super::peer_filter::PeerClass;
 use super::verdict::{
-    Answer, AuthFailure, CloseReason, ConnectionEnd, Direction, DiscoveryAnswer, DropReason, Initiator, MoveEnd, PeerErrorEnd, QuotaKind, RateKind,
+    Answer, AuthFailure, CloseReason, ConnectionEnd, Direction, DiscoveryAnswer, DropReason, Initiator, MoveEnd,
+    PeerErrorEnd, QuotaKind, RateKind,
 };
 
 /// Packets and their payload bytes (without STUN, ChannelData, UDP and IP headers).

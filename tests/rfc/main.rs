@@ -16,14 +16,14 @@ mod oracle_stun_types;
 #[cfg(feature = "server")]
 mod oracle_webrtc;
 mod rfc5769;
+mod rfc5780_6_server;
+mod rfc5780_7_attributes;
 mod rfc6062_5_1_allocate;
 mod rfc6062_5_2_connect;
 mod rfc6062_5_3_connection_attempt;
 mod rfc6062_5_4_connection_bind;
 mod rfc6062_5_5_data_connections;
 mod rfc6062_client;
-mod rfc5780_6_server;
-mod rfc5780_7_attributes;
 mod rfc8016_mobility;
 mod rfc8016_shards;
 mod rfc8489_6_binding;

@@ -151,7 +151,10 @@ fn what_is_for_datagrams_does_not_work_on_it() {
     assert_eq!(other.permit(&mut lab, &[RELAY_V4_ANY]), 0);
     assert_eq!(other.send_to(&mut lab, &relayed.to_string(), b"datagram"), dropped);
     let relay = lab.relay_at(relayed);
-    assert_eq!(lab.peer(relay, crate::relay::addr(crate::relay::PEER), b"datagram"), dropped);
+    assert_eq!(
+        lab.peer(relay, crate::relay::addr(crate::relay::PEER), b"datagram"),
+        dropped
+    );
 }
 
 const RELAY_V4_ANY: &str = "20.9.9.9:1";

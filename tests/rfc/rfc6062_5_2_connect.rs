@@ -6,7 +6,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use meetpoint::turn::connection::CONNECT_TIMEOUT;
 use meetpoint::turn::{
-    Answer, Config, ConnectError, ConnectionEnd, Initiator, Limits, PeerClass, PeerFilter, PeerRoute, QuotaKind, Verdict,
+    Answer, Config, ConnectError, ConnectionEnd, Initiator, Limits, PeerClass, PeerFilter, PeerRoute, QuotaKind,
+    Verdict,
 };
 use meetpoint::wire::attribute::ConnectionId;
 use meetpoint::wire::{AttributeType, Method};
@@ -23,7 +24,10 @@ fn a_peer_that_answers_is_a_success_with_an_id() {
     assert!(ask(&mut client, &mut lab, PEER).is_none());
     assert_eq!(lab.server.stats().pending, 1);
     let (_, relay, peer, route) = lab.connects[0];
-    assert_eq!((relay, peer, route), (lab.relay_at(relayed), addr(PEER), PeerRoute::Network));
+    assert_eq!(
+        (relay, peer, route),
+        (lab.relay_at(relayed), addr(PEER), PeerRoute::Network)
+    );
     lab.connected(Ok(()));
     let reply = lab.reply();
     assert_eq!(reply.code(), 0);
@@ -186,7 +190,10 @@ fn a_peer_that_refuses_is_a_failure_and_can_be_asked_again() {
     let reply = lab.reply();
     assert_eq!(reply.code(), 447);
     assert!(client.signed(&reply));
-    assert_eq!(lab.server.stats().connections_ended[ConnectionEnd::ConnectFailed.index()], 1);
+    assert_eq!(
+        lab.server.stats().connections_ended[ConnectionEnd::ConnectFailed.index()],
+        1
+    );
     connect(&mut client, &mut lab, PEER);
 }
 
@@ -201,8 +208,14 @@ fn a_peer_that_does_not_answer_is_a_failure_after_thirty_seconds_exactly() {
     lab.advance(NANO);
     assert_eq!(lab.reply().code(), 447);
     assert!(lab.connects.is_empty(), "the driver was told to give up");
-    assert_eq!(lab.server.stats().connections_ended[ConnectionEnd::ConnectTimeout.index()], 1);
-    assert_eq!(lab.server.stats().answered[Answer::ConnectionTimeoutOrFailure.index()], 1);
+    assert_eq!(
+        lab.server.stats().connections_ended[ConnectionEnd::ConnectTimeout.index()],
+        1
+    );
+    assert_eq!(
+        lab.server.stats().answered[Answer::ConnectionTimeoutOrFailure.index()],
+        1
+    );
 }
 
 #[test]
@@ -239,9 +252,10 @@ fn an_allocation_has_so_many_connections_and_no_more() {
 
 #[test]
 fn the_process_has_so_many_connections_and_so_many_that_wait() {
-    for (connections, pending_connections, kind) in
-        [(2, 9, QuotaKind::ProcessConnections), (9, 2, QuotaKind::PendingConnections)]
-    {
+    for (connections, pending_connections, kind) in [
+        (2, 9, QuotaKind::ProcessConnections),
+        (9, 2, QuotaKind::PendingConnections),
+    ] {
         let mut lab = Lab::new(Config {
             limits: Limits {
                 connections,
@@ -286,7 +300,11 @@ fn a_request_whose_client_leaves_is_dropped_and_one_whose_allocation_is_deleted_
     let (mut client, _) = allocated(&mut lab);
     assert!(ask(&mut client, &mut lab, PEER).is_none());
     client.refresh_with_others(&mut lab);
-    let codes: Vec<_> = lab.sent.drain(..).map(|(_, bytes)| crate::relay::code_of(&bytes)).collect();
+    let codes: Vec<_> = lab
+        .sent
+        .drain(..)
+        .map(|(_, bytes)| crate::relay::code_of(&bytes))
+        .collect();
     assert_eq!(codes, [447, 0]);
     lab.assert_empty();
 
@@ -294,7 +312,10 @@ fn a_request_whose_client_leaves_is_dropped_and_one_whose_allocation_is_deleted_
     assert!(ask(&mut client, &mut lab, PEER).is_none());
     lab.gone(&client.five_tuple);
     assert!(lab.sent.is_empty());
-    assert_eq!(lab.server.stats().dropped[meetpoint::turn::DropReason::ClientGone.index()], 1);
+    assert_eq!(
+        lab.server.stats().dropped[meetpoint::turn::DropReason::ClientGone.index()],
+        1
+    );
     lab.assert_empty();
 }
 

@@ -17,7 +17,10 @@ fn attempt(lab: &mut Lab, client: &Client) -> (ConnectionId, XorPeerAddress) {
     let reply = lab.reply();
     assert_eq!(reply.to, client.five_tuple);
     let message = reply.message();
-    assert_eq!((message.class(), message.method()), (Class::Indication, Method::CONNECTION_ATTEMPT));
+    assert_eq!(
+        (message.class(), message.method()),
+        (Class::Indication, Method::CONNECTION_ATTEMPT)
+    );
     (reply.find().unwrap(), reply.find().unwrap())
 }
 
@@ -31,7 +34,13 @@ fn a_permitted_peer_is_announced_to_the_client() {
     let (_, peer) = attempt(&mut lab, &client);
     assert_eq!(peer.0, addr("20.0.0.1:55555"));
     let stats = lab.server.stats();
-    assert_eq!((stats.connections_pending, stats.connections_opened[Initiator::Peer.index()]), (1, 1));
+    assert_eq!(
+        (
+            stats.connections_pending,
+            stats.connections_opened[Initiator::Peer.index()]
+        ),
+        (1, 1)
+    );
 }
 
 #[test]
@@ -52,7 +61,10 @@ fn a_peer_without_permission_is_closed_and_nobody_is_told() {
     client.permit(&mut lab, &[PEER_2]);
     assert_eq!(lab.accept(relayed, PEER), Err(ConnectionEnd::NoPermission));
     assert!(lab.sent.is_empty());
-    assert_eq!(lab.server.stats().connections_ended[ConnectionEnd::NoPermission.index()], 1);
+    assert_eq!(
+        lab.server.stats().connections_ended[ConnectionEnd::NoPermission.index()],
+        1
+    );
 }
 
 #[test]

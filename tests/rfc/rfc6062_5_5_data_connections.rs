@@ -25,7 +25,12 @@ fn of_every_kind(lab: &mut Lab) -> (Client, ConnectionKey) {
 
 #[test]
 fn they_all_end_with_their_allocation_however_that_ends() {
-    for reason in [CloseReason::Deleted, CloseReason::Expired, CloseReason::ClientGone, CloseReason::Operator] {
+    for reason in [
+        CloseReason::Deleted,
+        CloseReason::Expired,
+        CloseReason::ClientGone,
+        CloseReason::Operator,
+    ] {
         let mut lab = Lab::new(open_config());
         let (mut client, _) = of_every_kind(&mut lab);
         match reason {
@@ -114,7 +119,10 @@ fn what_passes_is_counted_for_the_transport_of_the_data_connection_and_for_its_a
         assert_eq!((counted.packets, counted.bytes), (1, 1234));
     }
     let page = lab.server.page(lab.now, &meetpoint::turn::Filter::default(), 0, 9);
-    assert_eq!((page.allocations[0].to_peer.bytes, page.allocations[0].to_client.bytes), (1234, 1234));
+    assert_eq!(
+        (page.allocations[0].to_peer.bytes, page.allocations[0].to_client.bytes),
+        (1234, 1234)
+    );
     lab.check();
 }
 
@@ -166,8 +174,27 @@ fn a_limit_of_bytes_holds_a_data_connection_back_and_loses_nothing() {
         assert!(passed >= RATE * 10, "{kind:?}: {passed}");
         let stats = lab.server.stats();
         assert_eq!(stats.connection_pauses[way.index()][kind.index()], pauses);
-        assert!(stats.over_rate.iter().flatten().all(|count| *count == 0), "nothing was dropped");
+        assert!(
+            stats.over_rate.iter().flatten().all(|count| *count == 0),
+            "nothing was dropped"
+        );
         // The other direction has its own.
         assert!(lab.server.grant(lab.now, key, Direction::PeerToClient, 65_536) > 0);
     }
+}
+
+#[test]
+fn what_came_unasked_is_paid_for_before_more_is_granted() {
+    let mut lab = Lab::new(limited(100_000, 0, 0));
+    let (_, key) = of_every_kind(&mut lab);
+    let way = Direction::ClientToPeer;
+    assert_eq!(lab.server.grant(lab.now, key, way, 65_536), 65_536);
+    lab.server.handle_passed(lab.now, key, way, 65_536, 65_536);
+    // A record of TLS whose last byte was granted, and bytes behind a ConnectionBind, of which none was.
+    lab.server.handle_passed(lab.now, key, way, 0, 30_000);
+    lab.server.handle_passed(lab.now, key, way, 0, 20_000);
+    lab.sleep(Duration::from_millis(490));
+    assert_eq!(lab.server.grant(lab.now, key, way, 65_536), 0);
+    lab.sleep(Duration::from_millis(20));
+    assert!((512..=1_100).contains(&lab.server.grant(lab.now, key, way, 65_536)));
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use meetpoint::credentials::{self, KeyRing, UnixTime};
 use meetpoint::wire::attribute::{
-    AddressFamily, Data, ErrorCodeAttribute, Lifetime, Nonce, Realm, RequestedAddressFamily, RequestedTransport,
-    Username, XorMappedAddress, XorPeerAddress, XorRelayedAddress,
+    AddressFamily, ConnectionId, Data, ErrorCodeAttribute, Lifetime, Nonce, Realm, RequestedAddressFamily,
+    RequestedTransport, Username, XorMappedAddress, XorPeerAddress, XorRelayedAddress,
 };
 use meetpoint::wire::stream::{FrameReader, MAX_FRAME_LEN};
 use meetpoint::wire::{
@@ -19,8 +19,8 @@ use crate::support::SECRET;
 pub(crate) use crate::support::client::Arrival;
 
 /// Anything that carries bytes both ways.
-pub(crate) trait Link: Read + Write {}
-impl<T: Read + Write> Link for T {}
+pub(crate) trait Link: Read + Write + Send {}
+impl<T: Read + Write + Send> Link for T {}
 
 pub(crate) struct Client {
     pub(crate) link: Box<dyn Link>,
@@ -177,6 +177,83 @@ impl Client {
 
     pub(crate) fn send_indication(&mut self, peer: SocketAddr, payload: &[u8]) {
         self.write(&crate::support::client::send_indication(peer, payload, false));
+    }
+
+    pub(crate) fn allocate_tcp(&mut self) -> SocketAddr {
+        self.try_allocate_tcp().unwrap()
+    }
+
+    pub(crate) fn try_allocate_tcp(&mut self) -> Result<SocketAddr, u16> {
+        let add = |builder: &mut MessageBuilder<'_>| {
+            builder.attribute(&RequestedTransport::TCP);
+        };
+        self.request(Method::ALLOCATE, add, |answer| {
+            answer.find::<XorRelayedAddress>().unwrap().unwrap().0
+        })
+    }
+
+    /// Connects to a peer (RFC 6062 §4.3).
+    pub(crate) fn connect_peer(&mut self, peer: SocketAddr) -> Result<ConnectionId, u16> {
+        let add = |builder: &mut MessageBuilder<'_>| {
+            builder.attribute(&XorPeerAddress(peer));
+        };
+        self.request(Method::CONNECT, add, |answer| {
+            answer.find::<ConnectionId>().unwrap().unwrap()
+        })
+    }
+
+    /// The next ConnectionAttempt indication (RFC 6062 §4.4).
+    pub(crate) fn attempt(&mut self) -> (ConnectionId, SocketAddr) {
+        loop {
+            let frame = self.frame().expect("closed instead of an indication");
+            let message = Message::parse(&frame).unwrap();
+            if message.method() == Method::CONNECTION_ATTEMPT {
+                let peer = message.find::<XorPeerAddress>().unwrap().unwrap().0;
+                return (message.find::<ConnectionId>().unwrap().unwrap(), peer);
+            }
+        }
+    }
+
+    /// Makes `link` the client's half of a data connection; `behind` goes in one write with the request that does. Nothing is
+    /// read beyond the answer.
+    pub(crate) fn bind_connection(&self, link: &mut dyn Link, id: ConnectionId, behind: &[u8]) -> Result<(), u16> {
+        let mut nonce: Option<String> = None;
+        for _ in 0..2 {
+            let mut buffer = [0; 1024];
+            let mut builder =
+                MessageBuilder::new(&mut buffer, Method::CONNECTION_BIND, Class::Request, transaction_id());
+            builder.attribute(&id);
+            if let Some(nonce) = &nonce {
+                builder
+                    .attribute(&Username::new(&self.username).unwrap())
+                    .attribute(&Realm::new(&self.realm).unwrap())
+                    .attribute(&Nonce::new(nonce).unwrap())
+                    .integrity(self.key.as_ref().unwrap());
+            }
+            let len = builder.finish().unwrap();
+            let mut bytes = buffer[..len].to_vec();
+            if nonce.is_some() {
+                bytes.extend_from_slice(behind);
+            }
+            link.write_all(&bytes).unwrap();
+            link.flush().unwrap();
+            let mut answer = vec![0; 20];
+            link.read_exact(&mut answer).unwrap();
+            let len = usize::from(u16::from_be_bytes([answer[2], answer[3]]));
+            answer.resize(20 + len, 0);
+            link.read_exact(&mut answer[20..]).unwrap();
+            let answer = Message::parse(&answer).unwrap();
+            if answer.class() == Class::Success {
+                return Ok(());
+            }
+            match answer.find::<ErrorCodeAttribute<'_>>().unwrap().unwrap().code().value() {
+                401 if nonce.is_none() => {
+                    nonce = Some(answer.find::<Nonce<'_>>().unwrap().unwrap().as_str().to_owned());
+                }
+                code => return Err(code),
+            }
+        }
+        panic!("challenged again")
     }
 
     /// The next channel data or Data indication.

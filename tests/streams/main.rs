@@ -19,4 +19,6 @@ mod proxied;
 mod secure;
 mod stage;
 mod tcp;
+mod tcp_relay;
+mod tcp_relay_ends;
 mod tls;

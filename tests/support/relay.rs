@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 
 use meetpoint::credentials::{self, KeyRing, UnixTime};
 use meetpoint::turn::{
-    BindError, ClientAddr, Config, ConnectError, ConnectionEnd, ConnectionKey, Destination, Event, FiveTuple, Forward, Handled, Ledger, ListenAddr, NonceKey, Now,
-    Output, PeerAddr, PeerRoute, RelayAddr, RelayId, RelaySocket, RelayedAddr, ReservationToken, Reservations, Server, Shard,
-    StaticUser, Transport,
+    BindError, ClientAddr, Config, ConnectError, ConnectionEnd, ConnectionKey, Destination, Event, FiveTuple, Forward,
+    Handled, Ledger, ListenAddr, NonceKey, Now, Output, PeerAddr, PeerRoute, RelayAddr, RelayId, RelaySocket,
+    RelayedAddr, ReservationToken, Reservations, Server, Shard, StaticUser, Transport,
 };
 use meetpoint::wire::attribute::{
     ErrorCodeAttribute, Lifetime, Nonce, PasswordAlgorithm, PasswordAlgorithms, Realm, RequestedTransport, Userhash,
@@ -224,7 +224,11 @@ impl Lab {
         assert_eq!(stats.packets_in(), stats.verdicts(), "{stats:?}");
         let (opened, ended) = (stats.connections_opened, stats.connections_ended);
         let living = stats.connections_pending + stats.connections_active;
-        assert_eq!(opened.iter().sum::<u64>(), ended.iter().sum::<u64>() + living, "{stats:?}");
+        assert_eq!(
+            opened.iter().sum::<u64>(),
+            ended.iter().sum::<u64>() + living,
+            "{stats:?}"
+        );
         let driven = self.connects.len() + self.connections.len();
         assert_eq!(driven as u64, living, "the driver has what the core has");
         let joined = self.connections.values().flatten().count();

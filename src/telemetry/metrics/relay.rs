@@ -145,10 +145,7 @@ fn families(all: &[Snapshot]) -> Vec<MetricFamily> {
     let by_rate = |field: fn(&Stats) -> &[[u64; RateKind::COUNT]; Direction::COUNT]| {
         Direction::ALL.iter().flat_map(move |way| {
             RateKind::ALL.iter().map(move |limit| {
-                let sum: u64 = all
-                    .iter()
-                    .map(|one| field(&one.core)[way.index()][limit.index()])
-                    .sum();
+                let sum: u64 = all.iter().map(|one| field(&one.core)[way.index()][limit.index()]).sum();
                 ([way.as_label(), limit.as_label()], sum as f64)
             })
         })

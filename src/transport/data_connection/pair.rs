@@ -72,7 +72,9 @@ impl Pair {
     /// # Errors
     /// The client's stream is broken, or the poller takes no more; both sockets are closed then.
     pub(crate) fn new(mut client: Box<Connection>, peer: TcpStream, poller: &Poller, now: Instant) -> io::Result<Self> {
-        client.become_raw().map_err(|_| io::Error::from(ErrorKind::BrokenPipe))?;
+        client
+            .become_raw()
+            .map_err(|_| io::Error::from(ErrorKind::BrokenPipe))?;
         socket::tune(client.socket());
         poller.remove(client.socket())?;
         Ok(Self {

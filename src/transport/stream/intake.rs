@@ -76,7 +76,10 @@ impl Dispatch {
     /// # Errors
     /// The stream, if that worker's queue is full or the worker is gone.
     pub(in crate::transport) fn hand_over(&self, stream: NewStream) -> Result<(), Box<NewStream>> {
-        self.hand_to(self.0.iter().min_by_key(|desk| desk.load.load(Ordering::Relaxed)), stream)
+        self.hand_to(
+            self.0.iter().min_by_key(|desk| desk.load.load(Ordering::Relaxed)),
+            stream,
+        )
     }
 
     /// Gives the stream to the worker of this index.

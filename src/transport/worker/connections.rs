@@ -118,7 +118,9 @@ impl Worker {
         let waiting = self.connections.remove(key);
         let (Some(stream), Some(DataConnection::Waiting(peer))) = (stream, waiting) else {
             // The stream broke while its request was looked at.
-            return self.server.handle_connection_ended(at, key, ConnectionEnd::ClientFailed);
+            return self
+                .server
+                .handle_connection_ended(at, key, ConnectionEnd::ClientFailed);
         };
         let kind = stream.kind().index();
         match Pair::new(stream, peer, &self.poller, at.instant) {
@@ -129,7 +131,8 @@ impl Worker {
             Err(_) => {
                 self.outbox.stats.streams[kind] -= 1;
                 self.outbox.stats.streams_closed[StreamEnd::Failed.index()] += 1;
-                self.server.handle_connection_ended(at, key, ConnectionEnd::ClientFailed);
+                self.server
+                    .handle_connection_ended(at, key, ConnectionEnd::ClientFailed);
             }
         }
     }

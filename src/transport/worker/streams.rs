@@ -129,7 +129,11 @@ impl Worker {
                 };
                 self.outbox.stats.streams[connection.kind().index()] -= 1;
                 let moved = self.dispatch.move_to(worker, connection.into_moved(early));
-                let end = if moved.is_ok() { StreamEnd::Moved } else { StreamEnd::Busy };
+                let end = if moved.is_ok() {
+                    StreamEnd::Moved
+                } else {
+                    StreamEnd::Busy
+                };
                 self.outbox.stats.streams_closed[end.index()] += 1;
                 Ok(())
             }

@@ -317,7 +317,9 @@ impl Server {
         let mobility = match ticket.map(|ticket| ticket.0.is_empty()) {
             None => false,
             // Data connections cannot follow a client (RFC 6062).
-            Some(_) if !self.config.mobility || relayed_transport == RelayedTransport::Tcp => return Err(Answer::MobilityForbidden.into()),
+            Some(_) if !self.config.mobility || relayed_transport == RelayedTransport::Tcp => {
+                return Err(Answer::MobilityForbidden.into());
+            }
             Some(true) => true,
             Some(false) => return Err(Answer::BadRequest.into()),
         };

@@ -41,6 +41,7 @@ impl Server {
                 waiting: Box::new((*request, signer)),
                 expires,
             },
+            owed: [0; 2],
             lease: wanted.lease,
         };
         let key = self.open_connection(connection, Initiator::Client);

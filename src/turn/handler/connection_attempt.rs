@@ -77,6 +77,7 @@ impl Server {
             allocation: owner.index,
             peer,
             state: ConnectionState::Bound(crate::turn::Transport::Tcp),
+            owed: [0; 2],
             lease,
         })
     }

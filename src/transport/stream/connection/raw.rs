@@ -46,7 +46,11 @@ impl Connection {
     ///
     /// # Errors
     /// The client broke TLS.
-    pub(in crate::transport) fn receive_rest(&mut self, scratch: &mut Scratch, held: usize) -> Result<RawRead, StreamEnd> {
+    pub(in crate::transport) fn receive_rest(
+        &mut self,
+        scratch: &mut Scratch,
+        held: usize,
+    ) -> Result<RawRead, StreamEnd> {
         let mut all = RawRead {
             count: held,
             is_last: false,
@@ -65,7 +69,11 @@ impl Connection {
     ///
     /// # Errors
     /// The stream is broken.
-    pub(in crate::transport) fn receive_raw(&mut self, scratch: &mut Scratch, most: usize) -> Result<RawRead, StreamEnd> {
+    pub(in crate::transport) fn receive_raw(
+        &mut self,
+        scratch: &mut Scratch,
+        most: usize,
+    ) -> Result<RawRead, StreamEnd> {
         let mut all = RawRead {
             count: 0,
             is_last: false,
