@@ -158,3 +158,20 @@ fn what_is_for_datagrams_does_not_work_on_it() {
 }
 
 const RELAY_V4_ANY: &str = "20.9.9.9:1";
+
+#[test]
+fn an_allocation_of_tcp_is_not_mobile() {
+    let mut lab = Lab::new(meetpoint::turn::Config {
+        mobility: true,
+        ..open_config()
+    });
+    let mut client = Client::new(A).over_tcp();
+    client.challenge(&mut lab);
+    let reply = client.call(&mut lab, Method::ALLOCATE, |builder| {
+        builder
+            .attribute(&RequestedTransport::TCP)
+            .raw_attribute(AttributeType::MOBILITY_TICKET, &[]);
+    });
+    assert_eq!(reply.code(), 405);
+    lab.assert_empty();
+}

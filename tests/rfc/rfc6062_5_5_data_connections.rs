@@ -43,7 +43,7 @@ fn they_all_end_with_their_allocation_however_that_ends() {
             _ => {
                 let page = lab.server.page(lab.now, &meetpoint::turn::Filter::default(), 0, 9);
                 assert_eq!(page.allocations[0].connections, 3);
-                assert!(lab.server.end(page.allocations[0].id));
+                assert!(lab.server.end(lab.now, page.allocations[0].id));
                 lab.drain();
             }
         }

@@ -86,7 +86,7 @@ fn every_request_gets_an_answer_even_one_of_an_unknown_method() {
     for method in [
         Method::SEND,
         Method::DATA,
-        Method::CONNECT,
+        Method::CONNECTION_ATTEMPT,
         Method::new(0x0FF).unwrap(),
         Method::new(0).unwrap(),
     ] {
@@ -99,6 +99,8 @@ fn every_request_gets_an_answer_even_one_of_an_unknown_method() {
         Method::REFRESH,
         Method::CREATE_PERMISSION,
         Method::CHANNEL_BIND,
+        Method::CONNECT,
+        Method::CONNECTION_BIND,
     ] {
         let request = client.bare(method, Class::Request, |_| {});
         assert_eq!(client.send(&mut lab, &request).code(), 401);
