@@ -3,13 +3,14 @@
 use super::detect::Machine;
 use super::schema::{Config, Signaling};
 use super::types::{ByteSize, ExternalIp, RoomListing, TakeoverPolicy};
-use crate::credentials::{Advertised, Host, KeyRing, UriTransport};
+use crate::credentials::{Advertised, Host, KeyRing, ThirdParty, UriTransport};
 use crate::transport::front::tls::CertificateFiles;
 use crate::turn::{AlternateServer, NonceKey, PeerFilter, RateLimit, RelayAddr, StaticUser};
 use crate::{http, signaling, transport, turn, ws};
 use sha2::{Digest, Sha256};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Each module's plain configuration.
@@ -46,6 +47,20 @@ impl Config {
     pub fn key_ring(&self) -> Option<KeyRing> {
         // The schema has already bounded their number and refused empty ones.
         KeyRing::from_bytes(self.credentials.secrets.iter().map(|secret| secret.expose())).ok()
+    }
+
+    /// Whose access tokens are taken; nobody's without a name and a key.
+    fn third_party(&self) -> Option<Arc<ThirdParty>> {
+        let configured = &self.third_party;
+        let keys = configured.keys.iter().map(|key| key.0.clone()).collect();
+        // The schema has already bounded name and keys.
+        ThirdParty::new(
+            configured.server_name.as_deref()?,
+            keys,
+            configured.clock_skew.as_secs(),
+        )
+        .ok()
+        .map(Arc::new)
     }
 
     /// What the relay listens on if every port is what is configured.
@@ -129,6 +144,7 @@ impl Config {
             realm: relay.realm.clone(),
             software: relay.software.clone(),
             keys: self.key_ring(),
+            third_party: self.third_party(),
             static_users: self
                 .credentials
                 .users

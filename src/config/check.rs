@@ -26,6 +26,7 @@ pub(super) fn across(
     external(config, &mut rules);
     nat_discovery(config, &mut rules);
     tokens(config, &mut rules);
+    third_party(config, &mut rules);
 }
 
 struct Rules<'a> {
@@ -54,6 +55,25 @@ impl Rules<'_> {
             wrong,
             fix,
         });
+    }
+}
+
+/// A name without a key, or a key without a name, takes no token: somebody meant more than that.
+fn third_party(config: &Config, rules: &mut Rules<'_>) {
+    let (name, keys) = ("third_party.server_name", "third_party.keys");
+    if !rules.valid(&[name, keys]) {
+        return;
+    }
+    match (&config.third_party.server_name, config.third_party.keys.is_empty()) {
+        (Some(_), true) => {
+            let fix = format!("give `{keys}` the key of an authorization server");
+            rules.broken(&[name], "without a key no token can be opened".into(), fix);
+        }
+        (None, false) => {
+            let fix = format!("set `{name}` to the name that tokens are sealed for");
+            rules.broken(&[keys], "without a name no token is for this server".into(), fix);
+        }
+        _ => {}
     }
 }
 

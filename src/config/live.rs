@@ -26,6 +26,7 @@ const LIVE: &[&str] = &[
     "nat_discovery.answers_per_second",
     "peers.*",
     "credentials.*",
+    "third_party.*",
     "ice.*",
     "auth.*",
     "admin.tokens",

@@ -495,6 +495,20 @@ fn a_secret_appears_in_no_message_and_no_listing() {
         listing.contains("secrets = [\"<redacted>\"]") && listing.contains("users = [\"alice:<redacted>\"]"),
         "{listing}"
     );
+    let key = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTMyISE=";
+    let third_party = |name: &str| format!("[third_party]\n{name}keys = [\"north:{key}\"]\n");
+    let loaded = load(&file(&third_party("server_name = \"turn.example.org\"\n"))).unwrap();
+    let listing = show(&loaded);
+    assert!(!listing.contains(key) && !format!("{loaded:?}").contains(key));
+    assert!(listing.contains("keys = [\"north:<redacted>\"]"), "{listing}");
+    for text in [
+        third_party(""),
+        third_party("server_name = \"\"\n"),
+        third_party("").replace('=', "=!"),
+    ] {
+        let wrong = problems(&file(&text));
+        assert!(!wrong.is_empty() && !wrong.concat().contains("c2VjcmV0"), "{wrong:?}");
+    }
     let wrong = problems(&file(&format!("[credentials]\nusers = [\"{secret}\"]\n")));
     assert!(!wrong[0].contains(secret), "{wrong:?}");
 }

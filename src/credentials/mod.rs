@@ -4,6 +4,8 @@
 //! speak: the username is `<unix expiry>:<user>` and the password is `base64(HMAC-SHA1(secret, username))`. Whoever knows
 //! a secret can mint; the relay needs nothing but the secret to verify, so no credential is ever stored.
 //!
+//! And the access tokens of RFC 7635 ([`access_token`]), where another server says who may come and seals the key.
+//!
 //! What it is not: the long-term credential mechanism of RFC 8489 §9.2 (nonce, realm, MESSAGE-INTEGRITY), which lives in
 //! `turn` and asks this module for the passwords that a username may have; and not a user database.
 //!
@@ -14,10 +16,11 @@
 //!   constant time and wiped too.
 //! - Every lookup over the ring takes the same time whichever secret matches.
 //!
-//! RFCs: 7064 (STUN URIs), 7065 (TURN URIs), 8489 §9.2 (what the password is for); draft-uberti-behave-turn-rest-00.
+//! RFCs: 7064 (STUN URIs), 7065 (TURN URIs), 7635 §6.2 (access tokens), 8489 §9.2 (what the password is for); draft-uberti-behave-turn-rest-00.
 
 #![forbid(unsafe_code)]
 
+pub mod access_token;
 pub mod credential;
 pub mod ice_list;
 pub mod key_ring;
@@ -26,6 +29,7 @@ pub mod unix_time;
 pub mod uri;
 pub mod username;
 
+pub use access_token::{AccessToken, ThirdParty, ThirdPartyError, TokenError, TokenKey, TokenKeyError};
 pub use credential::{Credential, MintError, Password, VerifyError, mint, verify};
 pub use ice_list::{Advertised, IceList, IceServer};
 pub use key_ring::{KeyRing, KeyRingError, Secret, SecretError};

@@ -41,6 +41,8 @@ pub(super) struct Allocation {
     pub(super) username: Box<str>,
     /// The verified key: later requests cost one HMAC and no look-up, and outlive the credential.
     pub(super) signer: Signer,
+    /// When the access token ends that it was made with, or refreshed with last (RFC 7635); no relayed address lives longer.
+    pub(super) token_expires: Option<Instant>,
     /// Which password algorithm made the key.
     pub(super) algorithm: PasswordAlgorithm,
     pub(super) state: State,

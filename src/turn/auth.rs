@@ -4,6 +4,8 @@
 //! is the same. A nonce that is not ours is refused before any key is derived: a forged source cannot have one, so it
 //! cannot make the server hash passwords.
 //!
+//! In place of a password there may be an access token, which brings the key; the username is the kid then (RFC 7635).
+//!
 //! The username says which realm's users and secrets are asked, and no other's are. REALM does not: a challenge goes out before
 //! the server knows who will answer it, so everybody is challenged with the same REALM and echoes that (§9.2.3). §9.2.4 asks
 //! that the user be valid within the REALM of the request; a realm with a REALM of its own is one space of users with two
@@ -11,8 +13,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use hashbrown::{HashMap, HashSet};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use super::allocation::Allocation;
 use super::config::{Config, NonceKey};
@@ -23,7 +28,7 @@ use super::nonce::{NONCE_LEN, NonceState, Nonces};
 use super::realm::{RealmId, Realms};
 use super::request::{Reject, Signer};
 use super::verdict::{Answer, AuthFailure};
-use crate::credentials::{self, KeyRing, in_realm, named_realm};
+use crate::credentials::{self, KeyRing, UnixTime, in_realm, named_realm};
 use crate::wire::attribute::{
     Nonce, PasswordAlgorithm, PasswordAlgorithms, Realm, SecurityFeatures, Userhash, Username,
 };
@@ -31,6 +36,9 @@ use crate::wire::{AttributeType, IntegrityKey, IntegrityKind, Message, userhash}
 
 /// What we offer; compared byte for byte with what comes back.
 const OFFERED: PasswordAlgorithms<'static> = PasswordAlgorithms::SHA256_THEN_MD5;
+
+/// Bytes of a key that MD5 makes of a password.
+const MD5_KEY: usize = 16;
 
 /// The prepared form of what the configuration says about credentials. Rebuilt on reconfiguration.
 pub(super) struct Authenticator {
@@ -82,6 +90,23 @@ pub(super) struct Authenticated {
     /// Signs the answer.
     pub(super) signer: Signer,
     pub(super) identity: Identity,
+    /// The access token that the request was authenticated with.
+    pub(super) grant: Option<Grant>,
+}
+
+/// What an access token allows (RFC 7635).
+#[derive(Clone, Debug)]
+pub(super) struct Grant {
+    pub(super) expires: UnixTime,
+    /// What quotas count by: the token itself, since its USERNAME is that of everybody whom one authorization server sends.
+    pub(super) user: Box<str>,
+}
+
+impl Grant {
+    /// When it ends on the clock that lifetimes are measured with.
+    pub(super) fn ends(&self, now: Now) -> Instant {
+        now.instant + self.expires.saturating_since(now.unix)
+    }
 }
 
 /// How the sender was recognised.
@@ -308,16 +333,47 @@ impl Authenticator {
         }
         let verifies = |key: &IntegrityKey| message.verify_integrity_of(carried, key).is_ok();
 
+        // Where nobody's tokens are taken it is an attribute that is not understood: 420, for who has a password.
+        let takes_tokens = self.config.third_party.is_some();
+        let token = message.value(AttributeType::ACCESS_TOKEN).filter(|_| takes_tokens);
+
         // The owner of the allocation: the key is at hand, and its credential may be long expired.
         let owner = allocation.filter(|allocation| claim.names(&allocation.username, challenge));
-        if let Some(owner) = owner.filter(|owner| owner.algorithm == algorithm && owner.challenge == *challenge) {
+        let by_token = |owner: &Allocation| owner.token_expires.is_some();
+        let same_key = |owner: &&Allocation| owner.algorithm == algorithm && owner.challenge == *challenge;
+        if let Some(owner) = owner.filter(|owner| by_token(owner) || same_key(owner)) {
             let key = &owner.signer.key;
-            if !verifies(key) {
+            if verifies(key) {
+                let kind = if by_token(owner) { carried } else { kind };
+                return Ok(Authenticated {
+                    signer: Signer { key: key.clone(), kind },
+                    identity: Identity::Owner,
+                    grant: None,
+                });
+            }
+            if token.is_none() {
                 return Err(AuthFailure::WrongPassword);
             }
+        }
+        if let (Some(token), Claim::Name(kid)) = (token, claim) {
+            let (mac_key, grant) = self.open_token(now, kid, token)?;
+            // coturn's client signs with the first 16 bytes of a longer key, which is what an MD5 key of a password has.
+            let lengths = [mac_key.len(), MD5_KEY];
+            let key = lengths
+                .into_iter()
+                .filter_map(|len| mac_key.get(..len))
+                .map(IntegrityKey::new)
+                .find(verifies)
+                .ok_or(AuthFailure::WrongPassword)?;
             return Ok(Authenticated {
-                signer: Signer { key: key.clone(), kind },
-                identity: Identity::Owner,
+                signer: Signer { key, kind: carried },
+                identity: Identity::Other(Account {
+                    username: Box::from(kid),
+                    realm: self.realm_of(kid).id,
+                    algorithm,
+                    challenge: Arc::clone(challenge),
+                }),
+                grant: Some(grant),
             });
         }
 
@@ -376,7 +432,28 @@ impl Authenticator {
         Ok(Authenticated {
             signer: Signer { key, kind },
             identity,
+            grant: None,
         })
+    }
+
+    /// The key that an access token brings (RFC 7635 §4.1, §6.2).
+    fn open_token(&self, now: Now, kid: &str, token: &[u8]) -> Result<(Zeroizing<Vec<u8>>, Grant), AuthFailure> {
+        let third_party = self.config.third_party.as_ref().ok_or(AuthFailure::UnknownUser)?;
+        let key = third_party.key(kid).ok_or(AuthFailure::UnknownUser)?;
+        let token = key
+            .open(third_party.server_name(), token)
+            .map_err(|_| AuthFailure::BadToken)?;
+        if !token.is_valid(now.unix, third_party.skew()) {
+            return Err(AuthFailure::Expired);
+        }
+        let digest = Sha256::digest(token.mac_key.as_slice());
+        let mut first = [0; 8];
+        first.copy_from_slice(&digest[..8]);
+        let grant = Grant {
+            expires: token.expires(),
+            user: format!("token:{kid}:{:016x}", u64::from_be_bytes(first)).into(),
+        };
+        Ok((token.mac_key, grant))
     }
 }
 

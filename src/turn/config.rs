@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use zeroize::Zeroize;
@@ -11,7 +12,7 @@ use super::nat_discovery::NatDiscovery;
 use super::peer_filter::PeerFilter;
 use super::realm::RealmConfig;
 use super::revocation::Revocations;
-use crate::credentials::KeyRing;
+use crate::credentials::{KeyRing, ThirdParty};
 
 /// Configuration of the relay core, shared by all shards. Swap it whole with [`super::Server::reconfigure`].
 #[derive(Clone, Debug)]
@@ -26,7 +27,10 @@ pub struct Config {
     pub keys: Option<KeyRing>,
     /// Users with a fixed password. Default none.
     pub static_users: Vec<StaticUser>,
-    /// Tenants, each with its own of the two before, of limits and of peers; at most [`super::MAX_REALMS`]. What stands here is
+    /// Whose access tokens are taken as credentials (RFC 7635). Default nobody's. With it every 401 carries the server's name, so
+    /// a long one makes the server a better amplifier. A kid that names a realm, as a username does, belongs to it.
+    pub third_party: Option<Arc<ThirdParty>>,
+    /// Tenants, each with its own of `keys` and `static_users`, of limits and of peers; at most [`super::MAX_REALMS`]. What stands here is
     /// for usernames that name none of them. Default none: then nothing is looked up for them.
     pub realms: Vec<RealmConfig>,
     /// Offer SHA-256 with PASSWORD-ALGORITHMS (RFC 8489 §14.11). Default on. Adds 12 bytes to a 401. Clients that do not know it
@@ -93,6 +97,7 @@ impl Default for Config {
             software: None,
             keys: None,
             static_users: Vec::new(),
+            third_party: None,
             realms: Vec::new(),
             offer_sha256: true,
             username_anonymity: false,

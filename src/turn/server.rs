@@ -31,7 +31,8 @@ use super::ticket::Tickets;
 use super::timers::Timers;
 use super::verdict::{Answer, DropReason, PeerErrorEnd, Verdict};
 use crate::wire::attribute::{
-    AlternateDomain, AlternateServer, ErrorCodeAttribute, Nonce, Realm, Software, UnknownAttributes,
+    AlternateDomain, AlternateServer, ErrorCodeAttribute, Nonce, Realm, Software, ThirdPartyAuthorization,
+    UnknownAttributes,
 };
 use crate::wire::{Class, DecodeError, ErrorCode, Message, MessageBuilder, Method, PacketKind, VerifyError, demux};
 
@@ -341,6 +342,14 @@ impl Server {
                     }
                     if let Some(offered) = self.authenticator.offered() {
                         builder.attribute(&offered);
+                    }
+                    let third_party = config
+                        .third_party
+                        .as_ref()
+                        .filter(|_| answer == Answer::Unauthenticated);
+                    let third_party = third_party.and_then(|it| ThirdPartyAuthorization::new(it.server_name()));
+                    if let Some(name) = third_party {
+                        builder.attribute(&name);
                     }
                 }
                 Reject::Unknown(types) => {

@@ -172,7 +172,9 @@ labels! {
         UnknownUser = "unknown_user",
         /// MESSAGE-INTEGRITY does not match.
         WrongPassword = "wrong_password",
-        /// The username's expiry is past (judged at Allocate only).
+        /// ACCESS-TOKEN is not shaped like a token, or not sealed for this server with the key of its kid (RFC 7635).
+        BadToken = "bad_token",
+        /// The username's expiry is past (judged at Allocate only), or the token's.
         Expired = "expired",
         /// The nonce is ours but too old.
         StaleNonce = "stale_nonce",

@@ -168,6 +168,74 @@ fn clients_that_move_to_another_socket_keep_their_allocation() {
     server.assert_counted("meetpoint_relay_moves_ended_total", &["used"], 3.0);
 }
 
+/// The three keys that `turnutils_uclient -J` seals its tokens with, one or the other at random: at Allocate, and anew at each
+/// Refresh. It reads base64 with a line feed at the end and cuts what is longer than a key.
+const COTURN_KEYS: &str = "north:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=,\
+                           union:MTIzNDU2Nzg5MDEyMzQ1Ng==,\
+                           oldempire:MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=";
+
+#[test]
+fn clients_with_access_tokens_are_served_by_udp_and_tcp() {
+    let server = Meetpoint::start(&[
+        ("PEERS__ALLOW", "127.0.0.0/8"),
+        ("THIRD_PARTY__SERVER_NAME", "turn.example.org"),
+        ("THIRD_PARTY__KEYS", COTURN_KEYS),
+    ]);
+    let peer = EchoPeer::start("127.0.0.1");
+    let port = peer.port.to_string();
+    // Eight clients, so that every key has its turn.
+    for way in [&["-J", "-m", "8"][..], &["-J", "-t", "-m", "4"], &["-J", "-s"]] {
+        let arguments = [&["-e", "127.0.0.1", "-r", &port, "-c"], way].concat();
+        let tally = run(&server, "127.0.0.1", &arguments);
+        assert_eq!((tally.lost, tally.received), (0, tally.sent), "{way:?}");
+    }
+}
+
+/// Tokens that coturn's tool makes are read here, and those of ours by the tool.
+#[test]
+fn tokens_of_coturn_are_read_here_and_ours_by_coturn() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    let (name, secret, mac_key) = ("turn.example.org", [7; 32], *b"a mac key of 20 byte");
+    let key = meetpoint::credentials::TokenKey::new("north", &secret).unwrap();
+    let tool = |arguments: &[&str]| {
+        let mut command = Command::new("turnutils_oauth");
+        command.args(["-v", "--server-name", name, "--auth-key-id", "north"]);
+        command.args([
+            "--auth-key",
+            &STANDARD.encode(secret),
+            "--auth-key-as-rs-alg",
+            "A256GCM",
+        ]);
+        command.args(["--auth-key-timestamp", "1800000000", "--auth-key-lifetime", "86400"]);
+        output_of(command.args(arguments), LIMIT)
+    };
+    let issued = 1_800_000_000_u64;
+    let (mac, timestamp) = (STANDARD.encode(mac_key), (issued << 16).to_string());
+    let made = tool(&[
+        "-e",
+        "--token-mac-key",
+        &mac,
+        "--token-timestamp",
+        &timestamp,
+        "--token-lifetime",
+        "3600",
+    ]);
+    let theirs = made
+        .1
+        .split('"')
+        .filter_map(|word| STANDARD.decode(word).ok())
+        .find_map(|bytes| key.open(name, &bytes).ok())
+        .unwrap_or_else(|| panic!("no token in: {}", made.1));
+    assert_eq!(
+        (theirs.mac_key.as_slice(), theirs.issued.0, theirs.lifetime),
+        (&mac_key[..], issued, 3600)
+    );
+    let ours = STANDARD.encode(key.seal(name, [5; 12], &theirs).unwrap());
+    let (_, read) = tool(&["-d", "--token", &ours]);
+    assert!(read.contains("3600") && read.contains("a mac key of 20 byte"), "{read}");
+}
+
 #[test]
 fn clients_that_vanish_and_return_disturb_nothing() {
     run_with_echo(&["-B", "-c", "-m", "3"]);

@@ -24,6 +24,7 @@ mod rfc6062_5_3_connection_attempt;
 mod rfc6062_5_4_connection_bind;
 mod rfc6062_5_5_data_connections;
 mod rfc6062_client;
+mod rfc7635_third_party;
 mod rfc8016_mobility;
 mod rfc8016_shards;
 mod rfc8489_6_binding;

@@ -7,6 +7,7 @@ mod hub;
 mod nat_discovery;
 mod relay;
 mod streams;
+mod third_party;
 mod tls;
 mod web;
 
@@ -15,6 +16,7 @@ pub use hub::Signaling;
 pub use nat_discovery::NatDiscovery;
 pub use relay::{Credentials, Limits, Peers, Relay};
 pub use streams::Streams;
+pub use third_party::ThirdParty;
 pub use tls::Tls;
 pub use web::{Admin, Auth, Http, Ice, Metrics};
 
@@ -78,6 +80,7 @@ sections! {
         peers: Peers,
         nat_discovery: NatDiscovery,
         credentials: Credentials,
+        third_party: ThirdParty,
         ice: Ice,
         auth: Auth,
         signaling: Signaling,

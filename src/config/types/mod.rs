@@ -10,4 +10,4 @@ pub use amount::{ByteSize, Rate};
 pub use choice::{LogFormat, RoomListing, TakeoverPolicy};
 pub use files::CertificatePair;
 pub use net::{ExternalIp, HostName, PortRange, TcpListen};
-pub use secret::{ExtraServer, SecretText, StaticUser};
+pub use secret::{ExtraServer, SecretText, StaticUser, TokenKey};

@@ -1,7 +1,7 @@
 //! Secrets, users with passwords, and servers with credentials: what is never printed.
 
 use crate::config::value::{Fault, Raw, RawValue, Value, quoted};
-use crate::credentials::{IceServer, StunUri, TurnUri};
+use crate::credentials::{self, IceServer, StunUri, TurnUri};
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -84,6 +84,33 @@ impl Value for StaticUser {
 
     fn to_toml(&self) -> String {
         quoted(format_args!("{}:<redacted>", self.name))
+    }
+}
+
+/// The key of an authorization server, as `kid:base64`. The key is never printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenKey(pub credentials::TokenKey);
+
+impl Value for TokenKey {
+    const SECRET: bool = true;
+
+    fn expects() -> String {
+        "a key as `\"kid:base64\"`".into()
+    }
+
+    fn from_raw(raw: &Raw) -> Result<Self, Vec<Fault>> {
+        // A kid may have colons, base64 has none.
+        let Some((kid, key)) = raw.text()?.rsplit_once(':') else {
+            return Err(raw.fault("a key needs a kid, a colon and the key as base64"));
+        };
+        match credentials::TokenKey::from_base64(kid, key) {
+            Ok(key) => Ok(Self(key)),
+            Err(error) => Err(raw.fault(error.to_string())),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(format_args!("{}:<redacted>", self.0.kid()))
     }
 }
 

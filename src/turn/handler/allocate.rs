@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::turn::allocation::{Allocation, Bind, Pending, RelayLeg, RelayOwner, State};
-use crate::turn::auth::{Account, Authenticated, Identity, Purpose, quota_user};
+use crate::turn::auth::{Account, Authenticated, Grant, Identity, Purpose, quota_user};
 use crate::turn::bucket::Bucket;
 use crate::turn::channel::Channels;
 use crate::turn::config::RelayAddr;
@@ -92,7 +92,11 @@ impl Server {
         let result = self
             .authenticator
             .authenticate(now, &request.from, message, allocation, purpose);
-        let Authenticated { signer, identity } = match result {
+        let Authenticated {
+            signer,
+            identity,
+            grant,
+        } = match result {
             Ok(authenticated) => authenticated,
             Err(refusal) => return self.refuse_authentication(now, request, refusal),
         };
@@ -106,7 +110,7 @@ impl Server {
         };
 
         let realm = account.realm;
-        match self.try_allocate(now, request, message, &signer, account) {
+        match self.try_allocate(now, request, message, &signer, account, grant.as_ref()) {
             Ok(()) => Verdict::Deferred,
             Err(reject) => {
                 self.count_refused(realm);
@@ -129,11 +133,16 @@ impl Server {
         message: &Message<'_>,
         signer: &Signer,
         account: Account,
+        grant: Option<&Grant>,
     ) -> Result<(), Reject> {
         let config = Arc::clone(&self.config);
         // 3. to 9.
-        let wanted = self.wanted(request, message)?;
-        let user = quota_user(&config, &account.username);
+        let mut wanted = self.wanted(request, message)?;
+        let user = grant.map_or_else(|| quota_user(&config, &account.username), |grant| &grant.user);
+        let token_expires = grant.map(|grant| grant.ends(now));
+        if let Some(ends) = token_expires {
+            wanted.lifetime = wanted.lifetime.min(ends.saturating_duration_since(now.instant));
+        }
         if config.revocations.contains(now.unix, &account.username, user) {
             let whom = (account.realm, Some(&*account.username));
             self.fail_authentication(now, &request.from, whom, AuthFailure::Revoked);
@@ -199,6 +208,7 @@ impl Server {
             challenge: account.challenge,
             username: account.username,
             signer: signer.clone(),
+            token_expires,
             algorithm: account.algorithm,
             state: State::Binding(Box::new(pending)),
             created: now.unix,

@@ -177,7 +177,12 @@ impl Server {
         };
 
         // The lifetime runs from the answer.
+        let token_expires = self
+            .allocations
+            .get(index)
+            .and_then(|allocation| allocation.token_expires);
         let expires = now.instant + lifetime;
+        let expires = token_expires.map_or(expires, |ends| ends.min(expires));
         if let Some(allocation) = self.allocations.get_mut(index) {
             allocation.state = State::Live {
                 transaction_id: request.transaction_id,

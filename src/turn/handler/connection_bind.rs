@@ -39,7 +39,7 @@ impl Server {
         let result = self
             .authenticator
             .authenticate(now, &request.from, message, owner, Purpose::Other);
-        let Authenticated { signer, identity } = match result {
+        let Authenticated { signer, identity, .. } = match result {
             Ok(authenticated) => authenticated,
             Err(refusal) => return self.refuse_authentication(now, request, refusal),
         };

@@ -17,12 +17,13 @@ mod send;
 
 pub(super) use peer::Judge;
 
-use super::auth::{Authenticated, Identity, Purpose, Refusal};
+use super::allocation::Allocation;
+use super::auth::{Account, Authenticated, Grant, Identity, Purpose, Refusal};
 use super::input::Now;
 use super::request::{Reject, Request, Signer};
 use super::server::Server;
 use super::verdict::{Answer, AuthFailure, Verdict};
-use crate::wire::{AttributeType, Message};
+use crate::wire::{AttributeType, Message, Method};
 
 /// The comprehension-required attributes this server understands, whatever the message (RFC 8489 §6.3.1). Those that a
 /// message has no use for are ignored.
@@ -39,6 +40,7 @@ const fn understood(kind: AttributeType) -> bool {
             | AttributeType::DATA
             | AttributeType::REALM
             | AttributeType::NONCE
+            | AttributeType::ACCESS_TOKEN
             | AttributeType::XOR_RELAYED_ADDRESS
             | AttributeType::REQUESTED_ADDRESS_FAMILY
             | AttributeType::EVEN_PORT
@@ -62,8 +64,12 @@ impl Server {
     fn refuse_unknown_but(&self, message: &Message<'_>, more: impl Fn(AttributeType) -> bool) -> Result<(), Reject> {
         // Without a driver that can set DF, DONT-FRAGMENT is one of them (RFC 8656 §7.2 step 4, §11.2).
         let dont_fragment = self.config.dont_fragment;
-        let unknown = message.unknown_required(|kind| {
-            (understood(kind) && (dont_fragment || kind != AttributeType::DONT_FRAGMENT)) || more(kind)
+        // And so is ACCESS-TOKEN where nobody's tokens are taken.
+        let tokens = self.config.third_party.is_some();
+        let unknown = message.unknown_required(|kind| match kind {
+            AttributeType::DONT_FRAGMENT if !dont_fragment => more(kind),
+            AttributeType::ACCESS_TOKEN if !tokens => more(kind),
+            _ => understood(kind) || more(kind),
         });
         if unknown.is_empty() {
             Ok(())
@@ -93,7 +99,11 @@ impl Server {
         let result = self
             .authenticator
             .authenticate(now, &request.from, message, allocation, Purpose::Other);
-        let Authenticated { signer, identity } = match result {
+        let Authenticated {
+            signer,
+            identity,
+            grant,
+        } = match result {
             Ok(authenticated) => authenticated,
             Err(refusal) => return Err(self.refuse_authentication(now, request, refusal)),
         };
@@ -105,11 +115,35 @@ impl Server {
         };
         match identity {
             Identity::Owner => Ok((index, signer)),
+            Identity::Other(account) if self.may_renew(index, message, &account) && grant.is_some() => {
+                self.renew(now, index, account, &signer, grant);
+                Ok((index, signer))
+            }
             Identity::Other(account) => {
                 let whom = (account.realm, Some(&*account.username));
                 self.fail_authentication(now, &request.from, whom, AuthFailure::WrongUser);
                 Err(self.reject(now, request, Answer::WrongCredentials.into(), Some(&signer)))
             }
+        }
+    }
+
+    /// Whether a new token may take the place of the one that an allocation was made with: in a Refresh from where the client
+    /// is (RFC 7635 §4.1.2), and within the realm. Not from elsewhere: a ticket and any token of anybody would do then.
+    fn may_renew(&self, index: u32, message: &Message<'_>, account: &Account) -> bool {
+        let renewable = |held: &Allocation| held.token_expires.is_some() && held.realm == account.realm;
+        message.method() == Method::REFRESH
+            && !message.has(AttributeType::MOBILITY_TICKET)
+            && self.allocations.get(index).is_some_and(renewable)
+    }
+
+    /// From now on the allocation belongs to the holder of this token. It goes on to count for the first one.
+    fn renew(&mut self, now: Now, index: u32, account: Account, signer: &Signer, grant: Option<Grant>) {
+        if let (Some(allocation), Some(grant)) = (self.allocations.get_mut(index), grant) {
+            allocation.username = account.username;
+            allocation.algorithm = account.algorithm;
+            allocation.challenge = account.challenge;
+            allocation.signer = signer.clone();
+            allocation.token_expires = Some(grant.ends(now));
         }
     }
 

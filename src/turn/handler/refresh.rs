@@ -46,7 +46,7 @@ impl Server {
         signer: &Signer,
         moved: Option<u32>,
     ) -> Verdict {
-        let (families, lifetime) = match self.what_to_refresh(index, message) {
+        let (families, lifetime) = match self.what_to_refresh(now, index, message) {
             Ok(wanted) => wanted,
             Err(reject) => return self.reject(now, request, reject, Some(signer)),
         };
@@ -73,7 +73,12 @@ impl Server {
                 self.close_leg(now, index, family, CloseReason::Deleted);
             }
         } else {
+            let token_expires = self
+                .allocations
+                .get(index)
+                .and_then(|allocation| allocation.token_expires);
             let expires = now.instant + lifetime;
+            let expires = token_expires.map_or(expires, |ends| ends.min(expires));
             if let Some(allocation) = self.allocations.get_mut(index) {
                 for family in families {
                     if let Some(leg) = &mut allocation.relays[family.index()] {
@@ -118,7 +123,7 @@ impl Server {
     }
 
     /// Which relayed addresses, and for how long; zero deletes them.
-    fn what_to_refresh(&self, index: u32, message: &Message<'_>) -> Result<([bool; 2], Duration), Reject> {
+    fn what_to_refresh(&self, now: Now, index: u32, message: &Message<'_>) -> Result<([bool; 2], Duration), Reject> {
         let bad = |_| Reject::from(Answer::BadRequest);
         let held = |family: Family| {
             self.allocations
@@ -137,6 +142,18 @@ impl Server {
         let lifetime = match message.find::<Lifetime>().map_err(bad)? {
             Some(Lifetime(0)) => Duration::ZERO,
             asked => self.granted_lifetime(asked),
+        };
+        // No longer than the token (RFC 7635 §4.1.2), and no less than a second: zero would say that it ended.
+        let token_expires = self
+            .allocations
+            .get(index)
+            .and_then(|allocation| allocation.token_expires);
+        let lifetime = match token_expires {
+            Some(ends) if !lifetime.is_zero() => {
+                let left = ends.saturating_duration_since(now.instant);
+                lifetime.min(left).max(Duration::from_secs(1))
+            }
+            _ => lifetime,
         };
         Ok((families, lifetime))
     }
