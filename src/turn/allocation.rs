@@ -228,6 +228,16 @@ impl Allocations {
         self.slots.len() - self.free.len()
     }
 
+    /// Relays, bound or being bound.
+    pub(super) fn relays(&self) -> usize {
+        self.relays.iter().flatten().count()
+    }
+
+    /// Relayed addresses that lead to a relay.
+    pub(super) fn relayed(&self) -> usize {
+        self.by_relayed.len()
+    }
+
     /// Takes an allocation in, without relays. The caller made sure that its 5-tuple is free.
     pub(super) fn insert(&mut self, allocation: Allocation) -> u32 {
         let index = self.free.pop().unwrap_or_else(|| {

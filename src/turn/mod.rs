@@ -37,6 +37,7 @@
 mod allocation;
 mod auth;
 mod bucket;
+mod census;
 pub mod channel;
 pub mod config;
 pub mod connection;
@@ -74,6 +75,7 @@ mod ticket;
 mod timers;
 pub mod verdict;
 
+pub use census::Census;
 pub use config::{AlternateServer, Config, Limits, NonceKey, RateLimit, RelayAddr, StaticUser};
 pub use connection::{ConnectionKey, RelayedTransport};
 pub use event::{Asked, Event, EventKind, Limit, Subject, What};

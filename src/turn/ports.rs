@@ -146,7 +146,6 @@ impl Ports {
     }
 
     /// Ports taken.
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.taken.len()
     }

@@ -65,6 +65,11 @@ impl RetransmitCache {
         }
     }
 
+    /// Answers that are kept.
+    pub(super) fn len(&self) -> usize {
+        self.answers.len().max(self.expiries.len())
+    }
+
     /// When the oldest answer is dropped.
     #[inline]
     pub(super) fn next_expiry(&self) -> Option<Instant> {

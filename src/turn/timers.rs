@@ -65,6 +65,11 @@ impl Timers {
         Some((at, due))
     }
 
+    /// All entries.
+    pub(super) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     /// Entries of allocations, those included that will come up in vain.
     pub(super) fn of_allocations(&self) -> usize {
         self.heap.len() - self.reservations

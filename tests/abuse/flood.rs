@@ -43,6 +43,8 @@ impl Call {
             builder.attribute(&Lifetime(3600));
         });
         assert_eq!(reply.code(), 0);
+        // What the call itself is told about is not what the flood costs.
+        lab.events = Vec::new();
     }
 }
 
@@ -76,6 +78,7 @@ fn flood(lab: &mut Lab, call: &mut Call, packets: &[Vec<u8>], count: u32, second
         assert!(matches!(handled, Handled::Done(_)));
         answered += u64::from(matches!(handled.verdict(), Verdict::Answered(_)));
         while lab.server.poll_output().is_some() {}
+        while lab.server.poll_event().is_some() {}
         if n % (count / 100) == 0 {
             call.goes_on(lab);
             lab.sleep(Duration::from_millis(u64::from(seconds) * 10));
@@ -177,6 +180,7 @@ fn abuse_a_flood_in_the_name_of_a_client_does_not_cut_its_call() {
         let handled = lab.server.handle_client(lab.now, &from, packet);
         answered += u64::from(matches!(handled.verdict(), Verdict::Answered(_)));
         while lab.server.poll_output().is_some() {}
+        while lab.server.poll_event().is_some() {}
         if n % 10_000 == 0 {
             call.goes_on(&mut lab);
             lab.sleep(Duration::from_millis(100));

@@ -14,9 +14,21 @@
 #[path = "../support/relay.rs"]
 mod relay;
 
+#[path = "../support/udp/mod.rs"]
+mod support;
+
+#[path = "../streams/client.rs"]
+#[allow(dead_code, clippy::allow_attributes, reason = "each test binary uses its part")]
+mod stream_client;
+
+#[path = "../cli/program.rs"]
+#[allow(dead_code, clippy::allow_attributes, reason = "each test binary uses its part")]
+mod program;
+
 mod amplification;
 mod counting;
 mod disguise;
 mod flood;
 mod known_holes;
 mod new_rules;
+mod process;

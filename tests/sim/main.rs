@@ -11,5 +11,7 @@
 #[path = "../support/relay.rs"]
 mod relay;
 
+mod fleet;
+mod long;
 mod network;
 mod relay_world;

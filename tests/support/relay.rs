@@ -298,7 +298,12 @@ impl Lab {
                 }
                 Some(Output::CloseRelay { relay }) => {
                     self.sockets.remove(&relay);
-                    self.held.retain(|(held, ..)| *held != relay);
+                    // A driver that is still at it drops the socket when it comes, the parked one as well.
+                    for (_, _, socket) in self.held.extract_if(.., |(held, ..)| *held == relay) {
+                        if let RelaySocket::Reserved(token) = socket {
+                            self.parked.retain(|(parked, _)| *parked != token);
+                        }
+                    }
                 }
                 Some(Output::ConnectPeer {
                     connection,

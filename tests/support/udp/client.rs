@@ -172,12 +172,16 @@ impl Client {
     }
 
     pub(crate) fn bind(&mut self, number: u16, peer: SocketAddr) {
+        self.try_bind(number, peer).unwrap();
+    }
+
+    pub(crate) fn try_bind(&mut self, number: u16, peer: SocketAddr) -> Result<(), u16> {
         let add = |builder: &mut MessageBuilder<'_>| {
             builder
                 .attribute(&ChannelNumber::new(number).unwrap())
                 .attribute(&XorPeerAddress(peer));
         };
-        self.request(Method::CHANNEL_BIND, add, |_| ()).unwrap();
+        self.request(Method::CHANNEL_BIND, add, |_| ())
     }
 
     pub(crate) fn refresh(&mut self, seconds: u32) -> Result<(), u16> {

@@ -1,0 +1,311 @@
+//! Several shards of one process, the ways between them, and a model beside them that says of each packet whether it may pass.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use meetpoint::credentials::UnixTime;
+use meetpoint::turn::{
+    Answer, BindError, Census, Config, Destination, FiveTuple, Handled, Ledger, RelayedAddr, ReservationToken,
+    Reservations, Shard, Verdict,
+};
+use meetpoint::wire::attribute::XorPeerAddress;
+use meetpoint::wire::{Class, Message, Method, PacketKind, demux};
+
+use crate::relay::Lab;
+
+/// RFC 8656 §9 and §12.
+const PERMISSION: Duration = Duration::from_secs(300);
+const CHANNEL: Duration = Duration::from_secs(600);
+
+/// What one client was granted, whatever address it has now: until when.
+#[derive(Default)]
+pub(crate) struct Granted {
+    permissions: BTreeMap<IpAddr, Duration>,
+    channels: BTreeMap<SocketAddr, Duration>,
+}
+
+pub(crate) struct Fleet {
+    pub(crate) labs: Vec<Lab>,
+    parked: Vec<(ReservationToken, SocketAddr)>,
+    pub(crate) ledger: Ledger,
+    pub(crate) reservations: Reservations,
+    pub(crate) config: Config,
+    /// Nothing is relayed to these, by the rules in force now.
+    pub(crate) denied: Option<ipnet::IpNet>,
+    pub(crate) clock: Duration,
+    /// Whose address it is, or was: no address is ever used by two.
+    pub(crate) owners: BTreeMap<SocketAddr, usize>,
+    granted: BTreeMap<usize, Granted>,
+    /// What went to clients since it was last taken.
+    pub(crate) sent: Vec<(FiveTuple, Vec<u8>)>,
+    pub(crate) seen: Seen,
+}
+
+/// A run is worth something only if all of it happened.
+#[derive(Default, Debug)]
+pub(crate) struct Seen {
+    pub(crate) to_peers: u64,
+    pub(crate) to_clients: u64,
+    pub(crate) by_sibling: u64,
+    pub(crate) by_owner: u64,
+}
+
+impl Fleet {
+    pub(crate) fn new(config: Config, shards: u16, foreign: &[u16]) -> Self {
+        let (ledger, reservations) = (Ledger::new(), Reservations::new());
+        let mut labs: Vec<Lab> = (0..shards)
+            .map(|index| {
+                let shard = Shard { index, count: shards };
+                Lab::shard(config.clone(), shard, ledger.clone(), reservations.clone())
+            })
+            .collect();
+        let now = labs[0].now;
+        for lab in &mut labs {
+            lab.now = now;
+            lab.foreign = foreign.iter().copied().collect();
+        }
+        Self {
+            labs,
+            parked: Vec::new(),
+            ledger,
+            reservations,
+            config,
+            denied: None,
+            clock: Duration::ZERO,
+            owners: BTreeMap::new(),
+            granted: BTreeMap::new(),
+            sent: Vec::new(),
+            seen: Seen::default(),
+        }
+    }
+
+    /// The shard that the kernel picks for a client.
+    pub(crate) fn shard_of(&self, client: SocketAddr) -> usize {
+        usize::from(client.port()) * 7 % self.labs.len()
+    }
+
+    /// Lets one shard do something. Reserved sockets are parked for all of them together.
+    pub(crate) fn with<T>(&mut self, shard: usize, act: impl FnOnce(&mut Lab) -> T) -> T {
+        let lab = &mut self.labs[shard];
+        std::mem::swap(&mut lab.parked, &mut self.parked);
+        let done = act(lab);
+        std::mem::swap(&mut lab.parked, &mut self.parked);
+        lab.events.clear();
+        self.sent.append(&mut lab.sent);
+        done
+    }
+
+    /// Lets time pass until `at`, and runs every timer of every shard at its time.
+    pub(crate) fn advance(&mut self, at: Duration) {
+        let time = at.saturating_sub(self.clock);
+        for shard in 0..self.labs.len() {
+            self.with(shard, |lab| lab.advance(time));
+        }
+        self.clock = at.max(self.clock);
+    }
+
+    /// The clock on the wall jumps; the other one does not.
+    pub(crate) fn jump(&mut self, seconds: i64) {
+        for lab in &mut self.labs {
+            lab.now.unix = UnixTime(lab.now.unix.0.saturating_add_signed(seconds));
+        }
+    }
+
+    pub(crate) fn reconfigure(&mut self, config: Config) {
+        let shared = Arc::new(config.clone());
+        self.config = config;
+        for shard in 0..self.labs.len() {
+            self.with(shard, |lab| {
+                lab.server.reconfigure(Arc::clone(&shared));
+                lab.drain();
+            });
+        }
+    }
+
+    /// Reports one bind that was held back, if there is one.
+    pub(crate) fn report(&mut self, shard: usize, result: Result<(), BindError>) {
+        self.with(shard, |lab| {
+            if !lab.held.is_empty() {
+                lab.report(result);
+            }
+        });
+    }
+
+    /// A packet of a client, or of somebody who forged its address.
+    pub(crate) fn client(&mut self, from: &FiveTuple, bytes: &[u8]) {
+        let shard = self.shard_of(from.client.0);
+        let mut handled = self.with(shard, |lab| lab.client(from, bytes));
+        let mut owner = shard;
+        if let Handled::Forward(forward) = handled
+            && let Destination::Owner { shard: to, client } = forward.to
+        {
+            assert_eq!(&client, from);
+            self.seen.by_owner += 1;
+            owner = usize::from(to);
+            handled = self.with(owner, |lab| {
+                let handled = lab.server.handle_handed_over(lab.now, shard as u16, from, bytes);
+                lab.drain();
+                lab.check();
+                handled
+            });
+        }
+        let who = self.owners.get(&from.client.0).copied();
+        self.grant(who, &handled, bytes);
+        let Handled::Forward(forward) = handled else { return };
+        let payload = &bytes[forward.payload()];
+        let by_channel = demux(bytes) == PacketKind::ChannelData;
+        match forward.to {
+            Destination::Peer { relay, peer } => {
+                self.seen.to_peers += 1;
+                assert!(self.labs[owner].sockets.contains_key(&relay), "{relay} has no socket");
+                self.assert_granted(who, peer.0, by_channel);
+            }
+            Destination::Client(to) => self.delivered(&to, None),
+            Destination::Sibling { to, from, otherwise } => {
+                self.seen.by_sibling += 1;
+                assert_eq!(otherwise, None, "nothing of this machine is open");
+                self.assert_granted(who, to.0, by_channel);
+                self.peer(to.0, from.0, payload);
+            }
+            Destination::Owner { .. } => panic!("handed over twice"),
+        }
+    }
+
+    /// A packet of a peer to a relayed address, from without or from a sibling.
+    pub(crate) fn peer(&mut self, relayed: SocketAddr, peer: SocketAddr, payload: &[u8]) {
+        let found = (0..self.labs.len())
+            .find_map(|shard| Some((shard, self.labs[shard].server.relay_at(RelayedAddr(relayed))?)));
+        let Some((shard, relay)) = found else { return };
+        match self.with(shard, |lab| lab.peer(relay, peer, payload)) {
+            Handled::Forward(forward) => match forward.to {
+                Destination::Client(to) => self.delivered(&to, Some(peer)),
+                other => panic!("what comes from a peer goes to a client and not to {other:?}"),
+            },
+            Handled::Done(verdict) => assert_ne!(verdict, Verdict::Relayed),
+        }
+    }
+
+    pub(crate) fn gone(&mut self, client: &FiveTuple) {
+        let shard = self.shard_of(client.client.0);
+        self.with(shard, |lab| lab.gone(client));
+    }
+
+    /// Remembers what the server has said yes to.
+    fn grant(&mut self, who: Option<usize>, handled: &Handled, bytes: &[u8]) {
+        let (Some(who), Handled::Done(Verdict::Answered(Answer::Success))) = (who, handled) else {
+            return;
+        };
+        let Ok(message) = Message::parse(bytes) else { return };
+        if message.class() != Class::Request {
+            return;
+        }
+        let clock = self.clock;
+        let granted = self.granted.entry(who).or_default();
+        let peers = message.find_all::<XorPeerAddress>().map(|peer| peer.unwrap().0);
+        match message.method() {
+            Method::CREATE_PERMISSION => granted
+                .permissions
+                .extend(peers.map(|peer| (peer.ip(), clock + PERMISSION))),
+            Method::CHANNEL_BIND => {
+                for peer in peers.take(1) {
+                    granted.permissions.insert(peer.ip(), clock + PERMISSION);
+                    granted.channels.insert(peer, clock + CHANNEL);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// No packet to a peer without a permission, or a channel, that was granted and is in time, under the rules of now.
+    fn assert_granted(&self, who: Option<usize>, peer: SocketAddr, by_channel: bool) {
+        let granted = who.and_then(|who| self.granted.get(&who));
+        let until = granted.and_then(|granted| {
+            if by_channel {
+                granted.channels.get(&peer).copied()
+            } else {
+                granted.permissions.get(&peer.ip()).copied()
+            }
+        });
+        assert!(
+            until.is_some_and(|until| self.clock < until),
+            "{peer} got a packet of {who:?} that it had no permission for: {until:?} at {:?}",
+            self.clock
+        );
+        assert!(!self.is_denied(peer.ip()), "{peer} is denied by the rules of now");
+    }
+
+    /// What goes to a client comes from somebody it has a permission for.
+    fn delivered(&mut self, to: &FiveTuple, peer: Option<SocketAddr>) {
+        self.seen.to_clients += 1;
+        let who = self.owners.get(&to.client.0);
+        let granted = who
+            .and_then(|who| self.granted.get(who))
+            .expect("it asked for something");
+        // What is hairpinned comes from a relayed address.
+        let from: BTreeSet<IpAddr> = match peer {
+            Some(peer) => [peer.ip()].into(),
+            None => self.config.relay_addrs.iter().map(|relay| relay.advertised).collect(),
+        };
+        let permitted = from
+            .iter()
+            .any(|ip| granted.permissions.get(ip).is_some_and(|until| self.clock < *until));
+        assert!(
+            permitted,
+            "{to:?} got a packet of {from:?} that it had no permission for"
+        );
+        assert!(peer.is_none_or(|peer| !self.is_denied(peer.ip())));
+    }
+
+    fn is_denied(&self, ip: IpAddr) -> bool {
+        self.denied.is_some_and(|net| net.contains(&ip))
+    }
+
+    /// What is true between any two packets.
+    pub(crate) fn check(&self) {
+        let sum = |of: fn(&Lab) -> usize| self.labs.iter().map(of).sum::<usize>();
+        assert_eq!(self.ledger.total() as usize, sum(|lab| lab.server.allocations()));
+        let held = sum(|lab| lab.held.len());
+        let active = sum(|lab| lab.server.stats().allocations_active.iter().flatten().sum::<u64>() as usize);
+        let sockets = sum(|lab| lab.sockets.len());
+        assert!(
+            sockets >= active && (held > 0 || sockets == active),
+            "{sockets} sockets for {active}"
+        );
+        let reserved = self.reservations.len();
+        assert!(reserved >= self.parked.len() && (held > 0 || reserved == self.parked.len()));
+        let mut bound = BTreeSet::new();
+        let parked = self.parked.iter().map(|(_, at)| at);
+        for at in self.labs.iter().flat_map(|lab| lab.sockets.values()).chain(parked) {
+            assert!(bound.insert(*at), "{at} is bound twice");
+        }
+        for lab in &self.labs {
+            lab.check();
+            let stats = lab.server.stats();
+            let living = stats.allocations_created - stats.allocations_closed.iter().sum::<u64>();
+            let census = lab.server.census();
+            assert_eq!(living as usize + census.pending, census.allocations, "{stats:?}");
+            assert_eq!(census.permissions[0], census.permissions[1]);
+            assert_eq!(census.channels[0], census.channels[1]);
+            assert!(census.permissions[0] >= stats.permissions_active as usize);
+        }
+    }
+
+    /// Nothing is left of anything, and everything that began has ended.
+    pub(crate) fn assert_empty(&mut self) {
+        assert!(self.parked.is_empty(), "{:?}", self.parked);
+        for shard in 0..self.labs.len() {
+            // A look at the routes that others have closed.
+            let nobody = crate::relay::five_tuple("198.51.100.200:9");
+            self.with(shard, |lab| lab.client(&nobody, &[0xFF; 8]));
+            let lab = &self.labs[shard];
+            lab.assert_empty();
+            assert_eq!(lab.server.census(), Census::default(), "shard {shard}");
+            assert_eq!(lab.server.poll_timeout(), None, "shard {shard} waits for something");
+            let stats = lab.server.stats();
+            assert_eq!(stats.allocations_created, stats.allocations_closed.iter().sum::<u64>());
+            assert_eq!(stats.moves_begun, stats.moves_ended.iter().sum::<u64>());
+        }
+    }
+}
