@@ -271,6 +271,10 @@ impl Lab {
             }
             RelaySocket::Fresh | RelaySocket::Listen => Ok(()),
         });
+        if let (Err(_), RelaySocket::Reserved(token)) = (&result, socket) {
+            // It was taken before whatever failed did.
+            self.parked.retain(|(parked, _)| *parked != token);
+        }
         if result.is_ok() {
             // A walk over all sockets: for tests, not for benches.
             debug_assert!(
