@@ -18,6 +18,8 @@ pub mod telemetry;
 
 // L3: the drivers, which own sockets and time.
 #[cfg(feature = "server")]
+pub mod events;
+#[cfg(feature = "server")]
 pub mod http;
 #[cfg(feature = "server")]
 pub mod transport;

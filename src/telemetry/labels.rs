@@ -160,6 +160,68 @@ labels! {
     }
 }
 
+labels! {
+    /// What kind of event is told of.
+    RecordKind {
+        /// An allocation was made.
+        Created = "created",
+        /// An allocation was refreshed.
+        Refreshed = "refreshed",
+        /// An allocation ended.
+        Closed = "closed",
+        /// A peer was refused.
+        Denied = "denied",
+        /// A bound or a rate was reached.
+        Limited = "limited",
+        /// TURN credentials were turned away.
+        AuthFailed = "auth_failed",
+        /// An operator did something, or somebody wanted to be one.
+        Admin = "admin",
+    }
+}
+
+labels! {
+    /// What became of an attempt at a delivery to a webhook.
+    HookAttempt {
+        /// 2xx.
+        Taken = "taken",
+        /// An answer that another attempt would not change.
+        Refused = "refused",
+        /// No answer, or 408, 429 or 5xx.
+        Failed = "failed",
+    }
+}
+
+labels! {
+    /// What became of an event on the way to a webhook.
+    HookEnd {
+        /// The receiver took it.
+        Delivered = "delivered",
+        /// Too much waited already.
+        QueueFull = "queue_full",
+        /// The receiver does not want it.
+        Refused = "refused",
+        /// The receiver did not take it for too long.
+        GaveUp = "gave_up",
+        /// The process ended before.
+        Shutdown = "shutdown",
+        /// The webhook was removed from the configuration.
+        Removed = "removed",
+    }
+}
+
+labels! {
+    /// Why the admin API let somebody not in.
+    AdminRefusal {
+        /// No token.
+        Missing = "missing",
+        /// No token of an operator.
+        Invalid = "invalid",
+        /// Too many of those from one address.
+        Limited = "limited",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

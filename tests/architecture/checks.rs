@@ -12,9 +12,16 @@ pub(crate) const IMPORTS: &[(&str, &[&str])] = &[
     ("signaling", &["wire"]),
     ("turn", &["wire", "credentials"]),
     ("telemetry", &["wire", "credentials", "signaling", "turn"]),
-    ("transport", &["wire", "credentials", "signaling", "turn", "telemetry"]),
+    ("events", &["wire", "credentials", "signaling", "turn", "telemetry"]),
+    (
+        "transport",
+        &["wire", "credentials", "signaling", "turn", "telemetry", "events"],
+    ),
     ("ws", &["wire", "credentials", "signaling", "turn", "telemetry"]),
-    ("http", &["wire", "credentials", "signaling", "turn", "telemetry", "ws"]),
+    (
+        "http",
+        &["wire", "credentials", "signaling", "turn", "telemetry", "events", "ws"],
+    ),
     (
         "config",
         &[
@@ -23,6 +30,7 @@ pub(crate) const IMPORTS: &[(&str, &[&str])] = &[
             "signaling",
             "turn",
             "telemetry",
+            "events",
             "transport",
             "ws",
             "http",
@@ -36,6 +44,7 @@ pub(crate) const IMPORTS: &[(&str, &[&str])] = &[
             "signaling",
             "turn",
             "telemetry",
+            "events",
             "transport",
             "ws",
             "http",
@@ -50,6 +59,7 @@ pub(crate) const IMPORTS: &[(&str, &[&str])] = &[
             "signaling",
             "turn",
             "telemetry",
+            "events",
             "transport",
             "ws",
             "http",

@@ -8,6 +8,8 @@
     reason = "a test: what cannot be done is a failure"
 )]
 
+#[path = "../support/hook.rs"]
+mod hook;
 #[path = "../support/udp/mod.rs"]
 mod support;
 
@@ -24,3 +26,4 @@ mod relay_icmp;
 mod relay_mobility;
 mod relay_trains;
 mod relay_webrtc;
+mod webhooks;

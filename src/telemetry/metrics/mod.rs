@@ -9,6 +9,7 @@
 //! enum; a scrape never makes a packet wait for longer than a copy of some hundred integers.
 
 mod api;
+mod events;
 pub mod family;
 mod front;
 mod hub;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use prometheus::{Encoder as _, Registry, TextEncoder};
 
 pub use api::ApiMetrics;
+pub use events::EventMetrics;
 pub use front::FrontMetrics;
 pub use hub::HubSlot;
 pub use process::Readiness;
@@ -41,6 +43,7 @@ struct Inner {
     hub: HubSlot,
     api: ApiMetrics,
     front: FrontMetrics,
+    events: EventMetrics,
     process: process::Process,
 }
 
@@ -59,12 +62,14 @@ impl Metrics {
         process.register(&registry)?;
         let api = ApiMetrics::register(&registry)?;
         let front = FrontMetrics::register(&registry)?;
+        let events = EventMetrics::register(&registry)?;
         Ok(Self(Arc::new(Inner {
             registry,
             shards,
             hub,
             api,
             front,
+            events,
             process,
         })))
     }
@@ -87,6 +92,11 @@ impl Metrics {
     /// Counters of accepted connections.
     pub fn front(&self) -> &FrontMetrics {
         &self.0.front
+    }
+
+    /// Counters of events and of those who are told.
+    pub fn events(&self) -> &EventMetrics {
+        &self.0.events
     }
 
     /// Whether this process takes work; the flag behind `/readyz`.

@@ -3,8 +3,8 @@
 use super::family::{Family, Kind, Label};
 use crate::signaling::{CloseCode, ErrorCode, MessageKind};
 use crate::telemetry::labels::{
-    CertificateReload, FrontFailure, FrontListener, IssueResult, Method, ReloadResult, Route, StatusClass, Surface,
-    TokenFailure,
+    AdminRefusal, CertificateReload, FrontFailure, FrontListener, HookAttempt, HookEnd, IssueResult, Method,
+    RecordKind, ReloadResult, Route, StatusClass, Surface, TokenFailure,
 };
 use crate::telemetry::{
     DtlsEnd, DtlsPhase, DtlsRefusal, SendFailure, StreamEnd, StreamKind, StreamRefusal, build_info,
@@ -57,6 +57,10 @@ const STATUS: Label = label!("status", StatusClass);
 const SURFACE: Label = label!("surface", Surface);
 const ISSUE: Label = label!("result", IssueResult);
 const TOKEN_FAILURE: Label = label!("reason", TokenFailure);
+const RECORD: Label = label!("kind", RecordKind);
+const HOOK_END: Label = label!("result", HookEnd);
+const HOOK_ATTEMPT: Label = label!("result", HookAttempt);
+const ADMIN_REFUSAL: Label = label!("reason", AdminRefusal);
 const RELOAD: Label = label!("result", ReloadResult);
 const VERSION: Label = Label {
     name: "version",
@@ -311,6 +315,26 @@ table! {
             "Wishes for a credential, by how they ended.";
         TOKEN_FAILURES = Kind::Counter, "meetpoint_auth_token_failures_total", [SURFACE, TOKEN_FAILURE],
             "Bearer tokens turned away.";
+    }
+    "Events" {
+        EVENTS = Kind::Counter, "meetpoint_events_total", [RECORD],
+            "Events told of. One may stand for many of its kind within a second.";
+        EVENTS_DROPPED = Kind::Counter, "meetpoint_events_dropped_total", [],
+            "Events that found no room between the workers and those who are told.";
+        WEBHOOK_EVENTS = Kind::Counter, "meetpoint_webhook_events_total", [HOOK_END],
+            "Events by what became of them on the way to a webhook. All but `delivered` are lost.";
+        WEBHOOK_ATTEMPTS = Kind::Counter, "meetpoint_webhook_attempts_total", [HOOK_ATTEMPT],
+            "Attempts at a delivery, which may hold many events.";
+        WEBHOOK_QUEUED = Kind::Gauge, "meetpoint_webhook_queued_events", [],
+            "Events that wait for a webhook or are under way to it.";
+        ADMIN_STREAMS = Kind::Gauge, "meetpoint_admin_streams", [],
+            "Open streams of events.";
+        ADMIN_STREAMS_REFUSED = Kind::Counter, "meetpoint_admin_streams_refused_total", [],
+            "Streams of events refused because as many were open as may be.";
+        ADMIN_STREAM_LAGGED = Kind::Counter, "meetpoint_admin_stream_lagged_events_total", [],
+            "Events that a stream was too slow for.";
+        ADMIN_REFUSALS = Kind::Counter, "meetpoint_admin_refusals_total", [ADMIN_REFUSAL],
+            "Requests to the admin API without a token that opens.";
     }
     "Process" {
         BUILD_INFO = Kind::Gauge, "meetpoint_build_info", [VERSION, REVISION, PROFILE],

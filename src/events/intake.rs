@@ -1,0 +1,47 @@
+//! The way in: for worker threads and handlers alike, and it never waits.
+
+use tokio::sync::mpsc;
+
+use super::audit::Audit;
+use super::record::Happened;
+use crate::telemetry::EventMetrics;
+use crate::turn;
+
+/// Puts events into the process's one channel. Clones share.
+#[derive(Clone)]
+pub struct Intake {
+    pub(super) sender: mpsc::Sender<Message>,
+    pub(super) metrics: EventMetrics,
+}
+
+/// What goes through the channel. `None`: all that came before is to be told, and no more comes.
+pub(super) type Message = Option<Happened>;
+
+impl Intake {
+    /// Something happened in the relay. It is dropped, and counted, when too much waits.
+    pub fn relay(&self, event: turn::Event) {
+        self.put(Happened::Relay(event));
+    }
+
+    /// An operator did something. It is dropped, and counted, when too much waits.
+    pub fn audit(&self, audit: Audit) {
+        self.put(Happened::Audit(audit));
+    }
+
+    /// Where it is counted.
+    pub fn metrics(&self) -> &EventMetrics {
+        &self.metrics
+    }
+
+    fn put(&self, happened: Happened) {
+        if self.sender.try_send(Some(happened)).is_err() {
+            self.metrics.dropped.inc();
+        }
+    }
+}
+
+impl std::fmt::Debug for Intake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Intake").finish_non_exhaustive()
+    }
+}
