@@ -80,7 +80,11 @@ fn a_relayed_packet_allocates_nothing() {
     const PAYLOAD: [u8; 160] = [7; 160];
     let mut buffer = vec![0; 65_536];
     for workers in [1, 2] {
-        let running = Running::start(workers, &["127.0.0.1:0"]);
+        let core = meetpoint::turn::Config {
+            events: true,
+            ..support::core_config()
+        };
+        let running = Running::with(&support::config(workers, &["127.0.0.1:0"]), core);
         let server = running.addr();
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
         peer.set_read_timeout(Some(std::time::Duration::from_secs(2))).unwrap();

@@ -20,6 +20,7 @@ mod watch;
 use crate::config::detect::Machine;
 use crate::config::types::{LogFormat, SecretText};
 use crate::config::{Config, Settings, advertised, show_values};
+use crate::events::Events;
 use crate::http::{self, admin::Tokens};
 use crate::telemetry::labels::FrontListener;
 use crate::telemetry::{Metrics, build_info, logging};
@@ -122,7 +123,15 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     let certificates = front::certificates(&config)?;
     let admin_only = bind::listen(&config.admin.listen, "admin.listen")?;
     let core = Arc::new(settings.turn.clone());
-    let relay = Relay::start_with(&settings.transport, &core, &metrics, certificates.as_ref());
+    let events = Events::start(settings.events.clone(), &metrics).context("cannot tell of events")?;
+    let intake = events.intake();
+    let relay = Relay::start_with(
+        &settings.transport,
+        &core,
+        &metrics,
+        certificates.as_ref(),
+        Some(&intake),
+    );
     let relay = relay.map_err(bind::relay_advice)?;
     let streams = Listeners::open(&config, relay.local_addrs(), &mut web)?;
     // Port 0 is known only now.
@@ -144,7 +153,7 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         revocations: core.revocations.clone(),
         orders: sender,
     };
-    let admin = http::admin_router(&state, tokens.clone(), Arc::new(desk));
+    let admin = http::admin_router(&state, tokens.clone(), Arc::new(desk), (intake, events.feed()));
     let ways = Ways::new(
         &settings.transport.streams,
         &relay,
@@ -170,6 +179,7 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         state,
         tokens,
         metrics: metrics.clone(),
+        events: &events,
     };
     metrics.readiness().set(true);
 
@@ -213,16 +223,26 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     // From here on orders are refused at once.
     drop(orders);
     let (core, patience) = (reloader.core, reloader.running.relay.drain_timeout);
+    let mut flush = reloader.running.events.flush_timeout;
     metrics.readiness().set(false);
     match &ended {
         Ok(name) => tracing::info!(signal = name, "stopping; a second signal ends it at once"),
         Err(error) => tracing::error!(%error, "stopping"),
     }
+    let feed = events.feed();
     tokio::select! {
-        () = ending.drain(&relay, &core, patience) => tracing::info!("stopped"),
-        name = signals.stop() => tracing::warn!(signal = name, "stopped at once"),
+        () = ending.drain(&relay, &core, patience, &feed) => tracing::info!("stopped"),
+        name = signals.stop() => {
+            flush = Duration::ZERO;
+            tracing::warn!(signal = name, "stopped at once");
+        }
     }
     relay.shutdown();
+    // The ends of the last allocations are among what is left to tell. A signal does not wait for that.
+    tokio::select! {
+        () = events.finish(flush) => {}
+        name = signals.stop() => tracing::warn!(signal = name, "webhooks were not waited for"),
+    }
     ended.map(|_| ())
 }
 

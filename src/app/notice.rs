@@ -72,6 +72,19 @@ pub(super) fn warnings(config: &Config, settings: &Settings) -> Vec<String> {
             if discovery.response_port { ", to any port of the client" } else { "" }
         ));
     }
+    for hook in settings.events.hooks.iter().filter(|hook| !hook.url.secure) {
+        let local = hook
+            .url
+            .host
+            .parse()
+            .map_or(&*hook.url.host == "localhost", |ip: IpAddr| ip.is_loopback());
+        if !local {
+            all.push(format!(
+                "{} is told of users and their addresses without TLS (events.webhooks)",
+                hook.url
+            ));
+        }
+    }
     for address in settings.turn.relay_addrs.iter().map(|address| address.advertised) {
         if address.is_loopback() {
             all.push(format!(

@@ -9,6 +9,7 @@ use super::watch::{Reading, Watched};
 use crate::config::detect::Machine;
 use crate::config::types::SecretText;
 use crate::config::{Changes, Config, advertised};
+use crate::events::Events;
 use crate::http::admin::{Reloaded, Tokens};
 use crate::http::{AppState, TokenAuthenticator};
 use crate::telemetry::Metrics;
@@ -33,6 +34,7 @@ pub(super) struct Reloader<'a> {
     pub(super) state: AppState,
     pub(super) tokens: Tokens,
     pub(super) metrics: Metrics,
+    pub(super) events: &'a Events,
 }
 
 impl Reloader<'_> {
@@ -118,6 +120,7 @@ impl Reloader<'_> {
             self.state.renew_ice(ICE_RENEWAL);
         }
         self.tokens.replace(config.admin.tokens.iter().map(SecretText::expose));
+        self.events.reconfigure(settings.events.clone());
         let known = notice::warnings(&self.running, &self.running.settings(&self.machine));
         for warning in notice::warnings(&config, &settings) {
             if !known.contains(&warning) {

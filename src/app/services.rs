@@ -3,6 +3,7 @@
 use super::front::Ways;
 use super::secrets;
 use crate::config::Settings;
+use crate::events::Feed;
 use crate::http::{self, AppState, Issuer, TokenAuthenticator};
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::Surface;
@@ -124,7 +125,7 @@ impl Ending {
     /// than `patience`, then open requests for no longer than `http.drain_timeout` and a moment.
     ///
     /// Until the allocations are gone the web server answers, `/readyz` with 503: what balances load must see it.
-    pub(super) async fn drain(mut self, relay: &Relay, core: &turn::Config, patience: Duration) {
+    pub(super) async fn drain(mut self, relay: &Relay, core: &turn::Config, patience: Duration, feed: &Feed) {
         relay.reconfigure(&Arc::new(turn::Config {
             draining: true,
             ..core.clone()
@@ -132,6 +133,8 @@ impl Ending {
         self.hub.drain(COME_BACK, None);
         self.hub.close_all();
         outlive(relay, patience).await;
+        // A stream of events would have the web server wait for its client.
+        feed.close();
         let _ = self.stop.send(true);
         while self.tasks.join_next().await.is_some() {}
         if timeout(FAREWELL, self.hub.emptied()).await.is_err() {

@@ -1,5 +1,7 @@
 //! From what an operator wrote to each module's plain configuration.
 
+mod events;
+
 use super::detect::Machine;
 use super::schema::{Config, Signaling};
 use super::types::{ByteSize, ExternalIp, RoomListing, TakeoverPolicy};
@@ -26,6 +28,8 @@ pub struct Settings {
     pub ws: ws::Config,
     /// The web server.
     pub http: http::Config,
+    /// Who is told what happens.
+    pub events: crate::events::Config,
 }
 
 impl Config {
@@ -39,6 +43,7 @@ impl Config {
             transport: self.transport_settings(),
             signaling: self.signaling.settings(),
             ws: self.ws_settings(),
+            events: self.event_settings(),
         }
     }
 
@@ -145,6 +150,7 @@ impl Config {
             software: relay.software.clone(),
             keys: self.key_ring(),
             third_party: self.third_party(),
+            events: self.notes_events(),
             static_users: self
                 .credentials
                 .users

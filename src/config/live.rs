@@ -30,6 +30,7 @@ const LIVE: &[&str] = &[
     "ice.*",
     "auth.*",
     "admin.tokens",
+    "events.*",
     "log.level",
 ];
 

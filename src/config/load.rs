@@ -136,9 +136,12 @@ impl Reader<'_> {
         check: &impl Check<T>,
     ) -> T {
         let path = format!("{section}.{name}");
-        let Some(raw) = self.strongest::<T>(&path) else {
+        let Some(mut raw) = self.strongest::<T>(&path) else {
             return default;
         };
+        if T::SECRET {
+            self.secrets_inside(&path, &mut raw);
+        }
         self.origins.insert(path.clone(), raw.origin.clone());
         let fallback_fix = || format!("write {}", T::expects());
         let found = self.problems.len();
@@ -196,6 +199,28 @@ impl Reader<'_> {
             }
         }
         None
+    }
+
+    /// In tables, `<field>_file` names the file that holds `<field>`: it takes its place.
+    fn secrets_inside(&mut self, path: &str, raw: &mut Raw) {
+        match &mut raw.value {
+            RawValue::Array(elements) => {
+                for element in elements {
+                    self.secrets_inside(path, element);
+                }
+            }
+            RawValue::Table(fields) => {
+                for (name, value) in fields {
+                    let Some(of) = name.strip_suffix("_file").map(str::to_owned) else {
+                        continue;
+                    };
+                    if let Some(secret) = self.secret_from_file(path, &format!("{path}.{name}"), value) {
+                        (*name, *value) = (of, secret);
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 
     /// One secret per line; empty lines are nothing. Every file of the list is read.

@@ -1,7 +1,7 @@
 //! What happened, told to those who keep records: the log, webhooks, and whoever listens to the admin stream.
 //!
 //! What it is: one bounded channel that the relay's workers and the admin API put things into ([`Intake`]), one task that gives
-//! each a number, writes it down once and passes it on ([`Events`]), and the ways out: [`log`], [`webhook`], [`Feed`].
+//! each a number, writes it down once and passes it on ([`Events`]), and the ways out: the log, [`webhook`], [`Feed`].
 //! What it is not: a store. What is not delivered within its bounds is counted and gone.
 //!
 //! Invariants:

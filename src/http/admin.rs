@@ -3,32 +3,36 @@
 //! Off, as if it were not there, without an operator's token. No page of another origin reads it: there are no CORS headers.
 //! What is asked of the relay goes through [`Operator`], which answers within a bounded time.
 
+mod door;
 mod revocations;
+mod stream;
+mod tokens;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
 use tokio::task::spawn_blocking;
 
-use super::auth::bearer;
 use super::error::Problem;
 use super::observe;
 use super::state::AppState;
 use crate::credentials::UnixTime;
+use crate::events::{Feed, Intake};
 use crate::turn::{AllocationId, AllocationView, Filter, Revoked};
+
+pub use tokens::Tokens;
+
+use door::Door;
 
 /// Most allocations in one answer.
 const MAX_PAGE: usize = 500;
@@ -117,45 +121,27 @@ pub trait Operator: Send + Sync + 'static {
     fn drain(&self) -> Result<(), OperatorError>;
 }
 
-/// Tokens of operators, kept as digests: comparing those takes the same time whatever the token. Clones share.
-#[derive(Clone, Default)]
-pub struct Tokens(Arc<ArcSwap<Vec<[u8; 32]>>>);
-
-impl Tokens {
-    /// Lets the holders of these in from now on, and nobody else. None: the API is off.
-    pub fn replace<'a>(&self, tokens: impl IntoIterator<Item = &'a str>) {
-        let digests = tokens.into_iter().map(|token| Sha256::digest(token).into());
-        self.0.store(Arc::new(digests.collect()));
-    }
-
-    fn is_off(&self) -> bool {
-        self.0.load().is_empty()
-    }
-
-    fn hold(&self, token: &str) -> bool {
-        let digest: [u8; 32] = Sha256::digest(token).into();
-        let tokens = self.0.load();
-        let matches = tokens.iter().map(|known| known.ct_eq(&digest));
-        matches.fold(Choice::from(0), |any, one| any | one).into()
-    }
-}
-
-impl std::fmt::Debug for Tokens {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tokens([redacted])")
-    }
-}
-
 /// What the handlers share.
 #[derive(Clone)]
 struct Admin {
     tokens: Tokens,
     operator: Arc<dyn Operator>,
+    door: Arc<Door>,
+    intake: Intake,
+    feed: Feed,
 }
 
-/// The routes, for the public listeners or for one of their own.
-pub fn admin_router(state: &AppState, tokens: Tokens, operator: Arc<dyn Operator>) -> Router {
-    let admin = Admin { tokens, operator };
+/// The routes, for the public listeners or for one of their own. What is done there goes to `told.0`, and who listens hears what
+/// comes from `told.1`.
+pub fn admin_router(state: &AppState, tokens: Tokens, operator: Arc<dyn Operator>, told: (Intake, Feed)) -> Router {
+    let (intake, feed) = told;
+    let admin = Admin {
+        tokens,
+        operator,
+        door: Door::new(),
+        intake,
+        feed,
+    };
     Router::new()
         .route("/api/admin/allocations", get(allocations))
         .route("/api/admin/allocations/{id}", delete(end_allocation))
@@ -169,23 +155,12 @@ pub fn admin_router(state: &AppState, tokens: Tokens, operator: Arc<dyn Operator
         .route("/api/admin/config", get(configuration))
         .route("/api/admin/reload", post(reload))
         .route("/api/admin/drain", post(drain))
+        .route("/api/admin/events", get(stream::listen))
         .layer(DefaultBodyLimit::max(state.config().limits.body_bytes))
-        .layer(from_fn_with_state(admin.clone(), authorize))
+        .layer(from_fn_with_state(admin.clone(), door::authorize))
         .with_state(admin)
         .layer(from_fn_with_state(state.clone(), observe::guard))
         .layer(from_fn_with_state(state.clone(), observe::observe))
-}
-
-async fn authorize(State(admin): State<Admin>, request: Request, next: Next) -> Response {
-    if admin.tokens.is_off() {
-        return Problem::of_status(StatusCode::NOT_FOUND).into_response();
-    }
-    let challenge = "Bearer realm=\"meetpoint admin\"";
-    match bearer(request.headers()) {
-        Some(token) if admin.tokens.hold(token) => next.run(request).await,
-        Some(_) => Problem::unauthorized("invalid_token", "this is no token of an operator", challenge).into_response(),
-        None => Problem::unauthorized("token_required", "an operator's token is required", challenge).into_response(),
-    }
 }
 
 /// Asks on a thread that may block.
@@ -324,18 +299,6 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_a_token_that_is_configured_opens() {
-        let tokens = Tokens::default();
-        assert!(tokens.is_off() && !tokens.hold(""));
-        tokens.replace(["first token", "second token"]);
-        assert!(tokens.hold("first token") && tokens.hold("second token"));
-        assert!(!tokens.hold("first toke") && !tokens.hold("") && !tokens.hold("third token"));
-        tokens.replace([]);
-        assert!(tokens.is_off() && !tokens.hold("first token"));
-        assert_eq!(format!("{tokens:?}"), "Tokens([redacted])");
-    }
 
     #[test]
     fn a_cursor_is_what_was_given_out() {

@@ -15,6 +15,7 @@ use super::listener;
 use super::relay_table::Parked;
 use super::stream::intake::{Desk, Dispatch};
 use super::worker::{Control, Parts, Worker};
+use crate::events;
 use crate::telemetry::Metrics;
 use crate::turn::{self, Ledger, Now, Reservations, Server, Shard, Transport};
 
@@ -45,10 +46,11 @@ impl Relay {
     /// An address that cannot be listened on (the text names it and the way out), or a lack of descriptors, memory or
     /// randomness. Nothing is left running.
     pub fn start(config: &Config, core: &Arc<turn::Config>, metrics: &Metrics) -> io::Result<Self> {
-        Self::start_with(config, core, metrics, None)
+        Self::start_with(config, core, metrics, None, None)
     }
 
-    /// As [`Relay::start`], with the certificates of [`Config::listen_dtls`].
+    /// As [`Relay::start`], with the certificates of [`Config::listen_dtls`]; what `core` notes ([`turn::Config::events`]) goes to
+    /// `events`.
     ///
     /// # Errors
     /// As [`Relay::start`], and when there are none although DTLS is to be listened for.
@@ -57,6 +59,7 @@ impl Relay {
         core: &Arc<turn::Config>,
         metrics: &Metrics,
         certificates: Option<&Arc<Certificates>>,
+        events: Option<&events::Intake>,
     ) -> io::Result<Self> {
         let count = config.worker_count().get();
         let open_files = limits::raise_open_files();
@@ -145,6 +148,7 @@ impl Relay {
                     Some(shared) => Some((shared.clone(), random()?)),
                     None => None,
                 },
+                events: events.cloned(),
             };
             // On an error, dropping what was started ends it.
             relay.workers.push(spawn(parts, control)?);

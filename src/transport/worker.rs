@@ -31,6 +31,7 @@ use super::stream::table::StreamTable;
 use super::udp::receive_error;
 use super::udp::socket::{SendState, is_stale};
 use crate::credentials::UnixTime;
+use crate::events;
 use crate::telemetry::ShardSlot;
 use crate::turn::{
     self, ClientAddr, ConnectionKey, FiveTuple, Handled, ListenAddr, Now, Output, PeerAddr, RelayId, RelaySocket,
@@ -143,6 +144,7 @@ pub(crate) struct Parts {
     pub(crate) dispatch: Dispatch,
     /// Where DTLS is listened for: what its sessions share, and secret randomness of this worker alone.
     pub(crate) dtls: Option<(SharedDtls, [u8; 32])>,
+    pub(crate) events: Option<events::Intake>,
 }
 
 /// A shard on its own thread.
@@ -167,6 +169,8 @@ pub(crate) struct Worker {
     metrics: ShardSlot,
     listeners: Vec<ListenerState>,
     intake: Intake,
+    /// Who is told what the core notes.
+    events: Option<events::Intake>,
     /// What streams are read with; empty until there is one.
     scratch: Scratch,
     /// What DTLS is read with.
@@ -245,6 +249,7 @@ impl Worker {
             metrics: parts.metrics,
             listeners,
             intake: parts.intake,
+            events: parts.events,
             scratch: Scratch::default(),
         })
     }
@@ -292,8 +297,11 @@ impl Worker {
                     Some(Token::Wake) => {
                         self.control.acknowledge();
                         if self.control.stop.load(Ordering::Acquire) {
+                            self.server.end_all(at);
+                            self.drain(at);
                             self.end_dtls();
                             self.flush(at);
+                            self.metrics.publish(self.server.stats(), &self.outbox.stats);
                             return Ok(());
                         }
                         if let Some(config) = self.control.take_config() {
@@ -542,6 +550,11 @@ impl Worker {
                 Output::JoinConnection { connection, client } => self.join_connection(at, connection, &client),
                 Output::CloseConnection { connection } => self.close_connection(connection),
                 Output::ReleaseReserved { token } => self.parked.release(token),
+            }
+        }
+        while let Some(event) = self.server.poll_event() {
+            if let Some(events) = &self.events {
+                events.relay(event);
             }
         }
     }

@@ -22,7 +22,7 @@ fn start(more: &str) -> Server {
 }
 
 /// One request: status, headers and body as they came.
-fn ask(server: SocketAddr, token: Option<&str>, request: &str, body: &str) -> (u16, String, String) {
+pub(crate) fn ask(server: SocketAddr, token: Option<&str>, request: &str, body: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(server).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let bearer = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));

@@ -7,6 +7,8 @@
     reason = "a test: what cannot be done is a failure"
 )]
 
+#[path = "../support/hook.rs"]
+mod hook;
 #[path = "../support/udp/mod.rs"]
 mod support;
 
@@ -14,6 +16,7 @@ mod admin;
 mod check;
 mod configuration;
 mod drain;
+mod events;
 mod program;
 mod reload;
 mod start_and_stop;

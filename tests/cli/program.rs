@@ -66,7 +66,13 @@ impl Server {
         Self::start_among(files, "127.0.0.1", arguments, &[])
     }
 
-    fn start_among(files: &[(&str, &str)], host: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+    /// All of it.
+    pub(crate) fn start_among(
+        files: &[(&str, &str)],
+        host: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         // Another process may take a port between the look and the start: then it is tried again.
         for _ in 0..5 {
             let directory = TempDir::new().unwrap();

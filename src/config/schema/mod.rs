@@ -3,6 +3,7 @@
 //! Where a module has a default for the same thing it is the same one; a test in `apply` ties the two.
 
 mod dtls;
+mod events;
 mod hub;
 mod nat_discovery;
 mod relay;
@@ -12,6 +13,7 @@ mod tls;
 mod web;
 
 pub use dtls::Dtls;
+pub use events::Events;
 pub use hub::Signaling;
 pub use nat_discovery::NatDiscovery;
 pub use relay::{Credentials, Limits, Peers, Relay};
@@ -85,6 +87,7 @@ sections! {
         auth: Auth,
         signaling: Signaling,
         admin: Admin,
+        events: Events,
         metrics: Metrics,
         log: Log,
     }

@@ -141,7 +141,8 @@ section! {
         /// Bearer tokens of operators, at least 32 characters each. Every one opens, so that they can be rotated. Without
         /// any the API is off.
         ///
-        /// A holder sees the addresses of clients, ends their allocations and stops the process.
+        /// A holder sees the addresses of clients, ends their allocations and stops the process. Written as `name=token`, with a
+        /// name of letters, digits, `-`, `_` and `.`, the audit trail calls it by that name; the token is what follows.
         tokens: Vec<SecretText> = Vec::new(), Must("tokens of at least 32 characters", |tokens: &Vec<SecretText>| are_long(tokens));
         /// TCP addresses of its own, for example `127.0.0.1:8001`. Without any it is served on `http.listen`.
         listen: Vec<SocketAddr> = Vec::new();

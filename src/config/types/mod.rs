@@ -5,9 +5,11 @@ mod choice;
 mod files;
 mod net;
 mod secret;
+mod webhook;
 
 pub use amount::{ByteSize, Rate};
 pub use choice::{LogFormat, RoomListing, TakeoverPolicy};
 pub use files::CertificatePair;
 pub use net::{ExternalIp, HostName, PortRange, TcpListen};
 pub use secret::{ExtraServer, SecretText, StaticUser, TokenKey};
+pub use webhook::Webhook;

@@ -2,16 +2,17 @@
 
 use std::time::SystemTime;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::door::Target;
 use super::{Admin, MAX_PAGE, PAGE, ask};
 use crate::credentials::UnixTime;
 use crate::http::error::Problem;
@@ -47,7 +48,7 @@ pub(super) async fn revoke(
     State(admin): State<Admin>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Json<Value>, Problem> {
+) -> Result<(Extension<Target>, Json<Value>), Problem> {
     let is_json = headers
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
@@ -67,8 +68,16 @@ pub(super) async fn revoke(
         return Err(bad());
     }
     let until = UnixTime(wanted.until);
+    let target = target(&who);
     let ended = ask(admin, move |operator| operator.revoke(now, who, until)).await?;
-    Ok(Json(json!({ "ended": ended, "until": until.0 })))
+    Ok((target, Json(json!({ "ended": ended, "until": until.0 }))))
+}
+
+/// For the audit trail.
+fn target(who: &Revoked) -> Extension<Target> {
+    Extension(Target(match who {
+        Revoked::User(name) | Revoked::Username(name) => name.clone(),
+    }))
 }
 
 #[derive(Deserialize)]
@@ -137,12 +146,13 @@ pub(super) struct Lifting {
 pub(super) async fn lift(
     State(admin): State<Admin>,
     query: Result<Query<Lifting>, QueryRejection>,
-) -> Result<StatusCode, Problem> {
+) -> Result<(Extension<Target>, StatusCode), Problem> {
     let bad = || Problem::bad_request("bad_query", "either user or username, of at most 508 bytes, is needed");
     let Ok(Query(lifting)) = query else { return Err(bad()) };
     let who = who(lifting.user, lifting.username).ok_or_else(bad)?;
+    let target = target(&who);
     if ask(admin, move |operator| Ok(operator.lift(now(), &who))).await? {
-        Ok(StatusCode::NO_CONTENT)
+        Ok((target, StatusCode::NO_CONTENT))
     } else {
         Err(Problem::new(
             StatusCode::NOT_FOUND,
