@@ -17,5 +17,6 @@ mod haproxy;
 mod natdiscovery;
 mod stunclient;
 mod support;
+mod tcp_relay;
 mod turn_crate;
 mod uclient;
