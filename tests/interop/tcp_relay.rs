@@ -15,7 +15,9 @@ fn run(port: u16, arguments: &[&str]) -> (u64, u64) {
     let (success, output) = output_of(command.args(arguments).arg("127.0.0.1"), LIMIT);
     assert!(success, "{command:?} failed:\n{output}");
     let last = |mark: &str| {
-        let at = output.rfind(mark).unwrap_or_else(|| panic!("{command:?} gave no totals:\n{output}"));
+        let at = output
+            .rfind(mark)
+            .unwrap_or_else(|| panic!("{command:?} gave no totals:\n{output}"));
         let digits = output[at + mark.len()..].chars().take_while(char::is_ascii_digit);
         digits.collect::<String>().parse().unwrap()
     };

@@ -6,10 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use meetpoint::turn::{
-    BindError, Destination, DiscoveryPlaces, Handled, Limits, ListenAddr, NatDiscovery, RelayId, ServerAddr,
-};
-use meetpoint::wire::attribute::{RequestedTransport, XorPeerAddress, XorRelayedAddress};
+use meetpoint::turn::{BindError, ConnectError, ConnectionEnd, ConnectionKey, Destination, Direction, DiscoveryPlaces, Handled, Limits, ListenAddr, NatDiscovery, PeerRoute, RelayId, ServerAddr};
+use meetpoint::wire::attribute::{ConnectionId, RequestedTransport, XorPeerAddress, XorRelayedAddress};
 use meetpoint::wire::{AttributeType, Class, Message, MessageBuilder, Method};
 
 #[path = "../../../tests/support/relay.rs"]
@@ -56,12 +54,18 @@ struct State {
     clients: Vec<Client>,
     relayed: Vec<SocketAddr>,
     asked: BTreeSet<IpAddr>,
+    /// CONNECTION-IDs that clients were told.
+    ids: Vec<ConnectionId>,
 }
+
+/// Clients of datagrams; behind them come one of TCP, with an allocation of TCP, and its further connection.
+const DATAGRAMS: usize = 3;
 
 pub(crate) fn run(data: &[u8]) {
     let mut bytes = Bytes(data);
     let mut small = config();
     small.relay_ports = 50000..=50007;
+    small.tcp_relay = true;
     small.nat_discovery = Some(nat_discovery());
     small.limits = Limits {
         allocations: 5,
@@ -69,11 +73,16 @@ pub(crate) fn run(data: &[u8]) {
         channels_per_allocation: 3,
         reservations: 2,
         retransmit_cache: 2,
+        connections_per_allocation: 4,
+        connections: 5,
+        pending_connections: 3,
         ..Limits::default()
     };
-    let mut clients: Vec<_> = (1..=3).map(|n| Client::new(&format!("192.0.2.{n}:4000"))).collect();
+    let mut clients: Vec<_> = (1..=DATAGRAMS).map(|n| Client::new(&format!("192.0.2.{n}:4000"))).collect();
     clients[1].mode = Mode::Sha256;
     clients[2].mode = Mode::Md5;
+    clients.push(Client::new("192.0.2.3:5000").over_tcp());
+    clients.push(clients[DATAGRAMS].again_from("192.0.2.3:5001"));
     let mut lab = Lab::new(small);
     // Deep state from the start: everybody has a nonce, the first has an allocation of both families.
     for client in &mut clients {
@@ -82,8 +91,14 @@ pub(crate) fn run(data: &[u8]) {
     let reply = clients[0].allocate_with(&mut lab, |builder| {
         builder.raw_attribute(AttributeType::ADDITIONAL_ADDRESS_FAMILY, &[2, 0, 0, 0]);
     });
-    let relayed = reply.message().find_all::<XorRelayedAddress>().filter_map(Result::ok).map(|found| found.0).collect();
-    let mut state = State { lab, clients, relayed, asked: BTreeSet::new() };
+    let mut relayed: Vec<_> =
+        reply.message().find_all::<XorRelayedAddress>().filter_map(Result::ok).map(|found| found.0).collect();
+    let reply = clients[DATAGRAMS].call(&mut lab, Method::ALLOCATE, |builder| {
+        builder.attribute(&RequestedTransport::TCP);
+        builder.raw_attribute(AttributeType::ADDITIONAL_ADDRESS_FAMILY, &[2, 0, 0, 0]);
+    });
+    relayed.push(reply.relayed());
+    let mut state = State { lab, clients, relayed, asked: BTreeSet::new(), ids: Vec::new() };
 
     for _ in 0..MAX_OPERATIONS {
         if bytes.0.is_empty() {
@@ -94,6 +109,8 @@ pub(crate) fn run(data: &[u8]) {
         state.lab.check();
         assert!(state.lab.server.allocations() <= 5);
         assert_eq!(state.lab.ledger.total() as usize, state.lab.server.allocations());
+        let (connections, pending) = state.lab.ledger.connections();
+        assert!(connections <= 5 && pending <= 3 && u64::from(pending) == stats.connections_pending);
         assert!(stats.permissions_active <= 15 && stats.channels_active <= 15);
     }
 
@@ -108,9 +125,10 @@ pub(crate) fn run(data: &[u8]) {
 impl State {
     fn step(&mut self, bytes: &mut Bytes<'_>) {
         let operation = bytes.byte();
-        let who = usize::from(bytes.byte()) % self.clients.len();
+        let who = usize::from(bytes.byte());
+        let (who, by_tcp) = (who % DATAGRAMS, DATAGRAMS + who % 2);
         let peer = self.peer(bytes.byte());
-        match operation % 16 {
+        match operation % 24 {
             0 => self.lab.advance(Duration::from_millis(u64::from(bytes.byte()) * 1700)),
             1 => self.lab.sleep(Duration::from_secs(u64::from(bytes.byte()))),
             2 | 3 => {
@@ -178,12 +196,62 @@ impl State {
                 2 => Err(BindError::NotReserved),
                 _ => Ok(()),
             }),
+            16 | 17 => {
+                let request = self.clients[by_tcp].request(Method::CONNECT, |builder| {
+                    builder.attribute(&XorPeerAddress(peer));
+                    attributes(builder, bytes);
+                });
+                self.deliver(by_tcp, &request);
+            }
+            18 if !self.lab.connects.is_empty() => {
+                let (_, relay, to, route) = self.lab.connects[0];
+                assert!(self.lab.sockets.contains_key(&relay) && self.asked.contains(&to.ip()));
+                assert!(![relay::ip("192.168.1.1"), relay::ip("::ffff:127.0.0.1")].contains(&to.ip()));
+                assert_eq!(to.ip() == relay::ip(RELAY_V4), route == PeerRoute::OwnRelay);
+                let answers = bytes.byte() % 4 != 0;
+                self.lab.connected(if answers { Ok(()) } else { Err(ConnectError) });
+            }
+            19 => {
+                let relay = RelayId(u32::from(bytes.byte() % 12));
+                let _ = self.lab.accept_at(relay, peer);
+            }
+            20 => {
+                let known = self.ids.get(usize::from(bytes.byte()) % self.ids.len().max(1)).copied();
+                let id = known.unwrap_or(ConnectionId(u32::from(bytes.byte())));
+                let request = self.clients[by_tcp].request(Method::CONNECTION_BIND, |builder| {
+                    builder.attribute(&id);
+                    attributes(builder, bytes);
+                });
+                self.deliver(by_tcp, &request);
+            }
+            21 => {
+                let keys: Vec<_> = self.lab.connections.keys().copied().collect();
+                if let Some(key) = keys.get(usize::from(bytes.byte()) % keys.len().max(1)) {
+                    self.lab.ended(*key, ConnectionEnd::Finished);
+                }
+            }
+            22 => {
+                let key = ConnectionKey(u32::from(bytes.byte() % 8));
+                let granted = self.lab.server.grant(self.lab.now, key, Direction::ClientToPeer, 65_536);
+                let used = granted / (1 + usize::from(bytes.byte()));
+                self.lab.server.handle_passed(self.lab.now, key, Direction::ClientToPeer, granted, used);
+            }
+            23 => {
+                let method = [Method::REFRESH, Method::CREATE_PERMISSION, Method::ALLOCATE][usize::from(bytes.byte() % 3)];
+                let request = self.clients[by_tcp].request(method, |builder| {
+                    builder.attribute(&RequestedTransport::TCP).attribute(&XorPeerAddress(peer));
+                    attributes(builder, bytes);
+                });
+                self.deliver(by_tcp, &request);
+            }
             14 => _ = self.lab.foreign.insert(50000 + u16::from(bytes.byte() % 8)),
             _ => {
                 let mut changed = config();
                 changed.relay_ports = 50000..=50007;
                 changed.limits = Limits { allocations: 5, permissions_per_allocation: 3, ..Limits::default() };
                 changed.limits.channels_per_allocation = 3;
+                (changed.limits.connections, changed.limits.pending_connections) = (5, 3);
+                changed.tcp_relay = bytes.byte().is_multiple_of(2);
                 changed.nat_discovery = bytes.byte().is_multiple_of(2).then(nat_discovery);
                 changed.draining = bytes.byte() % 2 == 1;
                 changed.offer_sha256 = bytes.byte().is_multiple_of(2);
@@ -193,7 +261,9 @@ impl State {
         // Nonces that became stale are replaced, so that long inputs stay authenticated.
         for (to, answer) in std::mem::take(&mut self.lab.sent) {
             let message = Message::parse(&answer).expect("an answer is a message");
-            assert!(matches!(message.class(), Class::Success | Class::Error));
+            let is_attempt = message.method() == Method::CONNECTION_ATTEMPT && message.class() == Class::Indication;
+            assert!(is_attempt || matches!(message.class(), Class::Success | Class::Error));
+            self.ids.extend(message.find::<ConnectionId>().ok().flatten());
             // Wherever it leaves from, and to whatever port: it goes to the address of a client, from one of ours.
             let ListenAddr(from) = to.server;
             let (addrs, ports) = DISCOVERY;
