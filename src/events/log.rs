@@ -60,6 +60,14 @@ pub(super) fn relay(number: u64, event: &turn::Event, whole: bool) {
     match event.what {
         What::Created { lifetime } => line!(info, "allocation created", lifetime = lifetime.as_secs()),
         What::Refreshed { lifetime } => line!(debug, "allocation refreshed", lifetime = lifetime.as_secs()),
+        What::Moved { from } => {
+            let from = Shown {
+                ip: from.0.ip(),
+                port: Some(from.0.port()),
+                whole,
+            };
+            line!(info, "allocation moved", %from)
+        }
         What::Closed {
             reason,
             lived,

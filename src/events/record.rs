@@ -64,6 +64,9 @@ enum Details {
     Lifetime {
         lifetime: u64,
     },
+    Moved {
+        from: std::net::SocketAddr,
+    },
     #[serde(rename_all = "camelCase")]
     Closed {
         reason: &'static str,
@@ -123,6 +126,7 @@ impl Happened {
             Self::Relay(event) => match event.what {
                 What::Created { .. } => RecordKind::Created,
                 What::Refreshed { .. } => RecordKind::Refreshed,
+                What::Moved { .. } => RecordKind::Moved,
                 What::Closed { .. } => RecordKind::Closed,
                 What::Denied { .. } => RecordKind::Denied,
                 What::Limited { .. } => RecordKind::Limited,
@@ -186,6 +190,7 @@ fn of_relay(event: &turn::Event) -> OfRelay<'_> {
             What::Created { lifetime } | What::Refreshed { lifetime } => Details::Lifetime {
                 lifetime: lifetime.as_secs(),
             },
+            What::Moved { from } => Details::Moved { from: from.0 },
             What::Closed {
                 reason,
                 lived,

@@ -167,6 +167,8 @@ labels! {
         Created = "created",
         /// An allocation was refreshed.
         Refreshed = "refreshed",
+        /// An allocation follows its client.
+        Moved = "moved",
         /// An allocation ended.
         Closed = "closed",
         /// A peer was refused.

@@ -20,6 +20,8 @@ labels! {
         Created = "created",
         /// An allocation was refreshed.
         Refreshed = "refreshed",
+        /// An allocation follows its client (RFC 8016).
+        Moved = "moved",
         /// An allocation ended.
         Closed = "closed",
         /// A peer was refused.
@@ -93,6 +95,11 @@ pub enum What {
         /// What was granted.
         lifetime: Duration,
     },
+    /// An allocation has followed its client to where the event says that it comes from (RFC 8016 §3.2).
+    Moved {
+        /// Where it came from before.
+        from: ClientAddr,
+    },
     /// An allocation ended. There is one for each `Created`, and nothing about the allocation comes after it.
     Closed {
         /// Why.
@@ -137,6 +144,7 @@ impl What {
         match self {
             Self::Created { .. } => EventKind::Created,
             Self::Refreshed { .. } => EventKind::Refreshed,
+            Self::Moved { .. } => EventKind::Moved,
             Self::Closed { .. } => EventKind::Closed,
             Self::Denied { .. } => EventKind::Denied,
             Self::Limited { .. } => EventKind::Limited,
@@ -147,7 +155,7 @@ impl What {
     /// How often it happened: one for what is not folded.
     pub const fn count(&self) -> u64 {
         match self {
-            Self::Created { .. } | Self::Refreshed { .. } | Self::Closed { .. } => 1,
+            Self::Created { .. } | Self::Refreshed { .. } | Self::Moved { .. } | Self::Closed { .. } => 1,
             Self::Denied { count, .. } | Self::Limited { count, .. } | Self::AuthFailed { count, .. } => *count,
         }
     }

@@ -11,7 +11,7 @@ use super::allocation::Allocation;
 use super::auth::quota_user;
 use super::config::Config;
 use super::event::{Asked, Event, Limit, Subject, What};
-use super::five_tuple::FiveTuple;
+use super::five_tuple::{ClientAddr, FiveTuple};
 use super::hashing::{HashState, Map};
 use super::input::Now;
 use super::inspect::AllocationId;
@@ -157,7 +157,7 @@ impl Journal {
                 What::Denied { count, .. } | What::Limited { count, .. } | What::AuthFailed { count, .. } => {
                     *count += 1
                 }
-                What::Created { .. } | What::Refreshed { .. } | What::Closed { .. } => {}
+                What::Created { .. } | What::Refreshed { .. } | What::Moved { .. } | What::Closed { .. } => {}
             }
             return;
         }
@@ -187,6 +187,11 @@ impl Server {
     /// An allocation was refreshed.
     pub(super) fn note_refreshed(&mut self, now: Now, index: u32, lifetime: Duration) {
         self.note(now, index, |_| What::Refreshed { lifetime });
+    }
+
+    /// An allocation has followed its client.
+    pub(super) fn note_moved(&mut self, now: Now, index: u32, from: ClientAddr) {
+        self.note(now, index, |_| What::Moved { from });
     }
 
     /// An allocation is about to end; its relayed addresses are still there.

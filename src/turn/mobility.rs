@@ -119,7 +119,7 @@ impl Server {
         }
         self.stats.moves_begun += 1;
         if is_adrift {
-            self.finish_move(index, MoveEnd::Used);
+            self.finish_move(now, index, MoveEnd::Used);
         } else {
             self.note_expiry(index, expires);
         }
@@ -137,7 +137,7 @@ impl Server {
             return;
         };
         if moving.to == *from {
-            self.finish_move(index, MoveEnd::Used);
+            self.finish_move(now, index, MoveEnd::Used);
         } else {
             moving.heard_on_old = Some(now.instant);
         }
@@ -159,12 +159,12 @@ impl Server {
         {
             self.abandon_move(index);
         } else {
-            self.finish_move(index, MoveEnd::Silent);
+            self.finish_move(now, index, MoveEnd::Silent);
         }
     }
 
     /// Makes the second path the only one.
-    fn finish_move(&mut self, index: u32, end: MoveEnd) {
+    fn finish_move(&mut self, now: Now, index: u32, end: MoveEnd) {
         let Some(allocation) = self.allocations.get_mut(index) else {
             return;
         };
@@ -188,6 +188,7 @@ impl Server {
             self.forget_path(index, &old, via);
         }
         self.stats.moves_ended[end.index()] += 1;
+        self.note_moved(now, index, old.client);
     }
 
     /// Closes the second path, if there is one. Both tickets stay good.
@@ -239,7 +240,7 @@ impl Server {
         };
         match &mobility.moving {
             Some(moving) if moving.to == *five_tuple => self.abandon_move(index),
-            Some(_) => self.finish_move(index, MoveEnd::OldClosed),
+            Some(_) => self.finish_move(now, index, MoveEnd::OldClosed),
             None => {
                 let via = mobility.via.take();
                 mobility.is_adrift = true;

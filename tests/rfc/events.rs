@@ -8,7 +8,7 @@ use meetpoint::turn::{
 };
 use meetpoint::wire::attribute::AdditionalAddressFamily;
 
-use crate::relay::{BEGIN, Client, Lab, PEER, addr, config};
+use crate::relay::{BEGIN, Client, Lab, PEER, addr, config, five_tuple};
 
 const A: &str = "192.0.2.1:4001";
 const B: &str = "192.0.2.2:4002";
@@ -150,6 +150,34 @@ fn a_dual_allocation_is_one_allocation_and_ends_once() {
     assert_eq!(kinds(&events), [EventKind::Created, EventKind::Closed]);
     let relayed = events[0].about.relayed;
     assert!(relayed[Family::V4.index()].is_some() && relayed[Family::V6.index()].is_some());
+}
+
+#[test]
+fn an_allocation_that_follows_its_client_says_from_where_and_once() {
+    let mut lab = Lab::new(crate::rfc8016_mobility::mobile());
+    let mut client = Client::new(A);
+    let (_, ticket) = crate::rfc8016_mobility::allocate(&mut lab, &mut client);
+    let old = client.five_tuple;
+    taken(&mut lab);
+    client.five_tuple = five_tuple(B);
+    assert_eq!(
+        crate::rfc8016_mobility::resume(&mut lab, &mut client, &ticket).code(),
+        0
+    );
+    assert_eq!(
+        kinds(&taken(&mut lab)),
+        [EventKind::Refreshed],
+        "asked for, not used yet"
+    );
+    client.send_on(&mut lab, 0x4000, b"from the new path");
+    client.send_on(&mut lab, 0x4000, b"again");
+    let moved = only(taken(&mut lab));
+    assert_eq!(
+        (moved.what, moved.about.client),
+        (What::Moved { from: old.client }, client.five_tuple.client)
+    );
+    assert_eq!(client.refresh(&mut lab, 0).code(), 0);
+    assert_eq!(only(taken(&mut lab)).about.client, client.five_tuple.client);
 }
 
 #[test]

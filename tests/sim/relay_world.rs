@@ -329,7 +329,7 @@ impl World {
                     self.told.denied += count;
                     assert!(self.living.contains(&id.unwrap()));
                 }
-                What::Refreshed { .. } => assert!(self.living.contains(&id.unwrap())),
+                What::Refreshed { .. } | What::Moved { .. } => assert!(self.living.contains(&id.unwrap())),
                 What::Limited { .. } | What::AuthFailed { .. } => {
                     assert!(id.is_none_or(|id| self.living.contains(&id)));
                 }

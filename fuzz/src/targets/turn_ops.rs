@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use meetpoint::turn::{BindError, ConnectError, ConnectionEnd, ConnectionKey, Destination, Direction, DiscoveryPlaces, Handled, Limits, ListenAddr, NatDiscovery, PeerRoute, RelayId, ServerAddr};
+use meetpoint::turn::{BindError, ConnectError, ConnectionEnd, ConnectionKey, Destination, Direction, DiscoveryPlaces, Handled, Limits, ListenAddr, NatDiscovery, PeerRoute, RelayId, ServerAddr, What};
 use meetpoint::wire::attribute::{ConnectionId, RequestedTransport, XorPeerAddress, XorRelayedAddress};
 use meetpoint::wire::{AttributeType, Class, Message, MessageBuilder, Method};
 
@@ -120,6 +120,17 @@ pub(crate) fn run(data: &[u8]) {
     }
     state.lab.advance(Duration::from_secs(3600));
     state.lab.assert_empty();
+    // Events tell of each allocation's beginning and end once, and of nothing in between that is not alive.
+    let mut living = BTreeSet::new();
+    for event in &state.lab.events {
+        let id = event.about.allocation.map(|id| id.to_string());
+        match event.what {
+            What::Created { .. } => assert!(living.insert(id.unwrap())),
+            What::Closed { .. } => assert!(living.remove(&id.unwrap())),
+            _ => assert!(id.is_none_or(|id| living.contains(&id))),
+        }
+    }
+    assert!(living.is_empty());
 }
 
 impl State {
