@@ -13,5 +13,6 @@ mod relay;
 
 mod fleet;
 mod long;
+mod mobility_world;
 mod network;
 mod relay_world;
