@@ -1,13 +1,15 @@
 //! The listeners for streams: what is opened, and who serves what comes in.
 
 use super::bind;
+use super::tunnel::Tunnels;
 use crate::config::{Config, RelayListeners};
 use crate::http;
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::FrontListener;
 use crate::transport::front::tls::{CertificateError, Certificates};
-use crate::transport::front::{Duplex, Front, WebConnection};
+use crate::transport::front::{Front, Link, Rewind, WebConnection};
 use crate::transport::{Relay, Streams};
+use crate::ws::TunnelSink;
 use anyhow::Context as _;
 use std::io;
 use std::net::SocketAddr;
@@ -130,6 +132,11 @@ impl Ways {
         })
     }
 
+    /// Where WebSockets with TURN inside go.
+    pub(super) fn tunnels(&self) -> Arc<dyn TunnelSink> {
+        Arc::new(Tunnels(self.front.clone()))
+    }
+
     /// Serves every listener in a task until `until`. The web server's source.
     pub(super) fn spawn<U>(self, tasks: &mut JoinSet<()>, until: impl Fn() -> U) -> Web
     where
@@ -146,9 +153,9 @@ impl Ways {
 pub(super) struct Web(mpsc::Receiver<WebConnection>);
 
 impl http::Source for Web {
-    type Stream = Box<dyn Duplex>;
+    type Stream = Rewind<Link>;
 
-    async fn next(&mut self) -> io::Result<(Box<dyn Duplex>, SocketAddr)> {
+    async fn next(&mut self) -> io::Result<(Rewind<Link>, SocketAddr)> {
         match self.0.recv().await {
             Some(WebConnection { stream, client }) => Ok((stream, client)),
             // The front has ended, and the web server is about to.

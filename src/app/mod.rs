@@ -15,6 +15,7 @@ mod reload;
 mod secrets;
 mod services;
 mod signals;
+mod tunnel;
 mod watch;
 
 use crate::config::detect::Machine;
@@ -161,7 +162,11 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         certificates.as_ref(),
         streams,
     )?;
-    let ending = services.spawn(web, metrics_only, ways, (admin_only, admin));
+    let tunnels = config
+        .streams
+        .websocket
+        .then(|| http::tunnel_router(&state, ways.tunnels()));
+    let ending = services.spawn(web, metrics_only, ways, (admin_only, admin), tunnels);
     if let Some(certificates) = certificates {
         // Ends with the process: certificates are replaced to the last moment.
         tokio::spawn(certificates.watch(config.tls.reload_interval, metrics.front().clone()));

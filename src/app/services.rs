@@ -77,6 +77,7 @@ impl Services {
         metrics_only: Vec<TcpListener>,
         ways: Ways,
         admin: (Vec<TcpListener>, axum::Router),
+        tunnels: Option<axum::Router>,
     ) -> Ending {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -96,6 +97,10 @@ impl Services {
             self.routes.merge(admin_routes.clone())
         } else {
             self.routes
+        };
+        let routes = match tunnels {
+            Some(tunnels) => routes.merge(tunnels),
+            None => routes,
         };
         let all = with_routes(web, routes.clone())
             .chain(with_routes(metrics_only, metrics_routes))

@@ -38,6 +38,6 @@ pub use admin::admin_router;
 pub use auth::{AuthConfigError, TokenAuthenticator};
 pub use config::{Auth, Config, Cors, Ice, Jwt, JwtSecret, Limits, MetricsAccess, RateLimit, RoomListing};
 pub use issuer::{IssueError, Issuer};
-pub use router::{metrics_router, router};
+pub use router::{metrics_router, router, tunnel_router};
 pub use server::{Server, Source};
 pub use state::AppState;

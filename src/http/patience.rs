@@ -29,6 +29,11 @@ impl<S> Patience<S> {
         }
     }
 
+    /// The stream alone, whoever waits for it now.
+    pub(super) fn into_inner(self) -> S {
+        self.stream
+    }
+
     /// Lets `result` pass if it is there, else waits for the rest of the time.
     fn bound<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {

@@ -1,5 +1,7 @@
 //! Which path is answered by what.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
@@ -13,7 +15,7 @@ use super::state::AppState;
 use super::{console, cors, health, ice_servers, observe, stats};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::CONTENT_TYPE;
-use crate::ws;
+use crate::ws::{self, TunnelSink};
 
 /// Everything that is served on the public listeners. Needs [`axum::extract::ConnectInfo`] of a `SocketAddr` in every request,
 /// as [`super::Server`] puts it there; without it every client counts as the same stranger.
@@ -44,6 +46,17 @@ pub fn router(state: AppState) -> Router {
         // Outside of whatever can fail, so that a page can read every error; a preflight is answered here.
         .layer(from_fn_with_state(state.clone(), cors::apply))
         .layer(from_fn_with_state(state, observe::observe))
+}
+
+/// TURN inside of WebSockets at `/turn`, served by `sink`.
+pub fn tunnel_router(state: &AppState, sink: Arc<dyn TunnelSink>) -> Router {
+    let handler =
+        async move |State(state): State<AppState>, request: Request| ws::upgrade_tunnel(state.hub(), &sink, request);
+    Router::new()
+        .route("/turn", any(handler))
+        .with_state(state.clone())
+        .layer(from_fn_with_state(state.clone(), observe::guard))
+        .layer(from_fn_with_state(state.clone(), observe::observe))
 }
 
 /// `/metrics` and the probes alone, for a listener of their own.

@@ -14,6 +14,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,7 +25,7 @@ use tower::ServiceExt as _;
 use super::config::Limits;
 use super::patience::Patience;
 use crate::telemetry::{ApiMetrics, Metrics};
-use crate::ws::{PerIp, Slot};
+use crate::ws::{PerIp, Reclaim, Reclaimed, Slot};
 
 /// Read buffer of a connection, which is also the longest request header.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
@@ -161,9 +162,9 @@ impl Server {
         Ok((stream, peer, permit))
     }
 
-    async fn connection(
+    async fn connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         self,
-        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        stream: S,
         peer: SocketAddr,
         router: Router,
         mut ended: watch::Receiver<bool>,
@@ -172,6 +173,7 @@ impl Server {
         let _open = Open::new(&self.metrics, held);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(Reclaim(reclaim::<S>));
             let router = router.clone();
             async move {
                 Ok::<_, Infallible>(
@@ -210,6 +212,15 @@ impl std::fmt::Debug for Server {
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
+}
+
+/// The stream of an upgraded connection, as it came from its [`Source`].
+fn reclaim<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(upgraded: Upgraded) -> Option<Reclaimed> {
+    let parts = upgraded.downcast::<TokioIo<Patience<S>>>().ok()?;
+    Some(Reclaimed {
+        stream: Box::new(parts.io.into_inner().into_inner()),
+        early: parts.read_buf,
+    })
 }
 
 async fn is_ending(ended: &mut watch::Receiver<bool>) {

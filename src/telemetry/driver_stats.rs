@@ -25,6 +25,8 @@ labels! {
         Tcp = "tcp",
         /// TLS over TCP.
         Tls = "tls",
+        /// A WebSocket, with TLS or without.
+        WebSocket = "websocket",
     }
 }
 
@@ -41,6 +43,10 @@ labels! {
         Framing = "framing",
         /// The client broke TLS.
         Tls = "tls",
+        /// The client broke the WebSocket protocol, or sent text.
+        WebSocket = "websocket",
+        /// A WebSocket client answers no ping.
+        Unresponsive = "unresponsive",
         /// The client asks and does not read the answers.
         SlowReader = "slow_reader",
         /// Reset, or unreachable for too long.

@@ -35,6 +35,8 @@ labels! {
         Signaling = "/signaling",
         /// `/v1/ws`.
         V1Ws = "/v1/ws",
+        /// `/turn`.
+        Turn = "/turn",
         /// `/api/admin/…`.
         Admin = "/api/admin",
         /// Anything else.

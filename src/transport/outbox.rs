@@ -113,7 +113,7 @@ impl Outbox {
     pub(crate) fn forward_frame(&mut self, now: Instant, arena: &Arena, frame: &[u8], forward: &Forward) {
         let payload = frame.get(forward.payload()).unwrap_or_default();
         if let Destination::Client(to) = &forward.to
-            && is_stream(to.transport)
+            && to.transport.is_stream()
         {
             let prefix = forward.prefix.as_slice();
             self.streams
@@ -186,7 +186,7 @@ impl Outbox {
 
     /// Adds an answer of the protocol.
     pub(crate) fn answer(&mut self, now: Instant, arena: &Arena, to: &FiveTuple, bytes: &[u8]) {
-        if is_stream(to.transport) {
+        if to.transport.is_stream() {
             self.streams.send(&mut self.stats, to, Frame::Answer, &[], bytes, 0);
             return;
         }
@@ -213,7 +213,7 @@ impl Outbox {
     ) {
         let listener = match client.transport {
             Transport::Udp => self.sockets.listener_of(client.server.0),
-            Transport::Tcp | Transport::Tls => {
+            Transport::Tcp | Transport::Tls | Transport::WebSocket => {
                 let memory = Memory {
                     arena,
                     answers: &self.answers,
@@ -235,9 +235,7 @@ impl Outbox {
                 };
                 self.push_sealed(now, arena, client, sealed);
                 return;
-            }
-            // There is no such client: nothing hands in their packets.
-            Transport::WebSocket => None,
+            } // There is no such client: nothing hands in their packets.
         };
         let Some((socket, local)) = listener else {
             self.stats.send_failures[SendFailure::Other.index()] += 1;
@@ -333,9 +331,4 @@ impl Outbox {
         }
         self.answers.reset();
     }
-}
-
-/// Whether a client of this transport is in the [`StreamTable`].
-const fn is_stream(transport: Transport) -> bool {
-    matches!(transport, Transport::Tcp | Transport::Tls)
 }

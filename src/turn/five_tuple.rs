@@ -30,7 +30,7 @@ pub enum Transport {
     Tls,
     /// DTLS over UDP.
     Dtls,
-    /// Binary WebSocket messages.
+    /// Binary WebSocket messages, whose payloads are the byte stream that TCP would carry.
     WebSocket,
 }
 
@@ -51,6 +51,12 @@ impl Transport {
 
     /// Whether ChannelData must be padded to four bytes (RFC 8656 §12.5).
     pub const fn is_stream(self) -> bool {
+        matches!(self, Self::Tcp | Self::Tls | Self::WebSocket)
+    }
+
+    /// Whether it is TCP, with TLS or without: what relaying TCP asks for (RFC 6062 §5.1, §4.3). A WebSocket carries frames
+    /// of TURN to its end and does not become a data connection.
+    pub const fn is_tcp(self) -> bool {
         matches!(self, Self::Tcp | Self::Tls)
     }
 

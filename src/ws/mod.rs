@@ -2,7 +2,7 @@
 //!
 //! What it is: the driver of [`signaling::Hub`](crate::signaling::Hub). It owns sockets, clocks, queues and timers.
 //!
-//! What it is not: it knows no message but by asking the hub, checks no token (an [`Authenticator`] does) and mints no
+//! What it is not: TURN over WebSockets, of which `tunnel` answers the upgrade alone. It knows no message but by asking the hub, checks no token (an [`Authenticator`] does) and mints no
 //! credential (an [`IceSource`] does).
 //!
 //! Invariants:
@@ -22,6 +22,7 @@ mod per_ip;
 mod session;
 mod sources;
 mod stats_view;
+mod tunnel;
 mod upgrade;
 mod wire;
 
@@ -30,6 +31,7 @@ pub use hub_handle::HubHandle;
 pub(crate) use per_ip::{PerIp, Slot};
 pub use sources::{Anonymous, Authenticator, IceList, IceSource};
 pub use stats_view::{RoomStats, StatsView};
+pub use tunnel::{Reclaim, Reclaimed, TURN, TunnelPlace, TunnelSink, upgrade_tunnel};
 pub use upgrade::{ClientIp, NATIVE, UpgradeError, upgrade};
 
 pub use crate::signaling::{AuthError, Identity, Rights};

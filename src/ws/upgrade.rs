@@ -43,8 +43,8 @@ pub enum UpgradeError {
     #[error("Sec-WebSocket-Key is missing or wrong")]
     Key,
     /// Subprotocols were offered and none of them is ours: 400.
-    #[error("none of the offered subprotocols is supported, offer meetpoint.v1.json or none")]
-    Subprotocol,
+    #[error("none of the offered subprotocols is supported, offer {0} or none")]
+    Subprotocol(&'static str),
     /// A browser from an origin that is not on the list: 403.
     #[error("this origin is not allowed")]
     Origin,
@@ -69,7 +69,7 @@ impl UpgradeError {
             Self::NotWebSocket => "upgrade_required",
             Self::Version => "unsupported_version",
             Self::Key => "bad_key",
-            Self::Subprotocol => "unsupported_subprotocol",
+            Self::Subprotocol(_) => "unsupported_subprotocol",
             Self::Origin => "origin_not_allowed",
             Self::PerIp => "too_many_connections",
             Self::Full => "server_full",
@@ -82,7 +82,7 @@ impl UpgradeError {
     pub const fn status(self) -> StatusCode {
         match self {
             Self::NotWebSocket | Self::Version => StatusCode::UPGRADE_REQUIRED,
-            Self::Key | Self::Subprotocol | Self::NotUpgradable => StatusCode::BAD_REQUEST,
+            Self::Key | Self::Subprotocol(_) | Self::NotUpgradable => StatusCode::BAD_REQUEST,
             Self::Origin => StatusCode::FORBIDDEN,
             Self::PerIp => StatusCode::TOO_MANY_REQUESTS,
             Self::Full | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
@@ -114,7 +114,7 @@ impl IntoResponse for UpgradeError {
 
 /// What the request asks for, once it is known to be a WebSocket.
 #[derive(Debug, PartialEq, Eq)]
-struct Handshake {
+pub(super) struct Handshake {
     accept: HeaderValue,
     subprotocol: Option<&'static str>,
 }
@@ -136,7 +136,7 @@ pub fn upgrade(hub: &HubHandle, mut request: Request) -> Response {
 }
 
 fn try_upgrade(hub: &HubHandle, request: &mut Request) -> Result<Response, UpgradeError> {
-    let handshake = judge(request.method(), request.headers())?;
+    let handshake = judge(request.method(), request.headers(), NATIVE)?;
     if !origin_allowed(hub.origins().as_deref().map(Vec::as_slice), request.headers()) {
         return Err(UpgradeError::Origin);
     }
@@ -171,6 +171,11 @@ fn try_upgrade(hub: &HubHandle, request: &mut Request) -> Result<Response, Upgra
         }
     });
 
+    Ok(switching(handshake))
+}
+
+/// The answer to a request that becomes a WebSocket (RFC 6455 §4.2.2).
+pub(super) fn switching(handshake: Handshake) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -180,11 +185,11 @@ fn try_upgrade(hub: &HubHandle, request: &mut Request) -> Result<Response, Upgra
     if let Some(subprotocol) = handshake.subprotocol {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
     }
-    Ok(response)
+    response
 }
 
-/// RFC 6455 §4.2.1, in its order.
-fn judge(method: &Method, headers: &HeaderMap) -> Result<Handshake, UpgradeError> {
+/// RFC 6455 §4.2.1, in its order; `ours` is the subprotocol that is spoken here.
+pub(super) fn judge(method: &Method, headers: &HeaderMap, ours: &'static str) -> Result<Handshake, UpgradeError> {
     if method != Method::GET
         || !has_token(headers, &UPGRADE, "websocket")
         || !has_token(headers, &CONNECTION, "upgrade")
@@ -207,9 +212,9 @@ fn judge(method: &Method, headers: &HeaderMap) -> Result<Handshake, UpgradeError
     let accept = HeaderValue::try_from(derive_accept_key(key)).map_err(|_| UpgradeError::Key)?;
     // Browsers fail a connection whose offers all go unanswered, so refusing says more than staying silent.
     let offered = headers.contains_key(SEC_WEBSOCKET_PROTOCOL);
-    let subprotocol = has_token(headers, &SEC_WEBSOCKET_PROTOCOL, NATIVE).then_some(NATIVE);
+    let subprotocol = has_token(headers, &SEC_WEBSOCKET_PROTOCOL, ours).then_some(ours);
     if offered && subprotocol.is_none() {
-        return Err(UpgradeError::Subprotocol);
+        return Err(UpgradeError::Subprotocol(ours));
     }
     Ok(Handshake { accept, subprotocol })
 }
@@ -225,7 +230,7 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
         .any(|entry| entry.trim().eq_ignore_ascii_case(token))
 }
 
-fn origin_allowed(allowed: Option<&[String]>, headers: &HeaderMap) -> bool {
+pub(super) fn origin_allowed(allowed: Option<&[String]>, headers: &HeaderMap) -> bool {
     let (Some(allowed), Some(origin)) = (allowed, headers.get(ORIGIN)) else {
         return true;
     };
@@ -279,7 +284,7 @@ mod tests {
 
     #[test]
     fn the_example_of_the_rfc_is_accepted_with_its_accept_key() {
-        let handshake = judge(&Method::GET, &example()).unwrap();
+        let handshake = judge(&Method::GET, &example(), NATIVE).unwrap();
         assert_eq!(handshake.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!(handshake.subprotocol, None);
     }
@@ -291,9 +296,12 @@ mod tests {
             SEC_WEBSOCKET_PROTOCOL,
             HeaderValue::from_static("other, meetpoint.v1.json"),
         );
-        assert_eq!(judge(&Method::GET, &headers).unwrap().subprotocol, Some(NATIVE));
+        assert_eq!(judge(&Method::GET, &headers, NATIVE).unwrap().subprotocol, Some(NATIVE));
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("other"));
-        assert_eq!(judge(&Method::GET, &headers), Err(UpgradeError::Subprotocol));
+        assert_eq!(
+            judge(&Method::GET, &headers, NATIVE),
+            Err(UpgradeError::Subprotocol(NATIVE))
+        );
     }
 
     #[test]
@@ -301,19 +309,22 @@ mod tests {
         let without = |name: HeaderName| {
             let mut headers = example();
             headers.remove(name);
-            judge(&Method::GET, &headers).unwrap_err()
+            judge(&Method::GET, &headers, NATIVE).unwrap_err()
         };
         assert_eq!(without(UPGRADE), UpgradeError::NotWebSocket);
         assert_eq!(without(CONNECTION), UpgradeError::NotWebSocket);
         assert_eq!(without(SEC_WEBSOCKET_VERSION), UpgradeError::Version);
         assert_eq!(without(SEC_WEBSOCKET_KEY), UpgradeError::Key);
-        assert_eq!(judge(&Method::POST, &example()), Err(UpgradeError::NotWebSocket));
+        assert_eq!(
+            judge(&Method::POST, &example(), NATIVE),
+            Err(UpgradeError::NotWebSocket)
+        );
         let mut headers = example();
         headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("short"));
-        assert_eq!(judge(&Method::GET, &headers), Err(UpgradeError::Key));
+        assert_eq!(judge(&Method::GET, &headers, NATIVE), Err(UpgradeError::Key));
         headers = example();
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("8"));
-        assert_eq!(judge(&Method::GET, &headers), Err(UpgradeError::Version));
+        assert_eq!(judge(&Method::GET, &headers, NATIVE), Err(UpgradeError::Version));
     }
 
     #[test]

@@ -20,3 +20,4 @@ mod support;
 mod tcp_relay;
 mod turn_crate;
 mod uclient;
+mod websocket;

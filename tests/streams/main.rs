@@ -22,3 +22,4 @@ mod tcp;
 mod tcp_relay;
 mod tcp_relay_ends;
 mod tls;
+mod websocket;

@@ -16,6 +16,11 @@ section! {
         ///
         /// With `tls.certificates` it speaks TLS; behind a balancer that takes TLS off it works without.
         one_port: Vec<SocketAddr> = Vec::new();
+        /// Whether TURN is served inside of WebSockets as well, at `/turn` of the web server: for networks that let nothing
+        /// but HTTPS through a proxy. Browsers cannot use it for WebRTC, programs can: docs/turn-over-websocket.md.
+        ///
+        /// `http.cors_origins` says which pages may. The bounds and times of this section hold for it.
+        websocket: bool = false;
         /// Proxies that begin each TCP connection with a PROXY header, version 1 or 2: HAProxy's `send-proxy` and
         /// `send-proxy-v2`, nginx's `proxy_protocol`, most balancers of clouds. The address in it is the client's from then
         /// on, for every limit, in XOR-MAPPED-ADDRESS and for the web server.

@@ -283,7 +283,7 @@ impl Pair {
             }
         }
         if !bytes.is_empty() {
-            self.to_peer.push(&[], bytes, 0);
+            self.to_peer.push(&[], &[], bytes, 0);
         }
     }
 

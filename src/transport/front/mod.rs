@@ -16,9 +16,11 @@
 //! On one port (RFC 7983 is the same idea for UDP): STUN begins with 0x00..=0x03, a TLS handshake with 0x16, a method of
 //! HTTP with a capital letter. ChannelData cannot come first: a channel is bound by a request.
 
+mod link;
 pub mod proxy_protocol;
 mod rewind;
 pub mod tls;
+mod tunnel;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -28,16 +30,18 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use rustls::ServerConnection;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+pub use self::link::Link;
 use self::proxy_protocol::Preamble;
-use self::rewind::Rewind;
+pub use self::rewind::Rewind;
 use self::tls::{Acceptors, Agreed, Certificates};
+pub use self::tunnel::TunnelPlace;
 use super::Relay;
 use super::stream::Streams;
 use super::stream::census::{Census, Ticket};
@@ -54,15 +58,13 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 const BUSY_ATTEMPTS: u32 = 40;
 /// Bytes read of a TLS connection to see what it speaks; with less the first byte is enough.
 const FIRST_READ: usize = 2048;
-
-/// Bytes both ways, whatever is below.
-pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+/// Bytes that may have come behind the request that made a connection a WebSocket: as many as the web server reads at once.
+const MAX_EARLY: usize = 64 << 10;
 
 /// A connection that speaks HTTP.
 pub struct WebConnection {
     /// Its bytes, without TLS.
-    pub stream: Box<dyn Duplex>,
+    pub stream: Rewind<Link>,
     /// Who it is from.
     pub client: SocketAddr,
 }
@@ -83,7 +85,7 @@ pub struct Front {
 enum Spoken {
     Turn(TcpStream),
     TurnTls(Box<TlsStream<TcpStream>>, Vec<u8>),
-    Web(Box<dyn Duplex>),
+    Web(Rewind<Link>),
 }
 
 impl Front {
@@ -154,7 +156,8 @@ impl Front {
                 tokio::spawn(self.clone().introduce(stream, kind, client, ticket));
             }
             Ok(ticket) if kind == FrontListener::Turn => {
-                self.serve_turn(stream, None, Vec::new(), client, ticket).await;
+                self.serve_turn(Transport::Tcp, stream, None, Vec::new(), client, ticket)
+                    .await;
             }
             Ok(ticket) => {
                 tokio::spawn(self.clone().sort(stream, kind, client, ticket));
@@ -186,13 +189,16 @@ impl Front {
             .await
             .unwrap_or(Err(FrontFailure::Timeout));
         match spoken {
-            Ok(Spoken::Turn(stream)) => self.serve_turn(stream, None, Vec::new(), client, ticket).await,
+            Ok(Spoken::Turn(stream)) => {
+                self.serve_turn(Transport::Tcp, stream, None, Vec::new(), client, ticket)
+                    .await
+            }
             Ok(Spoken::TurnTls(stream, early)) => {
                 let (stream, tls) = stream.into_inner();
-                self.serve_turn(stream, Some(Box::new(tls)), early, client, ticket)
+                self.serve_turn(Transport::Tls, stream, Some(Box::new(tls)), early, client, ticket)
                     .await;
             }
-            Ok(Spoken::Web(stream)) => self.serve_web(stream, client).await,
+            Ok(Spoken::Web(stream)) => self.serve_web(stream, client, ticket).await,
             Err(failure) => self.metrics.failed(failure),
         }
     }
@@ -201,14 +207,14 @@ impl Front {
         let acceptors = || self.acceptors.as_ref().ok_or(FrontFailure::Unknown);
         match kind {
             FrontListener::Turn => Ok(Spoken::Turn(stream)),
-            FrontListener::Http => Ok(Spoken::Web(Box::new(stream))),
+            FrontListener::Http => Ok(Spoken::Web(stream.into())),
             FrontListener::TurnTls => {
                 let stream = handshake(&acceptors()?.turn, stream).await?;
                 Ok(Spoken::TurnTls(Box::new(stream), Vec::new()))
             }
             FrontListener::Https => {
                 let stream = handshake(&acceptors()?.web, stream).await?;
-                Ok(Spoken::Web(Box::new(stream)))
+                Ok(Spoken::Web(secure(stream, Vec::new())))
             }
             FrontListener::OnePort => {
                 let mut first = [0];
@@ -219,7 +225,7 @@ impl Front {
                 match first {
                     [0x16] => spoken_inside(handshake(&acceptors()?.any, stream).await?).await,
                     [0x00..=0x03] => Ok(Spoken::Turn(stream)),
-                    [b'A'..=b'Z'] => Ok(Spoken::Web(Box::new(stream))),
+                    [b'A'..=b'Z'] => Ok(Spoken::Web(stream.into())),
                     _ => Err(FrontFailure::Unknown),
                 }
             }
@@ -228,13 +234,13 @@ impl Front {
 
     async fn serve_turn(
         &self,
+        transport: Transport,
         stream: TcpStream,
         tls: Option<Box<ServerConnection>>,
         early: Vec<u8>,
         client: SocketAddr,
         ticket: Ticket,
     ) {
-        let transport = if tls.is_some() { Transport::Tls } else { Transport::Tcp };
         let (Ok(server), Ok(socket)) = (stream.local_addr(), stream.into_std()) else {
             // It was reset before anybody looked.
             return self.metrics.failed(FrontFailure::Gone);
@@ -261,14 +267,18 @@ impl Front {
         self.metrics.refused(StreamRefusal::Busy);
     }
 
-    /// From here on the connection counts among those of the web server, which has its own bound.
-    async fn serve_web(&self, stream: Box<dyn Duplex>, client: SocketAddr) {
+    /// From here on the connection counts among those of the web server, which has its own bound. Until that takes it, it
+    /// keeps its place here; not for longer, since it may come back as a stream ([`TunnelPlace`]).
+    async fn serve_web(&self, stream: Rewind<Link>, client: SocketAddr, ticket: Ticket) {
         let Some(web) = &self.web else {
             return self.metrics.failed(FrontFailure::Unknown);
         };
-        let taken = timeout(self.patience, web.send(WebConnection { stream, client })).await;
-        if !matches!(taken, Ok(Ok(()))) {
-            self.metrics.refused(StreamRefusal::Busy);
+        match timeout(self.patience, web.reserve()).await {
+            Ok(Ok(taken)) => {
+                drop(ticket);
+                taken.send(WebConnection { stream, client });
+            }
+            _ => self.metrics.refused(StreamRefusal::Busy),
         }
     }
 }
@@ -324,11 +334,15 @@ async fn handshake(acceptor: &TlsAcceptor, stream: TcpStream) -> Result<TlsStrea
     })
 }
 
+fn secure(stream: TlsStream<TcpStream>, early: Vec<u8>) -> Rewind<Link> {
+    Rewind::new(early, Link::Tls(Box::new(stream)))
+}
+
 /// By ALPN, else by the first byte inside of TLS.
 async fn spoken_inside(mut stream: TlsStream<TcpStream>) -> Result<Spoken, FrontFailure> {
     match Agreed::of(stream.get_ref().1.alpn_protocol()) {
         Agreed::Turn => return Ok(Spoken::TurnTls(Box::new(stream), Vec::new())),
-        Agreed::Http => return Ok(Spoken::Web(Box::new(stream))),
+        Agreed::Http => return Ok(Spoken::Web(secure(stream, Vec::new()))),
         Agreed::Nothing => {}
     }
     let mut early = vec![0; FIRST_READ];
@@ -337,7 +351,7 @@ async fn spoken_inside(mut stream: TlsStream<TcpStream>) -> Result<Spoken, Front
     match early.first() {
         None => Err(FrontFailure::Gone),
         Some(0x00..=0x03) => Ok(Spoken::TurnTls(Box::new(stream), early)),
-        Some(b'A'..=b'Z') => Ok(Spoken::Web(Box::new(Rewind::new(early, stream)))),
+        Some(b'A'..=b'Z') => Ok(Spoken::Web(secure(stream, early))),
         Some(_) => Err(FrontFailure::Unknown),
     }
 }

@@ -5,10 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::Link;
 
 /// Gives back what was read before the rest.
 #[derive(Debug)]
-pub(super) struct Rewind<S> {
+pub struct Rewind<S> {
     early: Vec<u8>,
     given: usize,
     stream: S,
@@ -21,6 +24,18 @@ impl<S> Rewind<S> {
             given: 0,
             stream,
         }
+    }
+
+    /// What was read and not given back yet, and the stream.
+    pub(super) fn into_parts(mut self) -> (Vec<u8>, S) {
+        self.early.drain(..self.given);
+        (self.early, self.stream)
+    }
+}
+
+impl From<TcpStream> for Rewind<Link> {
+    fn from(stream: TcpStream) -> Self {
+        Self::new(Vec::new(), Link::Tcp(stream))
     }
 }
 

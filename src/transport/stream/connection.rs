@@ -12,6 +12,7 @@ use socket2::SockRef;
 use super::census::Ticket;
 use super::intake::{Load, NewStream};
 use super::queue::WriteQueue;
+use super::tunnel::{Tunnel, Word, code, own_frame_len};
 use crate::telemetry::{StreamEnd, StreamKind};
 use crate::turn::{FiveTuple, Transport};
 use crate::wire::stream::{MAX_FRAME_LEN, frame_len};
@@ -70,6 +71,8 @@ pub(in crate::transport) enum Written {
 pub(in crate::transport) struct Connection {
     pub(super) socket: TcpStream,
     tls: Option<Box<ServerConnection>>,
+    /// The WebSocket around the frames.
+    pub(super) tunnel: Option<Box<Tunnel>>,
     pub(in crate::transport) five_tuple: FiveTuple,
     /// The start of a frame, or what was read before this worker had the stream.
     pub(super) partial: Vec<u8>,
@@ -102,7 +105,7 @@ impl Connection {
             socket,
             mut tls,
             five_tuple,
-            early,
+            mut early,
             ticket,
             is_moved,
         } = new;
@@ -116,9 +119,15 @@ impl Connection {
         if let Some(tls) = &mut tls {
             tls.set_buffer_limit(Some(TLS_BUFFER));
         }
+        let mut tunnel = (five_tuple.transport == Transport::WebSocket).then(|| Box::new(Tunnel::new()));
+        if let Some(tunnel) = &mut tunnel {
+            let kept = tunnel.decode(&mut early);
+            early.truncate(kept);
+        }
         Ok(Self {
             socket,
             tls,
+            tunnel,
             five_tuple,
             partial: early,
             queue: WriteQueue::default(),
@@ -140,6 +149,7 @@ impl Connection {
     pub(in crate::transport) fn kind(&self) -> StreamKind {
         match self.five_tuple.transport {
             Transport::Tls => StreamKind::Tls,
+            Transport::WebSocket => StreamKind::WebSocket,
             _ => StreamKind::Tcp,
         }
     }
@@ -174,6 +184,20 @@ impl Connection {
         held: usize,
         fresh: bool,
     ) -> Result<Received, StreamEnd> {
+        match &self.tunnel {
+            Some(tunnel) if tunnel.is_broken() => return Err(StreamEnd::WebSocket),
+            Some(tunnel) if tunnel.end().is_some() => return Ok(Received::Closed),
+            _ => {}
+        }
+        let received = self.receive_bytes(scratch, held, fresh)?;
+        let (Some(tunnel), Received::Bytes(count)) = (&mut self.tunnel, received) else {
+            return Ok(received);
+        };
+        let bytes = scratch.frames.get_mut(held..held + count).unwrap_or_default();
+        Ok(Received::Bytes(tunnel.decode(bytes)))
+    }
+
+    fn receive_bytes(&mut self, scratch: &mut Scratch, held: usize, fresh: bool) -> Result<Received, StreamEnd> {
         let space = scratch.frames.get_mut(held..).unwrap_or_default();
         let Some(tls) = &mut self.tls else {
             // One read a turn: what is left makes the poller report the stream again.
@@ -253,7 +277,11 @@ impl Connection {
                 self.unsealed = waiting.len();
             } else if self.unsealed == 0 {
                 // All that is queued is whole frames of ours.
-                self.unsealed = frame_len(waiting).ok().flatten().unwrap_or(waiting.len());
+                self.unsealed = if self.tunnel.is_some() {
+                    own_frame_len(waiting)
+                } else {
+                    frame_len(waiting).ok().flatten().unwrap_or(waiting.len())
+                };
             }
             let piece = waiting.get(..self.unsealed).unwrap_or(waiting);
             match tls.writer().write(piece).map_err(|_| StreamEnd::Failed)? {
@@ -267,10 +295,24 @@ impl Connection {
         Ok(())
     }
 
-    /// The last words: what the kernel takes at once of what waits, and TLS's close_notify (RFC 8446 §6.1).
+    /// The answer to a ping that came inside of the WebSocket.
+    pub(super) fn take_pong(&mut self) -> Option<Word> {
+        self.tunnel.as_mut().and_then(|tunnel| tunnel.take_pong())
+    }
+
+    /// The last words: what the kernel takes at once of what waits, the close frame of a WebSocket, and TLS's close_notify
+    /// (RFC 8446 §6.1).
     pub(in crate::transport) fn farewell(&mut self) {
         if self.end == Some(StreamEnd::Failed) {
             return;
+        }
+        if let Some(tunnel) = &self.tunnel {
+            let code = tunnel.end().unwrap_or(match self.end {
+                Some(StreamEnd::Framing | StreamEnd::Tls) => code::INVALID,
+                Some(StreamEnd::Silent | StreamEnd::SlowReader | StreamEnd::Unresponsive) => code::POLICY,
+                _ => code::NORMAL,
+            });
+            self.queue.push(&[], Word::close(code).as_bytes(), &[], 0);
         }
         // What waits goes first: nothing counts after a close_notify.
         if self.write() == Ok(Written::All)

@@ -1,4 +1,5 @@
-//! Clients that come by a stream: TCP, and TLS over TCP (RFC 8489 §6.2.2, RFC 8656 §3.1).
+//! Clients that come by a stream: TCP, TLS over TCP (RFC 8489 §6.2.2, RFC 8656 §3.1), and WebSockets over either, whose
+//! messages carry the same stream.
 //!
 //! What it is: established streams in a worker's loop, between the kernel and the worker's `turn::Server`. Frames are cut
 //! out of what is read and handled like datagrams; what goes to a client is queued and written once per turn.
@@ -18,5 +19,6 @@ pub(super) mod connection;
 pub(super) mod intake;
 pub(super) mod queue;
 pub(super) mod table;
+mod tunnel;
 
 pub use config::Streams;

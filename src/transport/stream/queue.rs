@@ -38,14 +38,15 @@ impl WriteQueue {
         })
     }
 
-    /// Adds one frame: header, payload, and `padding` zero bytes.
-    pub(in crate::transport) fn push(&mut self, prefix: &[u8], payload: &[u8], padding: u8) {
-        let more = prefix.len() + payload.len() + usize::from(padding);
+    /// Adds one frame: what goes around it, header, payload, and `padding` zero bytes.
+    pub(in crate::transport) fn push(&mut self, head: &[u8], prefix: &[u8], payload: &[u8], padding: u8) {
+        let more = head.len() + prefix.len() + payload.len() + usize::from(padding);
         if self.bytes.capacity() - self.bytes.len() < more && self.start >= self.bytes.len() / 2 {
             // What was written makes room before the memory grows.
             self.bytes.drain(..self.start);
             self.start = 0;
         }
+        self.bytes.extend_from_slice(head);
         self.bytes.extend_from_slice(prefix);
         self.bytes.extend_from_slice(payload);
         self.bytes.resize(self.bytes.len() + usize::from(padding), 0);
@@ -77,7 +78,7 @@ mod tests {
             let mut expected = Vec::new();
             let mut out = Vec::new();
             for n in 0..50_u8 {
-                queue.push(&[n], &[n; 5], n % 4);
+                queue.push(&[], &[n], &[n; 5], n % 4);
                 expected.extend([n; 6]);
                 expected.extend(vec![0; usize::from(n % 4)]);
                 let taken = step.min(queue.len());
@@ -93,7 +94,7 @@ mod tests {
     fn memory_is_given_back_only_when_nothing_waits() {
         let mut queue = WriteQueue::default();
         assert!(queue.take_buffer().is_none(), "it never had any");
-        queue.push(b"", b"abc", 0);
+        queue.push(b"", b"a", b"bc", 0);
         assert!(queue.take_buffer().is_none());
         queue.written(2);
         assert!(queue.take_buffer().is_none());
@@ -107,9 +108,9 @@ mod tests {
     #[test]
     fn a_queue_that_is_read_as_fast_as_it_is_filled_does_not_grow() {
         let mut queue = WriteQueue::default();
-        queue.push(&[], &[0; 1000], 0);
+        queue.push(&[], &[], &[0; 1000], 0);
         for _ in 0..10_000 {
-            queue.push(&[], &[0; 1000], 0);
+            queue.push(&[], &[], &[0; 1000], 0);
             queue.written(1000);
         }
         assert!(queue.bytes.capacity() <= 8000, "{}", queue.bytes.capacity());

@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 use super::Streams;
 use super::connection::{Connection, Written};
 use super::intake::{Load, NewStream};
+use super::tunnel::{Head, Word};
 use crate::telemetry::{DriverStats, StreamEnd};
 use crate::turn::FiveTuple;
 
@@ -155,7 +156,10 @@ impl StreamTable {
         let Some(connection) = self.slots.get_mut(index as usize).and_then(Option::as_deref_mut) else {
             return;
         };
-        let len = prefix.len() + payload.len() + usize::from(padding);
+        let inside = prefix.len() + payload.len() + usize::from(padding);
+        let head = connection.tunnel.is_some().then(|| Head::binary(inside));
+        let head = head.as_ref().map_or(&[][..], Head::as_bytes);
+        let len = head.len() + inside;
         if connection.end.is_some() || connection.queue.len() + len > bound {
             stats.stream_dropped_frames += 1;
             if frame == Frame::Answer {
@@ -168,11 +172,31 @@ impl StreamTable {
         {
             connection.queue.give_buffer(buffer);
         }
-        connection.queue.push(prefix, payload, padding);
+        connection.queue.push(head, prefix, payload, padding);
         // While the kernel takes nothing, the poller says when it does.
         if !connection.is_dirty && !connection.wants_room {
             connection.is_dirty = true;
             self.dirty.push(index);
+        }
+    }
+
+    /// Answers the last ping that came inside of a WebSocket. Who pings and does not read is closed.
+    pub(in crate::transport) fn answer_ping(&mut self, index: u32) {
+        if let Some(word) = self.get_mut(index).and_then(Connection::take_pong) {
+            self.say(index, &word);
+        }
+    }
+
+    /// Queues a control frame of a WebSocket.
+    fn say(&mut self, index: u32, word: &Word) {
+        let bound = self.bounds.queue_bytes.saturating_add(ANSWER_ROOM);
+        let Some(connection) = self.get_mut(index) else { return };
+        if connection.queue.len() + word.as_bytes().len() > bound {
+            return self.end(index, StreamEnd::SlowReader);
+        }
+        connection.queue.push(&[], word.as_bytes(), &[], 0);
+        if !connection.wants_room {
+            self.write_later(index);
         }
     }
 
@@ -267,7 +291,11 @@ impl StreamTable {
             let Some(connection) = self.get_mut(index).filter(|connection| connection.serial == serial) else {
                 continue;
             };
-            let again = if is_in_use(&connection.five_tuple) {
+            let is_in_use = is_in_use(&connection.five_tuple);
+            // Pings find out who is gone, and keep proxies in between from taking quiet for an end.
+            let is_tunnel = is_in_use && connection.tunnel.is_some();
+            let is_alive = !is_tunnel || connection.tunnel.as_mut().is_none_or(|tunnel| tunnel.is_alive());
+            let again = if is_in_use {
                 // It starts anew when the allocation ends, within one patience.
                 connection.last_frame = Some(now);
                 now.checked_add(idle)
@@ -275,14 +303,72 @@ impl StreamTable {
                 connection.patience_ends(idle, first)
             };
             let why = match connection.last_frame {
+                _ if !is_alive => StreamEnd::Unresponsive,
                 Some(_) => StreamEnd::Idle,
                 None => StreamEnd::Silent,
             };
             match again {
-                Some(again) if again <= now => self.end(index, why),
+                Some(again) if again <= now || !is_alive => self.end(index, why),
                 Some(again) => self.deadlines.push(Reverse((again, serial, index))),
                 None => {}
             }
+            if is_tunnel {
+                self.say(index, &Word::ping());
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::transport::stream::census::Census;
+    use crate::transport::stream::intake::{Desk, Dispatch};
+    use crate::transport::worker::Control;
+    use crate::turn::{ClientAddr, ListenAddr, Transport};
+    use std::sync::Arc;
+
+    #[test]
+    fn pongs_that_nobody_reads_end_at_the_bound_of_the_queue() {
+        let bounds = Streams {
+            queue_bytes: 64 << 10,
+            ..Streams::default()
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let client = socket.local_addr().unwrap();
+        let (desk, intake) = Desk::open(Arc::new(Control::new().unwrap()));
+        let new = NewStream {
+            five_tuple: FiveTuple {
+                transport: Transport::WebSocket,
+                client: ClientAddr(client),
+                server: ListenAddr(listener.local_addr().unwrap()),
+            },
+            ticket: Census::new(&bounds).admit(client.ip()).unwrap(),
+            socket,
+            tls: None,
+            early: Vec::new(),
+            is_moved: false,
+        };
+        Dispatch::new(vec![desk]).hand_over(new).unwrap();
+        let (new, load) = intake.recv().unwrap();
+        let (mut table, mut stats) = (StreamTable::new(bounds), DriverStats::default());
+        let index = table
+            .insert(&mut stats, new, load, Instant::now(), |_, _| Ok(()))
+            .unwrap();
+        // One at a time: of those that come together only the last one is answered.
+        let ping = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[7; 125]].concat();
+        let mut answered = 0;
+        while let Some(connection) = table.get_mut(index) {
+            let tunnel = connection.tunnel.as_mut().unwrap();
+            assert_eq!(tunnel.decode(&mut ping.clone()), 0);
+            table.answer_ping(index);
+            answered += 1;
+        }
+        assert_eq!(answered, (80 << 10) / 127 + 1);
+        assert!(table.close_next(&mut stats).is_some());
+        assert_eq!(stats.streams_closed[StreamEnd::SlowReader.index()], 1);
     }
 }

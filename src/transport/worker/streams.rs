@@ -99,6 +99,7 @@ impl Worker {
         if connection.tls_wants_write() {
             self.outbox.streams.write_later(index);
         }
+        self.outbox.streams.answer_ping(index);
         match received {
             Received::Closed => Err(StreamEnd::Client),
             _ => Ok(()),
@@ -180,8 +181,11 @@ impl Worker {
         Ok(Rest::Partial(held - start))
     }
 
-    /// Whether a stream may go to another worker: once, and not with an allocation.
+    /// Whether a stream may go to another worker, to become a data connection: once, and not with an allocation.
     fn may_leave(&mut self, index: u32, from: &FiveTuple) -> bool {
+        if !from.transport.is_tcp() {
+            return false;
+        }
         let connection = self.outbox.streams.get_mut(index);
         connection.is_some_and(|connection| !connection.is_moved) && !self.server.has_allocation(from)
     }

@@ -270,7 +270,7 @@ impl Server {
             AttributeType::RESERVATION_TOKEN,
         ];
         if relayed_transport == RelayedTransport::Tcp
-            && (!request.from.transport.is_stream() || of_datagrams.iter().any(|kind| message.has(*kind)))
+            && (!request.from.transport.is_tcp() || of_datagrams.iter().any(|kind| message.has(*kind)))
         {
             return Err(Answer::BadRequest.into());
         }

@@ -71,7 +71,7 @@ impl Server {
         identity: &Identity,
     ) -> Result<ConnectionKey, Reject> {
         // A stream, and not the control connection of an allocation: what comes by it from now on is data.
-        if !request.from.transport.is_stream() || self.allocations.find(&request.from).is_some() {
+        if !request.from.transport.is_tcp() || self.allocations.find(&request.from).is_some() {
             return Err(Answer::BadRequest.into());
         }
         let is_unbound = |connection: &PeerConnection| matches!(connection.state, ConnectionState::Unbound { .. });

@@ -139,7 +139,7 @@ impl Connection {
             bytes = bytes.get(taken..).unwrap_or_default();
         }
         if !bytes.is_empty() {
-            self.queue.push(&[], bytes, 0);
+            self.queue.push(&[], &[], bytes, 0);
         }
         self.write_raw()
     }
