@@ -133,8 +133,7 @@ fn a_header_of_a_stranger_is_not_believed() {
     for header in [text(CLIENT), binary(CLIENT)] {
         for at in [stage.tcp, stage.tls, stage.one_port, stage.https] {
             let mut stream = connect_from("127.0.0.8", at);
-            stream.write_all(&header).unwrap();
-            stream.write_all(&binding()).unwrap();
+            stream.write_all(&[&header[..], &binding()].concat()).unwrap();
             let mut answer = Vec::new();
             let _ = stream.read_to_end(&mut answer);
             // At most the web server's complaint, or an alert of TLS.
