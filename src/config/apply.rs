@@ -7,7 +7,7 @@ use super::schema::{Config, Signaling};
 use super::types::{ByteSize, ExternalIp, RoomListing, TakeoverPolicy};
 use crate::credentials::{Advertised, Host, KeyRing, ThirdParty, UriTransport};
 use crate::transport::front::tls::CertificateFiles;
-use crate::turn::{AlternateServer, NonceKey, PeerFilter, RateLimit, RelayAddr, StaticUser};
+use crate::turn::{NonceKey, PeerFilter, RateLimit, RelayAddr, StaticUser};
 use crate::{http, signaling, transport, turn, ws};
 use sha2::{Digest, Sha256};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -203,11 +203,7 @@ impl Config {
                 ..turn::Limits::default()
             },
             peers: PeerFilter::new(self.peers.allow.iter().copied(), self.peers.deny.iter().copied()),
-            alternate_server: (!relay.alternate_server.is_empty()).then(|| AlternateServer {
-                v4: relay.alternate_server.iter().copied().find(SocketAddr::is_ipv4),
-                v6: relay.alternate_server.iter().copied().find(SocketAddr::is_ipv6),
-                domain: None,
-            }),
+            redirect: self.redirect(),
             nat_discovery,
             ..turn::Config::default()
         }
@@ -421,8 +417,8 @@ pub fn advertised(config: &Config, open: &RelayListeners) -> Vec<Advertised> {
     ];
     let mut all: Vec<Advertised> = Vec::new();
     for (transport, secure, port, own, shared) in kinds {
-        let listeners = own.iter().filter(|open| !config.is_for_discovery_alone(open.port()));
-        for listener in listeners.chain(shared) {
+        let is_told = |port: u16| !config.is_for_discovery_alone(port) && !config.is_for_arrivals(port);
+        for listener in own.iter().chain(shared).filter(|open| is_told(open.port())) {
             let one = Advertised {
                 transport,
                 secure,

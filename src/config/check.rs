@@ -25,6 +25,7 @@ pub(super) fn across(
     listeners(config, &mut rules);
     external(config, &mut rules);
     nat_discovery(config, &mut rules);
+    redirect(config, &mut rules);
     tokens(config, &mut rules);
     third_party(config, &mut rules);
 }
@@ -322,19 +323,17 @@ fn one_of_each_family(key: &str, addresses: &[IpAddr], rules: &mut Rules<'_>) {
 
 fn external(config: &Config, rules: &mut Rules<'_>) {
     let relay = &config.relay;
-    let lists: [(&str, Vec<IpAddr>); 2] = [
-        (
-            "relay.external_ip",
-            relay.external_ip.iter().map(|external| external.public).collect(),
-        ),
-        (
-            "relay.alternate_server",
-            relay.alternate_server.iter().map(SocketAddr::ip).collect(),
-        ),
-    ];
-    for (key, addresses) in lists {
-        if rules.valid(&[key]) {
-            one_of_each_family(key, &addresses, rules);
+    let key = "relay.external_ip";
+    if rules.valid(&[key]) {
+        let addresses: Vec<_> = relay.external_ip.iter().map(|external| external.public).collect();
+        one_of_each_family(key, &addresses, rules);
+    }
+}
+
+fn redirect(config: &Config, rules: &mut Rules<'_>) {
+    for (key, Wrong(wrong, fix)) in config.redirect_problems() {
+        if rules.valid(&[key, "relay.listen"]) {
+            rules.broken(&[key], wrong, fix);
         }
     }
 }

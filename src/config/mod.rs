@@ -19,6 +19,7 @@ mod docs;
 mod live;
 mod load;
 mod problem;
+mod redirect;
 pub mod schema;
 mod show;
 mod source;

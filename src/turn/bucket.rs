@@ -10,7 +10,7 @@ use std::time::Instant;
 /// Time since the epoch, in sixteenths of a nanosecond: 36 years fit.
 pub(super) type Ticks = u64;
 
-const TICKS_PER_SECOND: u64 = 16 * 1_000_000_000;
+pub(super) const TICKS_PER_SECOND: u64 = 16 * 1_000_000_000;
 
 /// `now` as it is counted here; 0 before the epoch.
 #[inline]
@@ -121,6 +121,20 @@ impl SharedBucket {
     pub(super) fn give_back(&self, pace: Pace, amount: u64) {
         // What was taken is still in the number: time only ever adds to it.
         self.0.fetch_sub(pace.cost(amount), Ordering::Relaxed);
+    }
+
+    /// Takes `amount` whether or not there is as much, and owes no more than `most` for it.
+    pub(super) fn add(&self, pace: Pace, now: Ticks, amount: u64, most: Ticks) {
+        let after = |paid_until: Ticks| {
+            let after = paid_until.max(now).saturating_add(pace.cost(amount));
+            Some(after.min(now.saturating_add(most)))
+        };
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after);
+    }
+
+    /// How far ahead of `now` it is paid for.
+    pub(super) fn ahead(&self, now: Ticks) -> Ticks {
+        self.0.load(Ordering::Relaxed).saturating_sub(now)
     }
 
     /// Whether it holds all that it can.

@@ -1,7 +1,7 @@
 //! What an operator may choose about the relay. Plain values: where they come from is `config`'s business.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use zeroize::Zeroize;
 use super::nat_discovery::NatDiscovery;
 use super::peer_filter::PeerFilter;
 use super::realm::RealmConfig;
+use super::redirect::Redirect;
 use super::revocation::Revocations;
 use crate::credentials::{KeyRing, ThirdParty};
 
@@ -78,9 +79,9 @@ pub struct Config {
     /// Help clients to find out what their NAT does (RFC 5780). Default none: it makes answers longer, and lets them go where
     /// no request came from.
     pub nat_discovery: Option<NatDiscovery>,
-    /// Answer new Allocate requests with 300 and this address (RFC 8489 §10). Default none. Living allocations go on.
-    pub alternate_server: Option<AlternateServer>,
-    /// Refuse new allocations, because the process is about to end: 300 if `alternate_server` is set, else 508. Default off.
+    /// Send new allocations to other servers with 300 (RFC 8489 §10): when, and where to. Default none.
+    pub redirect: Option<Redirect>,
+    /// Refuse new allocations, because the process is about to end: 300 if `redirect` names where to, else 508. Default off.
     pub draining: bool,
     /// Who is turned away at Allocate and Refresh with 403, whatever the credentials. Shared by all clones, and to be handed
     /// on to the next configuration. Default nobody.
@@ -115,7 +116,7 @@ impl Default for Config {
             limits: Limits::default(),
             peers: PeerFilter::default(),
             nat_discovery: None,
-            alternate_server: None,
+            redirect: None,
             draining: false,
             revocations: Revocations::default(),
             events: false,
@@ -295,15 +296,4 @@ impl Drop for NonceKey {
     fn drop(&mut self) {
         self.0.zeroize();
     }
-}
-
-/// Where clients are sent by 300 (RFC 8489 §14.15): an address of the family the client came with, else none is sent to it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct AlternateServer {
-    /// For clients that came by IPv4.
-    pub v4: Option<SocketAddr>,
-    /// For clients that came by IPv6.
-    pub v6: Option<SocketAddr>,
-    /// ALTERNATE-DOMAIN (§14.16), for the certificate of TLS and DTLS.
-    pub domain: Option<String>,
 }

@@ -315,8 +315,10 @@ impl Server {
             return Ok(());
         };
         let (id, usage, lease) = (allocation.realm, &mut allocation.usage, &allocation.lease);
-        self.meter
-            .charge(ticks, (id, direction), len as u64, usage, lease, self.ledger.usage())
+        let (meter, len) = (&mut self.meter, len as u64);
+        meter.charge(ticks, (id, direction), len, usage, lease, self.ledger.usage())?;
+        self.load.note(ticks, direction, len, self.ledger.load());
+        Ok(())
     }
 
     /// Undoes [`Server::charge`] for a packet that ended for another reason.

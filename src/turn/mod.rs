@@ -50,6 +50,7 @@ pub mod input;
 pub mod inspect;
 mod journal;
 mod lifecycle;
+mod load;
 mod meter;
 mod mobility;
 pub mod nat_discovery;
@@ -61,6 +62,7 @@ mod ports;
 mod queue;
 pub mod quota;
 pub mod realm;
+pub mod redirect;
 mod rejudge;
 mod request;
 pub mod reservation;
@@ -76,7 +78,7 @@ mod timers;
 pub mod verdict;
 
 pub use census::Census;
-pub use config::{AlternateServer, Config, Limits, NonceKey, RateLimit, RelayAddr, StaticUser};
+pub use config::{Config, Limits, NonceKey, RateLimit, RelayAddr, StaticUser};
 pub use connection::{ConnectionKey, RelayedTransport};
 pub use event::{Asked, Event, EventKind, Limit, Subject, What};
 pub use five_tuple::{ClientAddr, Family, FiveTuple, ListenAddr, PeerAddr, RelayId, RelayedAddr, Transport};
@@ -87,11 +89,12 @@ pub use output::{Destination, Forward, Handled, Output, PeerRoute, Prefix, Relay
 pub use peer_filter::{PeerClass, PeerFilter};
 pub use quota::Ledger;
 pub use realm::{MAX_REALMS, RealmConfig, RealmId, RealmLimits, RealmStats};
+pub use redirect::{AlternateServer, Redirect, RedirectWhen};
 pub use reservation::Reservations;
 pub use revocation::{Revocations, RevocationsFull, Revoked};
 pub use server::Server;
 pub use stats::{Stats, Traffic};
 pub use verdict::{
     Answer, AuthFailure, CloseReason, ConnectionEnd, Direction, DiscoveryAnswer, DropReason, Initiator, MoveEnd,
-    PeerErrorEnd, QuotaKind, RateKind, Verdict,
+    PeerErrorEnd, QuotaKind, RateKind, RedirectReason, Verdict,
 };

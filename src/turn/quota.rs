@@ -17,6 +17,7 @@ use zeroize::Zeroize;
 
 use super::bucket::Ticks;
 use super::config::Limits;
+use super::load::SharedLoad;
 use super::meter::SharedUsage;
 use super::realm::MAX_REALMS;
 use super::route::RouteBoard;
@@ -31,6 +32,7 @@ struct Shared {
     entries: Mutex<Entries>,
     epoch: OnceLock<Instant>,
     usage: SharedUsage,
+    load: SharedLoad,
     ticket_key: OnceLock<TicketKey>,
     routes: RouteBoard,
     /// Data connections of TCP, and those of them that wait.
@@ -229,6 +231,11 @@ impl Ledger {
     /// What the process has relayed.
     pub(super) fn usage(&self) -> &SharedUsage {
         &self.0.usage
+    }
+
+    /// How much that is lately.
+    pub(super) fn load(&self) -> &SharedLoad {
+        &self.0.load
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::five_tuple::FiveTuple;
+use super::redirect::Alternate;
 use super::verdict::Answer;
 use crate::wire::{IntegrityKey, IntegrityKind, Method, TransactionId, UnknownTypes};
 
@@ -33,8 +34,8 @@ pub(super) enum Reject {
     Challenge(Answer, Option<Arc<str>>),
     /// 420 with the list.
     Unknown(UnknownTypes),
-    /// 300 with ALTERNATE-SERVER.
-    Alternate,
+    /// 300 with ALTERNATE-SERVER, and ALTERNATE-DOMAIN where that is due.
+    Alternate(Alternate),
 }
 
 impl Reject {
@@ -43,7 +44,7 @@ impl Reject {
         match self {
             Self::Code(answer) | Self::Challenge(answer, _) => *answer,
             Self::Unknown(_) => Answer::UnknownAttribute,
-            Self::Alternate => Answer::TryAlternate,
+            Self::Alternate(_) => Answer::TryAlternate,
         }
     }
 }

@@ -14,6 +14,7 @@ use super::five_tuple::{FiveTuple, PeerAddr, RelayId, RelayedAddr, Transport};
 use super::hashing::HashState;
 use super::input::{BindError, IcmpError, Now, Shard};
 use super::journal::Journal;
+use super::load::Load;
 use super::meter::Meter;
 use super::output::{Handled, Output};
 use super::ports::Ports;
@@ -34,7 +35,9 @@ use crate::wire::attribute::{
     AlternateDomain, AlternateServer, ErrorCodeAttribute, Nonce, Realm, Software, ThirdPartyAuthorization,
     UnknownAttributes,
 };
-use crate::wire::{Class, DecodeError, ErrorCode, Message, MessageBuilder, Method, PacketKind, VerifyError, demux};
+use crate::wire::{
+    Class, DecodeError, ErrorCode, IntegrityKind, Message, MessageBuilder, Method, PacketKind, VerifyError, demux,
+};
 
 /// Longest answer: REALM, SOFTWARE and ALTERNATE-DOMAIN at their longest, and the rest.
 const MAX_ANSWER: usize = 3072;
@@ -66,6 +69,10 @@ pub struct Server {
     pub(super) via: Option<u16>,
     /// Answers to NAT discovery, which are longer.
     discovery_throttle: Throttle,
+    /// Whose turn it is to be an alternate server.
+    pub(super) redirect_turn: u32,
+    /// What this shard adds to the load of the process.
+    pub(super) load: Load,
     /// What [`bucket::ticks`] counts from, once this shard knows it.
     pub(super) epoch: Option<Instant>,
     /// What may be relayed, and this shard's share of it.
@@ -102,6 +109,8 @@ impl Server {
             retransmits: RetransmitCache::new(&hash_state),
             throttle: Throttle::new(hash_state.clone()),
             discovery_throttle: Throttle::new(hash_state.clone()),
+            redirect_turn: u32::from_be_bytes(rng.bytes()),
+            load: Load::new(&config, shard),
             allocations: Allocations::new(hash_state.clone()),
             indication_ids: IndicationIds::new(u64::from_be_bytes(rng.bytes())),
             rng,
@@ -355,15 +364,12 @@ impl Server {
                 Reject::Unknown(types) => {
                     builder.attribute(&UnknownAttributes(*types));
                 }
-                Reject::Alternate => {
-                    if let Some(alternate) = alternate_server(config, &request.from) {
-                        builder.attribute(&AlternateServer(alternate));
-                    }
-                    let domain = config
-                        .alternate_server
-                        .as_ref()
-                        .and_then(|alternate| alternate.domain.as_deref());
-                    if let Some(domain) = domain {
+                Reject::Alternate(alternate) => {
+                    builder.attribute(&AlternateServer(alternate.addr));
+                    // Who signs with SHA-256 knows the attribute; only a certificate makes it matter (RFC 8489 §10).
+                    let is_secure = matches!(request.from.transport, Transport::Tls | Transport::Dtls);
+                    let knows = signer.is_some_and(|signer| signer.kind == IntegrityKind::Sha256);
+                    if let Some(domain) = alternate.domain.as_deref().filter(|_| is_secure && knows) {
                         builder.attribute(&AlternateDomain(domain.as_bytes()));
                     }
                 }
@@ -494,15 +500,6 @@ impl Server {
 /// Ends a packet without an answer.
 pub(super) const fn drop_packet(reason: DropReason) -> Handled {
     Handled::Done(Verdict::Dropped(reason))
-}
-
-/// ALTERNATE-SERVER for a client: its address must be of the family that the client came with (RFC 8489 §14.15).
-pub(super) fn alternate_server(config: &Config, from: &FiveTuple) -> Option<SocketAddr> {
-    let alternate = config.alternate_server.as_ref()?;
-    match from.client.0 {
-        SocketAddr::V4(_) => alternate.v4,
-        SocketAddr::V6(_) => alternate.v6,
-    }
 }
 
 fn own_addrs(config: &Config) -> Box<[IpAddr]> {

@@ -7,7 +7,7 @@ use super::five_tuple::{Family, Transport};
 use super::peer_filter::PeerClass;
 use super::verdict::{
     Answer, AuthFailure, CloseReason, ConnectionEnd, Direction, DiscoveryAnswer, DropReason, Initiator, MoveEnd,
-    PeerErrorEnd, QuotaKind, RateKind,
+    PeerErrorEnd, QuotaKind, RateKind, RedirectReason,
 };
 
 /// Packets and their payload bytes (without STUN, ChannelData, UDP and IP headers).
@@ -86,6 +86,8 @@ pub struct Stats {
     pub denied_peers: [u64; PeerClass::COUNT],
     /// ICMP errors about datagrams to peers, by [`PeerErrorEnd`]. No packets: they have no verdict.
     pub peer_errors: [u64; PeerErrorEnd::COUNT],
+    /// Allocate requests answered with 300, by [`RedirectReason`].
+    pub redirects: [u64; RedirectReason::COUNT],
     /// Binding requests answered to NAT discovery, by [`DiscoveryAnswer`].
     pub discovery_answers: [u64; DiscoveryAnswer::COUNT],
     /// By [`QuotaKind`].
@@ -146,6 +148,7 @@ impl Default for Stats {
             auth_failures: [0; AuthFailure::COUNT],
             denied_peers: [0; PeerClass::COUNT],
             peer_errors: [0; PeerErrorEnd::COUNT],
+            redirects: [0; RedirectReason::COUNT],
             discovery_answers: [0; DiscoveryAnswer::COUNT],
             quota_hits: [0; QuotaKind::COUNT],
             allocations_active: [[0; Transport::ALL.len()]; Family::ALL.len()],

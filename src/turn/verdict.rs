@@ -146,6 +146,20 @@ labels! {
 }
 
 labels! {
+    /// Why a new allocation was sent to another server (RFC 8489 §10).
+    RedirectReason {
+        /// The process is about to end.
+        Draining = "draining",
+        /// It has too many allocations.
+        Allocations = "allocations",
+        /// It has been relaying too much for a while.
+        Rate = "rate",
+        /// It is told to send everybody away.
+        Always = "always",
+    }
+}
+
+labels! {
     /// How a Binding request to a place of NAT discovery was answered (RFC 5780 §6.1).
     DiscoveryAnswer {
         /// From where it came to, with the other address.

@@ -60,11 +60,11 @@ fn a_stop_takes_no_new_allocations_and_waits_for_the_living_to_end() {
 }
 
 #[test]
-fn new_allocations_are_sent_to_the_alternate_server_while_the_living_go_on() {
+fn new_allocations_are_sent_to_another_server_from_a_reload_on_while_the_living_go_on() {
     let mut server = start("10m");
     let mut living = client(&server, FIRST);
     living.allocate();
-    let moved = toml("drain_timeout = \"10m\"\nalternate_server = \"192.0.2.1:3478\"\n");
+    let moved = toml("drain_timeout = \"10m\"\nalternate_servers = \"192.0.2.1:3478\"\nredirect = \"always\"\n");
     server.write("meetpoint.toml", &moved);
     server.signal("HUP");
     server.wait_for_log(RELOADED, 1);

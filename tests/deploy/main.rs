@@ -5,6 +5,8 @@
 #![cfg(feature = "server")]
 #![expect(clippy::unwrap_used, reason = "a test: a file that cannot be read is a failure")]
 
+mod coverage;
+
 use meetpoint::config::{File, Loaded, Problems, Sources, load, reference, summary};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -78,17 +80,19 @@ fn every_sample_configuration_is_one_that_the_server_takes() {
 }
 
 #[test]
-fn every_toml_block_of_the_readme_is_a_configuration_that_the_server_takes() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let blocks: Vec<&str> = readme
-        .split("```toml\n")
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap())
-        .collect();
-    assert!(!blocks.is_empty());
-    for block in blocks {
-        let loaded = load_text(Path::new("README.md"), block.to_owned());
-        assert!(loaded.is_ok(), "{block}\n{}", loaded.unwrap_err());
+fn every_toml_block_of_the_pages_is_a_configuration_that_the_server_takes() {
+    for page in ["README.md", "docs/balancing.md", "docs/nat-discovery.md"] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        let blocks: Vec<&str> = text
+            .split("```toml\n")
+            .skip(1)
+            .map(|rest| rest.split("```").next().unwrap())
+            .collect();
+        assert!(!blocks.is_empty(), "{page}");
+        for block in blocks {
+            let loaded = load_text(Path::new(page), block.to_owned());
+            assert!(loaded.is_ok(), "{page}\n{block}\n{}", loaded.unwrap_err());
+        }
     }
 }
 
@@ -143,6 +147,8 @@ fn every_key_that_the_pages_name_exists() {
         "docs/architecture.md",
         "docs/threat-model.md",
         "docs/configuration.md",
+        "docs/balancing.md",
+        "docs/nat-discovery.md",
     ] {
         let text = fs::read_to_string(root().join(name)).unwrap();
         for quoted in text.split('`').skip(1).step_by(2) {

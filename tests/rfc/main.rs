@@ -27,6 +27,7 @@ mod rfc6062_client;
 mod rfc7635_third_party;
 mod rfc8016_mobility;
 mod rfc8016_shards;
+mod rfc8489_10_alternate;
 mod rfc8489_6_binding;
 mod rfc8489_9_authentication;
 mod rfc8489_appendix_b;

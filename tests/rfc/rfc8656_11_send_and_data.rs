@@ -70,6 +70,29 @@ fn data_indications_have_transaction_ids_of_their_own() {
 }
 
 #[test]
+fn df_is_as_the_client_asks_whatever_it_comes_by() {
+    let mut lab = Lab::new(config());
+    for (transport, port) in [(Transport::Udp, 4001), (Transport::Tcp, 4002), (Transport::Tls, 4003)] {
+        let mut client = Client::new(&format!("192.0.2.1:{port}"));
+        client.five_tuple.transport = transport;
+        client.allocate(&mut lab);
+        assert_eq!(client.permit(&mut lab, &[PEER]), 0);
+        for is_set in [false, true] {
+            let indication = client.bare(Method::SEND, Class::Indication, |builder| {
+                builder.attribute(&XorPeerAddress(addr(PEER))).attribute(&Data(b"xyz"));
+                if is_set {
+                    builder.attribute(&DontFragment);
+                }
+            });
+            let forward = forwarded(lab.client(&client.five_tuple, &indication));
+            // Towards the peer it is a datagram: no padding of the stream goes with it.
+            assert_eq!((forward.dont_fragment, forward.padding), (is_set, 0), "{transport:?}");
+            assert_eq!(&indication[forward.payload()], b"xyz");
+        }
+    }
+}
+
+#[test]
 fn the_df_bit_is_passed_on() {
     let (mut lab, mut client) = allocated();
     let indication = client.bare(Method::SEND, Class::Indication, |builder| {

@@ -741,37 +741,3 @@ fn clients_without_a_user_are_counted_by_their_credential() {
     });
     assert_eq!(codes, [0, 0, 486]);
 }
-
-#[test]
-fn a_redirected_client_is_told_where_to() {
-    let mut draining = config();
-    draining.alternate_server = Some(meetpoint::turn::AlternateServer {
-        v4: Some(addr("20.8.8.8:3478")),
-        v6: None,
-        domain: Some("turn.example.org".into()),
-    });
-    let mut lab = Lab::new(config());
-    let mut living = Client::new(A);
-    living.allocate(&mut lab);
-    lab.server.reconfigure(std::sync::Arc::new(draining));
-    let mut client = Client::new(B);
-    let reply = client.allocate_with(&mut lab, |_| {});
-    assert_eq!(reply.code(), 300);
-    assert!(client.signed(&reply));
-    let there = reply.find::<meetpoint::wire::attribute::AlternateServer>().unwrap();
-    assert_eq!(there.0, addr("20.8.8.8:3478"));
-    assert!(reply.has(AttributeType::ALTERNATE_DOMAIN));
-    // Of the family that the client came with, or not at all.
-    assert_eq!(Client::new("[2001:db8::7]:1").allocate_with(&mut lab, |_| {}).code(), 0);
-    // The living go on.
-    assert_eq!(living.refresh(&mut lab, 600).code(), 0);
-}
-
-#[test]
-fn a_draining_server_takes_no_new_allocations() {
-    let mut lab = Lab::new(meetpoint::turn::Config {
-        draining: true,
-        ..config()
-    });
-    assert_eq!(Client::new(A).allocate_with(&mut lab, |_| {}).code(), 508);
-}

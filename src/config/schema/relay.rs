@@ -1,7 +1,9 @@
 //! The relay, its bounds, its peers and its users.
 
 use super::{everywhere, hours, minutes, seconds};
-use crate::config::types::{ByteSize, ExternalIp, PortRange, SecretText, StaticUser, TcpListen};
+use crate::config::types::{
+    AlternateServer, ByteSize, ExternalIp, PortRange, RedirectWhen, SecretText, StaticUser, TcpListen,
+};
 use crate::config::value::{Between, Must, NonEmpty};
 use crate::credentials::key_ring::MAX_SECRETS;
 use ipnet::IpNet;
@@ -70,10 +72,24 @@ section! {
         /// Without it each process makes its own at random.
         nonce_secret: Option<SecretText> = None,
             Must("at least 32 characters long", |secret: &Option<SecretText>| secret.as_ref().is_none_or(|secret| secret.expose().len() >= 32));
-        /// Where new allocations are sent with 300 (Try Alternate, RFC 8489 §10), at most one address of each family.
+        /// Other servers, which new allocations of clients by UDP and TCP are sent to with 300 (Try Alternate, RFC 8489 §10)
+        /// when `relay.redirect` says so. Living allocations go on.
         ///
-        /// Living allocations go on.
-        alternate_server: Vec<SocketAddr> = Vec::new();
+        /// Each with an address of one family or both, and with `weight=N` if it shall get N times as many as others
+        /// (0: none); they take turns. It must know the same credentials. A client of a family that no server has stays here.
+        alternate_servers: Vec<AlternateServer> = Vec::new();
+        /// The same for clients by TLS and DTLS, with the TLS port. The name of its certificate goes in front, where it is
+        /// not the name that clients use for this server.
+        alternate_servers_tls: Vec<AlternateServer> = Vec::new();
+        /// When new allocations are sent to another server: while this one drains; when it is too full as well
+        /// (`relay.redirect_above`); always.
+        redirect: RedirectWhen = RedirectWhen::Full;
+        /// Percent of `limits.allocations`, and of `limits.total_bytes_per_second` and `limits.total_packets_per_second`
+        /// where these are set, from which on this server is too full. Of the latter it takes some seconds above it.
+        redirect_above: u8 = 90, Between(1, 99);
+        /// Ports listened at, which other servers have in their `relay.alternate_servers` for this one. Who comes there
+        /// has been sent here, and is not sent on: else two full servers send a client to each other until it gives up.
+        arrival_ports: Vec<u16> = Vec::new();
         /// How long living allocations may go on after a stop was asked for; a second signal ends the wait.
         ///
         /// It ends as soon as none is left. Raise it, up to the length of a call, where whatever supervises the process

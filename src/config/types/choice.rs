@@ -72,3 +72,15 @@ choice! {
         Nobody = "nobody",
     }
 }
+
+choice! {
+    /// When new allocations are sent to another server.
+    RedirectWhen {
+        /// While this one drains.
+        Draining = "draining",
+        /// When it is too full, too.
+        Full = "full",
+        /// Always.
+        Always = "always",
+    }
+}

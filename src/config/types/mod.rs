@@ -1,5 +1,6 @@
 //! The types of keys that are more than a number or a string.
 
+mod alternate;
 mod amount;
 mod choice;
 mod files;
@@ -7,8 +8,9 @@ mod net;
 mod secret;
 mod webhook;
 
+pub use alternate::AlternateServer;
 pub use amount::{ByteSize, Rate};
-pub use choice::{LogFormat, RoomListing, TakeoverPolicy};
+pub use choice::{LogFormat, RedirectWhen, RoomListing, TakeoverPolicy};
 pub use files::CertificatePair;
 pub use net::{ExternalIp, HostName, PortRange, TcpListen};
 pub use secret::{ExtraServer, SecretText, StaticUser, TokenKey};

@@ -32,6 +32,7 @@ const AUTH_FAILURE: Label = label!("reason", turn::AuthFailure);
 const PEER_CLASS: Label = label!("class", turn::PeerClass);
 const QUOTA: Label = label!("quota", turn::QuotaKind);
 const PEER_ERROR: Label = label!("result", turn::PeerErrorEnd);
+const REDIRECT: Label = label!("reason", turn::RedirectReason);
 const DISCOVERY_ANSWER: Label = label!("kind", turn::DiscoveryAnswer);
 const RATE: Label = label!("limit", turn::RateKind);
 const MOVE_END: Label = label!("result", turn::MoveEnd);
@@ -149,6 +150,8 @@ table! {
             "Peers that a client asked for and did not get, by why they are closed.";
         PEER_ERRORS = Kind::Counter, "meetpoint_relay_peer_errors_total", [PEER_ERROR],
             "ICMP errors about datagrams to peers, by what became of them. They are no packets and have no verdict.";
+        REDIRECTS = Kind::Counter, "meetpoint_relay_redirects_total", [REDIRECT],
+            "Allocate requests that were sent to another server with 300, by why.";
         DISCOVERY_ANSWERS = Kind::Counter, "meetpoint_relay_nat_discovery_answers_total", [DISCOVERY_ANSWER],
             "Binding requests answered at an address of NAT discovery. `moved` left from another address or port, `short` were of clients over their budget.";
         QUOTA_HITS = Kind::Counter, "meetpoint_relay_quota_hits_total", [QUOTA],

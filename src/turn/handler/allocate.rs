@@ -20,7 +20,7 @@ use crate::turn::quota::Applicant;
 use crate::turn::realm::RealmId;
 use crate::turn::request::{Reject, Request, Signer};
 use crate::turn::reservation::{RESERVATION_LIFETIME, Reservation};
-use crate::turn::server::{Server, alternate_server};
+use crate::turn::server::Server;
 use crate::turn::stats::Traffic;
 use crate::turn::timers::Due;
 use crate::turn::verdict::{Answer, AuthFailure, DropReason, QuotaKind, Verdict};
@@ -154,16 +154,18 @@ impl Server {
             return Err(Answer::InsufficientCapacity.into());
         }
 
-        // 11. Redirection, before anything is taken.
-        if alternate_server(&config, &request.from).is_some() {
-            return Err(Reject::Alternate);
+        // 11. Redirection, before anything is taken. A reservation is good here alone.
+        let ticks = self.ticks(now);
+        if wanted.token.is_none()
+            && let Some(alternate) = self.redirection(ticks, &request.from)
+        {
+            return Err(Reject::Alternate(alternate));
         }
         if config.draining {
             return Err(Answer::InsufficientCapacity.into());
         }
 
         // 10. Quotas.
-        let ticks = self.ticks(now);
         let limits = self.realms.limits(account.realm);
         let applicant = Applicant {
             realm: (account.realm != RealmId::DEFAULT).then(|| (self.realms.name(account.realm), limits.allocations)),
