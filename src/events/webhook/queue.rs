@@ -42,6 +42,11 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Says how many wait, while nobody can change it: a number that is out of date would have the task look for what is gone.
+    fn publish(&self, waiting: &MutexGuard<'_, Waiting>) {
+        self.state.send_modify(|state| state.0 = waiting.records.len());
+    }
+
     /// What waits beyond new bounds goes on waiting.
     pub(super) fn bound(&self, bounds: config::Queue) {
         self.lock().bounds = bounds;
@@ -58,10 +63,8 @@ impl Queue {
         }
         waiting.bytes = bytes;
         waiting.records.push_back(Arc::clone(record));
-        let len = waiting.records.len();
-        drop(waiting);
         self.metrics.queued.inc();
-        self.state.send_modify(|state| state.0 = len);
+        self.publish(&waiting);
     }
 
     /// Waits until so many wait, or no more come. `false` when there is nothing and will be nothing.
@@ -79,9 +82,7 @@ impl Queue {
         let batch: Vec<_> = waiting.records.drain(..most).collect();
         waiting.bytes -= batch.iter().map(|record| record.json.len()).sum::<usize>();
         waiting.under_way = batch.len();
-        let len = waiting.records.len();
-        drop(waiting);
-        self.state.send_modify(|state| state.0 = len);
+        self.publish(&waiting);
         batch
     }
 
@@ -96,6 +97,7 @@ impl Queue {
         let given_up = waiting.records.len() + std::mem::take(&mut waiting.under_way);
         waiting.records.clear();
         waiting.bytes = 0;
+        self.publish(&waiting);
         drop(waiting);
         self.count(end, given_up);
     }
@@ -160,5 +162,27 @@ mod tests {
         queue.give_up(HookEnd::Shutdown);
         assert_eq!((events.hook_ended(HookEnd::Shutdown), events.queued.get()), (2, 0));
         assert!(!queue.filled(1).await);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn whoever_puts_in_while_another_takes_out_never_ends_the_queue() {
+        let metrics = Metrics::new().unwrap().events().clone();
+        let queue = Arc::new(Queue::new(config::Queue::default(), metrics.clone()));
+        let pushing = {
+            let queue = Arc::clone(&queue);
+            tokio::task::spawn_blocking(move || {
+                for _ in 0..50_000 {
+                    queue.push(&record("1"));
+                }
+                queue.end();
+            })
+        };
+        let mut taken = 0;
+        while queue.filled(1).await {
+            taken += queue.take(3).len() as u64;
+            queue.settle(HookEnd::Delivered);
+        }
+        pushing.await.unwrap();
+        assert_eq!(taken + metrics.hook_ended(HookEnd::QueueFull), 50_000);
     }
 }
