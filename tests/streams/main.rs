@@ -22,4 +22,5 @@ mod tcp;
 mod tcp_relay;
 mod tcp_relay_ends;
 mod tls;
+mod turn_client_proto;
 mod websocket;
