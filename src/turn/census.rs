@@ -25,7 +25,9 @@ pub struct Census {
     pub permissions: [usize; 2],
     /// Channels, as the allocations hold them and as they are counted.
     pub channels: [usize; 2],
-    /// Allocate requests that wait for a socket.
+    /// Connections to peers, being made or made.
+    pub connections: usize,
+    /// Requests that wait for a socket or a peer.
     pub pending: usize,
 }
 
@@ -51,6 +53,7 @@ impl Server {
                 held().map(|allocation| allocation.channels.len()).sum(),
                 counted(self.stats.channels_active),
             ],
+            connections: self.connections.len(),
             pending: counted(self.stats.pending),
         }
     }

@@ -125,6 +125,11 @@ impl PeerConnections {
         (id.0 % u32::from(self.shard.count.max(1))) as u16
     }
 
+    /// Connections, those that are being made included.
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
     pub(super) fn insert(&mut self, connection: PeerConnection) -> ConnectionKey {
         let key = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);

@@ -1,10 +1,13 @@
 //! Every spelling of every closed address, for every operation that names a peer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use meetpoint::turn::{Config, Handled, PeerClass, PeerFilter, Verdict};
-use meetpoint::wire::attribute::{AdditionalAddressFamily, XorPeerAddress};
+use meetpoint::wire::attribute::{
+    AdditionalAddressFamily, AddressFamily, RequestedAddressFamily, RequestedTransport, XorPeerAddress,
+};
 use meetpoint::wire::{AttributeType, Class, Message, MessageBuilder, Method};
 
 use crate::relay::{Client, Lab, RELAY_V4, addr, config};
@@ -88,8 +91,58 @@ pub(crate) fn spellings(v4: Ipv4Addr) -> Vec<(&'static str, IpAddr)> {
     all
 }
 
-/// A client with relayed addresses of both families.
-pub(crate) fn dual(lab: &mut Lab) -> Client {
+/// What a client can have of relayed addresses, in both families: for UDP, and for TCP where the operator opened that.
+pub(crate) struct Clients {
+    udp: Client,
+    tcp: Option<[Client; 2]>,
+}
+
+impl Deref for Clients {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.udp
+    }
+}
+
+impl DerefMut for Clients {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.udp
+    }
+}
+
+/// The configuration of the tests, with TCP allocations opened: nothing else is.
+pub(crate) fn with_tcp() -> Config {
+    Config {
+        tcp_relay: true,
+        ..config()
+    }
+}
+
+/// Clients with relayed addresses of both families.
+pub(crate) fn dual(lab: &mut Lab) -> Clients {
+    let mut number = 0;
+    let tcp = [AddressFamily::Ipv4, AddressFamily::Ipv6].map(|family| {
+        number += 1;
+        let mut client = Client::with_expiry("192.0.2.1:4001", "tom", Duration::from_secs(36_000)).over_tcp();
+        client.five_tuple.client.0.set_port(4100 + number);
+        client.challenge(lab);
+        let reply = client.call(lab, Method::ALLOCATE, |builder| {
+            builder
+                .attribute(&RequestedTransport::TCP)
+                .attribute(&RequestedAddressFamily(family.value()));
+        });
+        (reply.code(), client)
+    });
+    let opened = tcp.iter().all(|(code, _)| *code == 0);
+    assert!(opened || tcp.iter().all(|(code, _)| *code == 442));
+    Clients {
+        udp: dual_udp(lab),
+        tcp: opened.then(|| tcp.map(|(_, client)| client)),
+    }
+}
+
+fn dual_udp(lab: &mut Lab) -> Client {
     let mut client = Client::with_expiry("192.0.2.1:4001", "bob", Duration::from_secs(36_000));
     let reply = client.allocate_with(lab, |builder| {
         builder.attribute(&AdditionalAddressFamily(2));
@@ -99,10 +152,11 @@ pub(crate) fn dual(lab: &mut Lab) -> Client {
 }
 
 /// Tries an operation; the error code, or `None` for an indication, which is not answered.
-pub(crate) fn attempt(lab: &mut Lab, client: &mut Client, operation: Operation, peer: SocketAddr) -> Option<u16> {
+pub(crate) fn attempt(lab: &mut Lab, clients: &mut Clients, operation: Operation, peer: SocketAddr) -> Option<u16> {
     let name = |builder: &mut MessageBuilder<'_>| {
         builder.attribute(&XorPeerAddress(peer));
     };
+    let client = &mut clients.udp;
     let reply = match operation {
         Operation::CreatePermission => client.call(lab, Method::CREATE_PERMISSION, name),
         Operation::CreatePermissionBehindAnother => client.call(lab, Method::CREATE_PERMISSION, |builder| {
@@ -113,7 +167,14 @@ pub(crate) fn attempt(lab: &mut Lab, client: &mut Client, operation: Operation, 
             builder.raw_attribute(AttributeType::CHANNEL_NUMBER, &[0x40, 0x01, 0, 0]);
             name(builder);
         }),
-        Operation::Connect => client.call(lab, Method::CONNECT, name),
+        Operation::Connect => {
+            let family = usize::from(peer.is_ipv6());
+            let client = clients.tcp.as_mut().map_or(client, |tcp| &mut tcp[family]);
+            let request = client.request(Method::CONNECT, name);
+            lab.client(&client.five_tuple, &request);
+            assert!(lab.connects.is_empty(), "{peer} is connected to");
+            lab.reply()
+        }
         Operation::Send => {
             let indication = client.bare(Method::SEND, Class::Indication, |builder| {
                 name(builder);
@@ -132,14 +193,14 @@ pub(crate) fn attempt(lab: &mut Lab, client: &mut Client, operation: Operation, 
 }
 
 /// Every operation is refused, and leaves nothing behind.
-pub(crate) fn assert_closed(lab: &mut Lab, client: &mut Client, peer: SocketAddr, what: &str) {
+pub(crate) fn assert_closed(lab: &mut Lab, client: &mut Clients, peer: SocketAddr, what: &str) {
     for operation in Operation::ALL {
         let before: u64 = lab.server.stats().denied_peers.iter().sum();
         let code = attempt(lab, client, operation, peer);
         match operation {
             Operation::Send => {}
-            // Refused before the peer is looked at: an allocation for UDP has nothing to connect with.
-            Operation::Connect => assert_ne!(code, Some(0), "{what}: {peer} by {operation:?}"),
+            // Refused before the peer is looked at: nobody has anything to connect with.
+            Operation::Connect if client.tcp.is_none() => assert_eq!(code, Some(437), "{what}: {peer}"),
             _ => {
                 assert_eq!(code, Some(403), "{what}: {peer} by {operation:?}");
                 let after: u64 = lab.server.stats().denied_peers.iter().sum();
@@ -199,7 +260,7 @@ const CLOSED_V6: [(&str, PeerClass); 16] = [
 
 #[test]
 fn abuse_internal_networks_are_closed_to_every_operation_by_default() {
-    let mut lab = Lab::new(config());
+    let mut lab = Lab::new(with_tcp());
     let mut client = dual(&mut lab);
     for (ip, class) in CLOSED.into_iter().chain(CLOSED_V6) {
         let before = lab.server.stats().denied_peers[class.index()];
@@ -216,7 +277,7 @@ fn abuse_internal_networks_are_closed_to_every_operation_by_default() {
 
 #[test]
 fn abuse_no_disguise_opens_a_closed_address_to_any_operation() {
-    let mut lab = Lab::new(config());
+    let mut lab = Lab::new(with_tcp());
     let mut client = dual(&mut lab);
     for (ip, _) in CLOSED {
         lab.advance(Duration::from_secs(1));
@@ -229,7 +290,7 @@ fn abuse_no_disguise_opens_a_closed_address_to_any_operation() {
 /// The server's own public address, at a port that is no relayed address: listeners, the web server, anything.
 #[test]
 fn abuse_no_disguise_opens_the_servers_own_address() {
-    let mut lab = Lab::new(config());
+    let mut lab = Lab::new(with_tcp());
     let mut client = dual(&mut lab);
     for (disguise, spelled) in spellings(RELAY_V4.parse().unwrap()) {
         for port in [22, 80, 443, 3478, 8000] {
@@ -257,7 +318,7 @@ fn abuse_an_allow_rule_opens_no_transition_prefix_that_carries_something_else() 
         "2600::/16",
     ];
     let peers = PeerFilter::new(prefixes.map(|net| net.parse().unwrap()), []);
-    let mut lab = Lab::new(Config { peers, ..config() });
+    let mut lab = Lab::new(Config { peers, ..with_tcp() });
     let mut client = dual(&mut lab);
     for inside in ["127.0.0.1", "192.168.1.1", "169.254.169.254"] {
         for (disguise, spelled) in spellings(inside.parse().unwrap()) {
@@ -272,7 +333,7 @@ fn abuse_an_allow_rule_opens_no_transition_prefix_that_carries_something_else() 
 #[test]
 fn cve_2026_27624_a_deny_rule_holds_for_every_spelling_of_what_it_denies() {
     let peers = PeerFilter::new([], ["20.5.0.0/16".parse().unwrap()]);
-    let mut lab = Lab::new(Config { peers, ..config() });
+    let mut lab = Lab::new(Config { peers, ..with_tcp() });
     let mut client = dual(&mut lab);
     for (disguise, spelled) in spellings("20.5.6.7".parse().unwrap()) {
         assert_closed(&mut lab, &mut client, SocketAddr::new(spelled, 80), disguise);
@@ -285,12 +346,12 @@ fn cve_2026_27624_a_deny_rule_holds_for_every_spelling_of_what_it_denies() {
 /// CVE-2026-73212: v4-compatible, 6to4 and NAT64 forms passed on RFC 6062 CONNECT alone.
 #[test]
 fn cve_2026_73212_connect_judges_as_every_other_operation_does() {
-    let mut lab = Lab::new(config());
+    let mut lab = Lab::new(with_tcp());
     let mut client = dual(&mut lab);
     for inside in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "0.0.0.0"] {
         for (disguise, spelled) in spellings(inside.parse().unwrap()) {
             let code = attempt(&mut lab, &mut client, Operation::Connect, SocketAddr::new(spelled, 80));
-            assert_ne!(code, Some(0), "{disguise}: {spelled}");
+            assert_eq!(code, Some(403), "{disguise}: {spelled}");
         }
     }
 }
@@ -298,7 +359,7 @@ fn cve_2026_73212_connect_judges_as_every_other_operation_does() {
 /// CVE-2020-26262: `0.0.0.0`, `[::1]` and `[::]` reached loopback past the filter.
 #[test]
 fn cve_2020_26262_unspecified_addresses_do_not_stand_for_loopback() {
-    let mut lab = Lab::new(config());
+    let mut lab = Lab::new(with_tcp());
     let mut client = dual(&mut lab);
     for peer in [
         "0.0.0.0:3478",
@@ -322,7 +383,7 @@ fn cve_2026_73213_an_ipv6_range_is_closed_from_its_first_address_to_its_last() {
             "2600:5::ff00/120".parse().unwrap(),
         ],
     );
-    let mut lab = Lab::new(Config { peers, ..config() });
+    let mut lab = Lab::new(Config { peers, ..with_tcp() });
     let mut client = dual(&mut lab);
     for inside in [
         "2600:1:2:8000::",
@@ -358,7 +419,7 @@ fn cve_2026_73213_an_ipv6_range_is_closed_from_its_first_address_to_its_last() {
 fn coturn_2016_of_two_peers_the_one_that_is_used_is_the_one_that_is_judged() {
     let open = addr("20.0.0.1:7000");
     let closed = addr("192.168.1.1:80");
-    let mut lab = Lab::new(config());
+    let mut lab = Lab::new(with_tcp());
     let mut client = dual(&mut lab);
     for (number, first, second) in [(1, open, closed), (2, closed, open)] {
         let bound = client.call(&mut lab, Method::CHANNEL_BIND, |builder| {

@@ -343,7 +343,7 @@ fn cve_2026_73216_quota_is_given_back_once_and_not_before_the_end() {
 /// CVE-2026-100251, and the abuse of Slack's relays before it: the metadata services of clouds, over UDP and over TCP.
 #[test]
 fn cve_2026_100251_metadata_services_are_out_of_reach_by_udp_and_by_tcp() {
-    let mut lab = Lab::new(config());
+    let mut lab = Lab::new(crate::disguise::with_tcp());
     let mut client = crate::disguise::dual(&mut lab);
     for service in [
         "169.254.169.254:80",

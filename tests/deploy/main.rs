@@ -169,6 +169,24 @@ fn sources(directory: &Path, found: &mut String) {
     }
 }
 
+/// The tests of `tests/abuse` are the rows of the threat model: none is forgotten there.
+#[test]
+fn every_test_of_a_known_attack_is_in_the_threat_model() {
+    let mut code = String::new();
+    sources(&root().join("tests/abuse"), &mut code);
+    let text = fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
+    let names = code.split("\nfn ").skip(1).filter_map(|rest| rest.split('(').next());
+    let rows: Vec<&str> = names
+        .filter(|name| ["cve_", "coturn_", "abuse_"].iter().any(|kind| name.starts_with(kind)))
+        .collect();
+    assert!(rows.len() > 40, "{rows:?}");
+    let forgotten: Vec<_> = rows
+        .iter()
+        .filter(|name| !text.contains(&format!("`{name}`")))
+        .collect();
+    assert!(forgotten.is_empty(), "{forgotten:#?}");
+}
+
 /// In the threat model, what is in backquotes with four words or more is the name of a test.
 #[test]
 fn every_test_that_the_threat_model_names_exists() {

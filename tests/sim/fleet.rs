@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use meetpoint::credentials::UnixTime;
 use meetpoint::turn::{
-    Answer, BindError, Census, Config, Destination, FiveTuple, Handled, Ledger, RelayedAddr, ReservationToken,
-    Reservations, Shard, Verdict,
+    Answer, BindError, Census, Config, ConnectError, ConnectionEnd, Destination, FiveTuple, Handled, Ledger, PeerRoute,
+    RelayedAddr, ReservationToken, Reservations, Shard, Verdict,
 };
 use meetpoint::wire::attribute::XorPeerAddress;
 use meetpoint::wire::{Class, Message, Method, PacketKind, demux};
@@ -38,6 +38,8 @@ pub(crate) struct Fleet {
     /// Whose address it is, or was: no address is ever used by two.
     pub(crate) owners: BTreeMap<SocketAddr, usize>,
     granted: BTreeMap<usize, Granted>,
+    /// Streams that were handed over to the shard of their data connection.
+    moved: BTreeMap<SocketAddr, usize>,
     /// What went to clients since it was last taken.
     pub(crate) sent: Vec<(FiveTuple, Vec<u8>)>,
     pub(crate) seen: Seen,
@@ -50,6 +52,16 @@ pub(crate) struct Seen {
     pub(crate) to_clients: u64,
     pub(crate) by_sibling: u64,
     pub(crate) by_owner: u64,
+    pub(crate) connects: u64,
+    pub(crate) accepted: u64,
+}
+
+/// What the peers of the simulation are; everything else in it is closed.
+fn is_open(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => v4.octets()[0] == 20,
+        IpAddr::V6(v6) => v6.segments()[0] == 0x2600,
+    }
 }
 
 impl Fleet {
@@ -76,6 +88,7 @@ impl Fleet {
             clock: Duration::ZERO,
             owners: BTreeMap::new(),
             granted: BTreeMap::new(),
+            moved: BTreeMap::new(),
             sent: Vec::new(),
             seen: Seen::default(),
         }
@@ -83,7 +96,8 @@ impl Fleet {
 
     /// The shard that the kernel picks for a client.
     pub(crate) fn shard_of(&self, client: SocketAddr) -> usize {
-        usize::from(client.port()) * 7 % self.labs.len()
+        let picked = usize::from(client.port()) * 7 % self.labs.len();
+        self.moved.get(&client).copied().unwrap_or(picked)
     }
 
     /// Lets one shard do something. Reserved sockets are parked for all of them together.
@@ -135,7 +149,14 @@ impl Fleet {
 
     /// A packet of a client, or of somebody who forged its address.
     pub(crate) fn client(&mut self, from: &FiveTuple, bytes: &[u8]) {
-        let shard = self.shard_of(from.client.0);
+        let mut shard = self.shard_of(from.client.0);
+        if from.transport.is_stream()
+            && let Some(elsewhere) = self.labs[shard].server.bind_elsewhere(bytes)
+        {
+            shard = usize::from(elsewhere);
+            self.moved.insert(from.client.0, shard);
+        }
+        let asked = self.labs[shard].connects.len();
         let mut handled = self.with(shard, |lab| lab.client(from, bytes));
         let mut owner = shard;
         if let Handled::Forward(forward) = handled
@@ -150,6 +171,14 @@ impl Fleet {
                 lab.check();
                 handled
             });
+        }
+        for (_, _, peer, route) in &self.labs[shard].connects[asked.min(self.labs[shard].connects.len())..] {
+            assert_eq!(*route == PeerRoute::OwnRelay, self.is_relayed(peer.ip()), "{peer}");
+            assert!(
+                !self.is_denied(peer.ip()) && is_open(peer.ip()),
+                "{peer} is connected to"
+            );
+            self.seen.connects += 1;
         }
         let who = self.owners.get(&from.client.0).copied();
         self.grant(who, &handled, bytes);
@@ -185,6 +214,34 @@ impl Fleet {
             },
             Handled::Done(verdict) => assert_ne!(verdict, Verdict::Relayed),
         }
+    }
+
+    /// A peer that was connected to answers, or does not; a connection that is there ends.
+    pub(crate) fn settle_connection(&mut self, shard: usize, is_there: bool) {
+        let result = if is_there { Ok(()) } else { Err(ConnectError) };
+        self.with(shard, |lab| {
+            if !lab.connects.is_empty() {
+                lab.connected(result);
+            } else if let Some(key) = lab.connections.keys().next().copied() {
+                lab.ended(key, ConnectionEnd::Finished);
+            }
+        });
+    }
+
+    /// A peer connects to a relayed address.
+    pub(crate) fn accept(&mut self, relayed: SocketAddr, peer: SocketAddr) {
+        let found = (0..self.labs.len())
+            .find_map(|shard| Some((shard, self.labs[shard].server.relay_at(RelayedAddr(relayed))?)));
+        let Some((shard, relay)) = found else { return };
+        let accepted = self.with(shard, |lab| lab.accept_at(relay, peer));
+        if accepted.is_ok() {
+            self.seen.accepted += 1;
+            assert!(!self.is_denied(peer.ip()), "{peer} is denied by the rules of now");
+        }
+    }
+
+    fn is_relayed(&self, ip: IpAddr) -> bool {
+        self.config.relay_addrs.iter().any(|relay| relay.advertised == ip)
     }
 
     pub(crate) fn gone(&mut self, client: &FiveTuple) {
@@ -285,7 +342,9 @@ impl Fleet {
             let stats = lab.server.stats();
             let living = stats.allocations_created - stats.allocations_closed.iter().sum::<u64>();
             let census = lab.server.census();
-            assert_eq!(living as usize + census.pending, census.allocations, "{stats:?}");
+            let being_bound = census.pending - lab.connects.len();
+            assert_eq!(living as usize + being_bound, census.allocations, "{stats:?}");
+            assert_eq!(census.connections, lab.connects.len() + lab.connections.len());
             assert_eq!(census.permissions[0], census.permissions[1]);
             assert_eq!(census.channels[0], census.channels[1]);
             assert!(census.permissions[0] >= stats.permissions_active as usize);
