@@ -35,8 +35,11 @@ impl Operation {
     ];
 }
 
-/// An IPv4 address inside an IPv6 one, each way there is.
-const DISGUISES: [(&str, fn(Ipv4Addr) -> Ipv6Addr); 13] = [
+/// An IPv4 address inside an IPv6 one.
+type Disguise = fn(Ipv4Addr) -> Ipv6Addr;
+
+/// Each way there is.
+const DISGUISES: [(&str, Disguise); 13] = [
     ("mapped (RFC 4291)", |v4| v4.to_ipv6_mapped()),
     ("compatible (RFC 4291)", |v4| with_tail([0, 0, 0, 0, 0, 0], v4)),
     ("translated (RFC 2765)", |v4| with_tail([0, 0, 0, 0, 0xffff, 0], v4)),

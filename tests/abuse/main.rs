@@ -26,6 +26,7 @@ mod stream_client;
 mod program;
 
 mod amplification;
+mod classes;
 mod counting;
 mod disguise;
 mod flood;

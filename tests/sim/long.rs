@@ -706,7 +706,7 @@ impl Drop for Named {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let Self(seed, shards) = *self;
-            println!(
+            eprintln!(
                 "it was seed {seed} with {shards} shards: MEETPOINT_SIM_SEEDS={seed}..{}",
                 seed + 1
             );
