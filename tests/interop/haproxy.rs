@@ -13,7 +13,7 @@ use stun::{
     xoraddr::XorMappedAddress,
 };
 
-use crate::support::{Meetpoint, Program, free_tcp_port, output_of, pause};
+use crate::support::{Meetpoint, Program, connect_from, free_tcp_port, output_of, pause};
 use crate::uclient::run_at_port;
 
 /// Where HAProxy comes to us from.
@@ -76,18 +76,6 @@ fn behind(send: &str) -> Behind {
         one_port,
         _directory: directory,
     }
-}
-
-/// A connection from an address of loopback.
-fn connect_from(local: &str, port: u16) -> TcpStream {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::new(local.parse().unwrap(), 0).into()).unwrap();
-    socket
-        .connect(&SocketAddr::from(([127, 0, 0, 1], port)).into())
-        .unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    stream
 }
 
 /// The address that a Binding request over this connection is answered with.

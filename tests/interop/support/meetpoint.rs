@@ -92,6 +92,11 @@ impl Meetpoint {
         command
     }
 
+    /// Memory that it holds, bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.program.memory()
+    }
+
     /// Everything it has logged so far.
     pub(crate) fn log(&self) -> String {
         self.program.log()

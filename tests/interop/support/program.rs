@@ -32,6 +32,13 @@ impl Program {
         self.child.try_wait().unwrap()
     }
 
+    /// Memory that it holds, bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    }
+
     /// Everything it has written so far.
     pub(crate) fn log(&self) -> String {
         read(self.log.reopen().unwrap())
