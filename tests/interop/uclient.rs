@@ -168,6 +168,25 @@ fn clients_that_move_to_another_socket_keep_their_allocation() {
     server.assert_counted("meetpoint_relay_moves_ended_total", &["used"], 3.0);
 }
 
+#[test]
+fn clients_by_tcp_that_come_back_on_another_connection_keep_their_allocation() {
+    // One worker: a stream cannot go to the worker that holds its allocation.
+    let server = Meetpoint::start(&[
+        ("PEERS__ALLOW", "127.0.0.0/8"),
+        ("RELAY__MOBILITY", "true"),
+        ("RELAY__WORKERS", "1"),
+    ]);
+    let peer = EchoPeer::start("127.0.0.1");
+    let port = peer.port.to_string();
+    let tally = run(
+        &server,
+        "127.0.0.1",
+        &["-e", "127.0.0.1", "-r", &port, "-c", "-M", "-t", "-m", "4"],
+    );
+    assert_eq!((tally.lost, tally.received), (0, tally.sent));
+    server.assert_counted("meetpoint_relay_moves_ended_total", &[], 4.0);
+}
+
 /// The three keys that `turnutils_uclient -J` seals its tokens with, one or the other at random: at Allocate, and anew at each
 /// Refresh. It reads base64 with a line feed at the end and cuts what is longer than a key.
 const COTURN_KEYS: &str = "north:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=,\

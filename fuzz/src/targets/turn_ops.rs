@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use meetpoint::turn::{BindError, ConnectError, ConnectionEnd, ConnectionKey, Destination, Direction, DiscoveryPlaces, Handled, Limits, ListenAddr, NatDiscovery, PeerRoute, RelayId, ServerAddr, What};
-use meetpoint::wire::attribute::{ConnectionId, RequestedTransport, XorPeerAddress, XorRelayedAddress};
+use meetpoint::turn::{BindError, ConnectError, ConnectionEnd, ConnectionKey, Destination, Direction, DiscoveryPlaces, FiveTuple, Handled, Limits, ListenAddr, NatDiscovery, PeerRoute, RelayId, ServerAddr, Transport, What};
+use meetpoint::wire::attribute::{ConnectionId, MobilityTicket, RequestedTransport, XorPeerAddress, XorRelayedAddress};
 use meetpoint::wire::{AttributeType, Class, Message, MessageBuilder, Method};
 
 #[path = "../../../tests/support/relay.rs"]
@@ -56,6 +56,9 @@ struct State {
     asked: BTreeSet<IpAddr>,
     /// CONNECTION-IDs that clients were told.
     ids: Vec<ConnectionId>,
+    /// Mobility tickets that clients were told, and everywhere a client has been.
+    tickets: Vec<Vec<u8>>,
+    places: Vec<FiveTuple>,
 }
 
 /// Clients of datagrams; behind them come one of TCP, with an allocation of TCP, and its further connection.
@@ -66,6 +69,7 @@ pub(crate) fn run(data: &[u8]) {
     let mut small = config();
     small.relay_ports = 50000..=50007;
     small.tcp_relay = true;
+    small.mobility = true;
     small.nat_discovery = Some(nat_discovery());
     small.limits = Limits {
         allocations: 5,
@@ -98,7 +102,8 @@ pub(crate) fn run(data: &[u8]) {
         builder.raw_attribute(AttributeType::ADDITIONAL_ADDRESS_FAMILY, &[2, 0, 0, 0]);
     });
     relayed.push(reply.relayed());
-    let mut state = State { lab, clients, relayed, asked: BTreeSet::new(), ids: Vec::new() };
+    let mut state = State { lab, clients, relayed, asked: BTreeSet::new(), ids: Vec::new(), tickets: Vec::new(), places: Vec::new() };
+    state.places.extend(state.clients.iter().map(|client| client.five_tuple));
 
     for _ in 0..MAX_OPERATIONS {
         if bytes.0.is_empty() {
@@ -107,7 +112,8 @@ pub(crate) fn run(data: &[u8]) {
         state.step(&mut bytes);
         let stats = state.lab.server.stats();
         state.lab.check();
-        assert!(state.lab.server.allocations() <= 5);
+        assert!(state.lab.server.allocations() <= 5 && state.lab.server.paths() <= 10);
+        assert!(stats.moves_ended.iter().sum::<u64>() <= stats.moves_begun);
         assert_eq!(state.lab.ledger.total() as usize, state.lab.server.allocations());
         let (connections, pending) = state.lab.ledger.connections();
         assert!(connections <= 5 && pending <= 3 && u64::from(pending) == stats.connections_pending);
@@ -139,7 +145,7 @@ impl State {
         let who = usize::from(bytes.byte());
         let (who, by_tcp) = (who % DATAGRAMS, DATAGRAMS + who % 2);
         let peer = self.peer(bytes.byte());
-        match operation % 24 {
+        match operation % 27 {
             0 => self.lab.advance(Duration::from_millis(u64::from(bytes.byte()) * 1700)),
             1 => self.lab.sleep(Duration::from_secs(u64::from(bytes.byte()))),
             2 | 3 => {
@@ -255,6 +261,32 @@ impl State {
                 });
                 self.deliver(by_tcp, &request);
             }
+            24 => {
+                let request = self.clients[who].request(Method::ALLOCATE, |builder| {
+                    builder.attribute(&RequestedTransport::UDP).attribute(&MobilityTicket(&[]));
+                    attributes(builder, bytes);
+                });
+                self.deliver(who, &request);
+            }
+            25 => {
+                // The NAT forgets the client; or it moves to a stream.
+                let choice = bytes.byte();
+                let mut to = relay::five_tuple(&format!("192.0.2.{}:{}", who + 1, 4001 + u16::from(choice % 4)));
+                if choice >= 0x80 {
+                    to.transport = Transport::Tls;
+                }
+                self.clients[who].five_tuple = to;
+                self.places.push(to);
+            }
+            26 => {
+                let ticket = self.tickets.get(usize::from(bytes.byte()) % self.tickets.len().max(1)).cloned();
+                let request = self.clients[who].request(Method::REFRESH, |builder| {
+                    builder.attribute(&MobilityTicket(&ticket.unwrap_or_default()));
+                    attributes(builder, bytes);
+                });
+                self.deliver(who, &request);
+                self.deliver(who, &request);
+            }
             14 => _ = self.lab.foreign.insert(50000 + u16::from(bytes.byte() % 8)),
             _ => {
                 let mut changed = config();
@@ -262,6 +294,7 @@ impl State {
                 changed.limits = Limits { allocations: 5, permissions_per_allocation: 3, ..Limits::default() };
                 changed.limits.channels_per_allocation = 3;
                 (changed.limits.connections, changed.limits.pending_connections) = (5, 3);
+                changed.mobility = bytes.byte().is_multiple_of(2);
                 changed.tcp_relay = bytes.byte().is_multiple_of(2);
                 changed.nat_discovery = bytes.byte().is_multiple_of(2).then(nat_discovery);
                 changed.draining = bytes.byte() % 2 == 1;
@@ -275,6 +308,7 @@ impl State {
             let is_attempt = message.method() == Method::CONNECTION_ATTEMPT && message.class() == Class::Indication;
             assert!(is_attempt || matches!(message.class(), Class::Success | Class::Error));
             self.ids.extend(message.find::<ConnectionId>().ok().flatten());
+            self.tickets.extend(message.find::<MobilityTicket<'_>>().ok().flatten().map(|ticket| ticket.0.to_vec()));
             // Wherever it leaves from, and to whatever port: it goes to the address of a client, from one of ours.
             let ListenAddr(from) = to.server;
             let (addrs, ports) = DISCOVERY;
@@ -321,7 +355,7 @@ impl State {
                 let closed = ["192.168.1.1", "::ffff:127.0.0.1", RELAY_V4];
                 assert!(!closed.iter().any(|closed| peer.0.ip() == relay::ip(closed)), "{peer:?} is closed");
             }
-            Destination::Client(to) => assert!(self.clients.iter().any(|client| client.five_tuple == to)),
+            Destination::Client(to) => assert!(self.places.contains(&to)),
             Destination::Sibling { .. } | Destination::Owner { .. } => unreachable!("there is one shard"),
         }
     }
