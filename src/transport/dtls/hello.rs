@@ -286,7 +286,8 @@ pub(super) mod tests {
     fn without_its_cookie_a_hello_is_the_one_before_with_the_padding_of_then() {
         let share: (u16, &[u8]) = (KEY_SHARE, &[0, 6, 0, 0x1d, 0, 2, 9, 9]);
         let groups: (u16, &[u8]) = (10, &[0, 2, 0, 0x1d]);
-        let (cookie, padding): ((u16, &[u8]), (u16, &[u8])) = ((COOKIE, &[0, 1, 5]), (PADDING, &[0; 9]));
+        let cookie: (u16, &[u8]) = (COOKIE, &[0, 1, 5]);
+        let padding: (u16, &[u8]) = (PADDING, &[0; 9]);
         let before = |body: &[u8], padding| ClientHello::parse(body).unwrap().before_cookie(padding);
         let plain = hello(b"", &[share, groups]);
         assert_eq!(before(&hello(b"", &[share, cookie, groups]), None), plain);
