@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use meetpoint::transport::Streams;
-use meetpoint::turn::{self, Limits, PeerFilter, RateLimit};
+use meetpoint::turn::{self, Limits, PeerFilter, RateLimit, RelayAddr};
 use meetpoint::wire::attribute::ConnectionId;
 
 use crate::client::{Client, Link, connect};
@@ -226,11 +226,25 @@ fn streams_that_land_at_another_worker_are_joined_all_the_same() {
 
 /// Two clients whose relayed addresses connect to each other; nothing but relays is open.
 fn across(workers: usize, leg: Leg) {
-    let peers = PeerFilter::default();
-    let stage = Stage::with(workers, Streams::default(), turn::Config { peers, ..open_core() });
+    across_as(workers, leg, "127.0.0.1");
+}
+
+/// The same where clients know the relay by another address than it is bound to, as behind 1:1 NAT.
+fn across_as(workers: usize, leg: Leg, advertised: &str) {
+    let relay = RelayAddr {
+        bind: "127.0.0.1".parse().unwrap(),
+        advertised: advertised.parse().unwrap(),
+    };
+    let core = turn::Config {
+        peers: PeerFilter::default(),
+        relay_addrs: vec![relay],
+        ..open_core()
+    };
+    let stage = Stage::with(workers, Streams::default(), core);
     for _ in 0..3 {
         let (mut a, mut b) = (leg.client(&stage), leg.client(&stage));
         let (of_a, of_b) = (a.allocate_tcp(), b.allocate_tcp());
+        assert_eq!(of_a.ip(), relay.advertised);
         b.permit(of_a);
         let id = a.connect_peer(of_b).unwrap();
         let (back, from) = b.attempt();
@@ -259,6 +273,12 @@ fn allocations_of_one_server_connect_to_each_other_without_an_open_peer_range() 
 fn and_so_they_do_from_worker_to_worker() {
     across(3, Leg::Tcp);
     across(2, Leg::Tls);
+}
+
+#[test]
+fn behind_nat_they_connect_by_the_addresses_that_clients_know() {
+    across_as(1, Leg::Tcp, "198.51.100.7");
+    across_as(3, Leg::Tcp, "198.51.100.7");
 }
 
 #[test]

@@ -39,7 +39,8 @@ section! {
         /// Grants allocations of TCP (RFC 6062) to clients of TCP and TLS.
         ///
         /// Whoever holds a credential can then open TCP connections from this server to any service on the internet that
-        /// `peers` does not close, as by an open proxy with a password, and be reached by TCP at it. Browsers do not use it.
+        /// `peers` does not close, as by an open proxy with a password, and be reached at TCP ports of `port_range`. Browsers do
+        /// not use it.
         tcp_relay: bool = false;
         /// Ports that relayed traffic comes from.
         ///
