@@ -195,8 +195,9 @@ fn servers_take_turns_by_their_weight_and_those_without_an_address_of_the_family
     let mut weighted = redirecting(RedirectWhen::Always);
     weighted.redirect.as_mut().unwrap().servers = vec![
         server("20.8.8.1:3478", 3),
-        server("20.8.8.2:3478", 1),
+        server("20.8.8.2:3478", 2),
         server("20.8.8.3:3478", 0),
+        server("20.8.8.4:3478", 1),
         AlternateServer {
             v4: None,
             v6: Some(addr("[2600:8::8]:3478")),
@@ -205,10 +206,10 @@ fn servers_take_turns_by_their_weight_and_those_without_an_address_of_the_family
         },
     ];
     let mut lab = Lab::new(weighted);
-    let told: Vec<_> = (0..40).filter_map(|n| ask(&mut lab, 4001 + n).1).collect();
+    let told: Vec<_> = (0..42).filter_map(|n| ask(&mut lab, 4001 + n).1).collect();
     let times = |address: &str| told.iter().filter(|there| *there == address).count();
-    assert_eq!((times("20.8.8.1:3478"), times("20.8.8.2:3478")), (30, 10));
-    assert_eq!(told.len(), 40);
+    let shares = [1, 2, 3, 4].map(|n| times(&format!("20.8.8.{n}:3478")));
+    assert_eq!((shares, told.len()), ([21, 14, 0, 7], 42));
     let reply = Client::new("[2001:db8::7]:1").allocate_with(&mut lab, |_| {});
     let there = reply.find::<attribute::AlternateServer>().unwrap().0;
     assert_eq!(there, addr("[2600:8::8]:3478"));

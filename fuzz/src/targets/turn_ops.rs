@@ -6,7 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use meetpoint::turn::{BindError, ConnectError, ConnectionEnd, ConnectionKey, Destination, Direction, DiscoveryPlaces, FiveTuple, Handled, Limits, ListenAddr, NatDiscovery, PeerRoute, RelayId, ServerAddr, Transport, What};
+use meetpoint::turn::{
+    AlternateServer, BindError, ConnectError, ConnectionEnd, ConnectionKey, Destination, Direction, DiscoveryPlaces,
+    FiveTuple, Handled, Limits, ListenAddr, NatDiscovery, PeerRoute, Redirect, RedirectWhen, RelayId, ServerAddr,
+    Transport, What,
+};
 use meetpoint::wire::attribute::{ConnectionId, MobilityTicket, RequestedTransport, XorPeerAddress, XorRelayedAddress};
 use meetpoint::wire::{AttributeType, Class, Message, MessageBuilder, Method};
 
@@ -297,7 +301,18 @@ impl State {
                 changed.mobility = bytes.byte().is_multiple_of(2);
                 changed.tcp_relay = bytes.byte().is_multiple_of(2);
                 changed.nat_discovery = bytes.byte().is_multiple_of(2).then(nat_discovery);
-                changed.draining = bytes.byte() % 2 == 1;
+                let mode = bytes.byte();
+                changed.draining = mode % 2 == 1;
+                changed.redirect = (mode & 2 != 0).then(|| Redirect {
+                    when: if mode & 4 == 0 { RedirectWhen::Full } else { RedirectWhen::Always },
+                    servers: vec![AlternateServer {
+                        v4: (mode & 8 == 0).then(|| relay::addr("20.8.8.8:3478")),
+                        v6: None,
+                        domain: None,
+                        weight: u16::from(mode >> 4),
+                    }],
+                    ..Redirect::default()
+                });
                 changed.offer_sha256 = bytes.byte().is_multiple_of(2);
                 self.lab.server.reconfigure(Arc::new(changed));
             }
