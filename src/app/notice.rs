@@ -1,6 +1,7 @@
 //! What an operator should know at the start: what listens where, and what is open.
 
 use crate::config::detect::Machine;
+use crate::config::types::SecretText;
 use crate::config::{Config, RelayListeners, Settings};
 use crate::credentials::key_ring::RECOMMENDED_SECRET_BYTES;
 use crate::http;
@@ -35,6 +36,22 @@ pub(super) fn warnings(config: &Config, settings: &Settings) -> Vec<String> {
             "a shared secret has fewer than {RECOMMENDED_SECRET_BYTES} characters and can be guessed from one credential \
              (credentials.secrets)"
         ));
+    }
+    for (name, realm) in &config.realms {
+        let is_short = |secret: &SecretText| secret.expose().len() < RECOMMENDED_SECRET_BYTES;
+        if realm.secrets.iter().any(is_short) {
+            all.push(format!(
+                "a shared secret has fewer than {RECOMMENDED_SECRET_BYTES} characters and can be guessed from one credential \
+                 (realms.{name}.secrets)"
+            ));
+        }
+        if !realm.allow.is_empty() {
+            let networks: Vec<_> = realm.allow.iter().map(ToString::to_string).collect();
+            all.push(format!(
+                "holders of a credential of {name} reach every UDP service in {} (realms.{name}.allow)",
+                networks.join(", ")
+            ));
+        }
     }
     let open = settings.http.auth == http::Auth::Open;
     if open {

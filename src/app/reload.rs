@@ -114,7 +114,8 @@ impl Reloader<'_> {
         // The relay knows a new secret before anybody mints with it.
         let core = Arc::new(settings.turn.clone());
         self.relay.reconfigure(&core);
-        let reconfigured = self.state.reconfigure(settings.http.clone(), keys);
+        let realm_keys = settings.realm_keys();
+        let reconfigured = self.state.reconfigure(settings.http.clone(), keys, &realm_keys);
         reconfigured.map_err(|error| format!("auth.jwt_secrets: {error}"))?;
         if changes.applied.iter().any(|key| concerns_ice(key)) {
             self.state.renew_ice(ICE_RENEWAL);
@@ -138,5 +139,6 @@ const ICE_RENEWAL: Duration = Duration::from_secs(10);
 
 /// Whether what clients were given is not what they would be given now.
 fn concerns_ice(key: &str) -> bool {
-    key.starts_with("credentials.") || key.starts_with("ice.") || key == "http.public_url"
+    let sections = ["credentials.", "ice.", "realms."];
+    sections.iter().any(|section| key.starts_with(section)) || key == "http.public_url"
 }

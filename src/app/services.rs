@@ -41,6 +41,7 @@ impl Services {
         let keys = settings.turn.keys.clone().context("there is no secret to mint with")?;
         let authenticator = TokenAuthenticator::new(&settings.http.auth, metrics).context("auth.jwt_secrets")?;
         let issuer = Issuer::new(settings.http.ice.clone(), keys, metrics);
+        issuer.replace_realms(&settings.http.realms, &settings.realm_keys());
         let hub = HubHandle::start(
             settings.signaling.clone(),
             settings.ws.clone(),

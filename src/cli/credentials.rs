@@ -1,7 +1,7 @@
 //! `meetpoint credentials`: mints one credential, as the API would.
 
 use super::{DONE, Environment, FAILED, MISUSED, flags::ConfigArguments, say, sources};
-use crate::credentials::{KeyRing, UnixTime, mint};
+use crate::credentials::{DEFAULT_REALM, KeyRing, UnixTime, in_realm, mint, named_realm};
 use clap::Args;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -15,7 +15,10 @@ pub struct CredentialsArguments {
     /// Who it is for; quotas count by this name
     #[arg(long, default_value = "cli")]
     pub user: String,
-    /// How long it opens allocations, such as 10m or 12h; else `credentials.ttl`
+    /// The realm that it is for, as configured in `[realms.NAME]`
+    #[arg(long, value_name = "NAME")]
+    pub realm: Option<String>,
+    /// How long it opens allocations, such as 10m or 12h; else as configured
     #[arg(long, value_parser = parse_duration)]
     pub ttl: Option<Duration>,
     /// A file with the shared secret, in place of the configured one
@@ -48,13 +51,34 @@ pub(super) fn run(outer: ConfigArguments, asked: CredentialsArguments, environme
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let configured = &loaded.config.credentials;
+    let config = &loaded.config;
+    let of_realm = match asked.realm.as_deref().filter(|name| *name != DEFAULT_REALM) {
+        None => None,
+        Some(name) => match config.realms.get(name) {
+            Some(realm) => Some((name, realm)),
+            None => {
+                say!(
+                    environment.err,
+                    "--realm: there is no [realms.{name}] in the configuration"
+                );
+                return MISUSED;
+            }
+        },
+    };
+    let (user, configured, default_ttl) = match of_realm {
+        Some((name, realm)) => (in_realm(&asked.user, name), &realm.secrets, realm.lifetimes(config).0),
+        None => (asked.user, &config.credentials.secrets, config.credentials.ttl),
+    };
+    let foreign = named_realm(&user).filter(|name| of_realm.is_none() && config.realms.contains_key(*name));
+    if let Some(name) = foreign {
+        say!(
+            environment.err,
+            "--user: `{user}` is a name of the realm `{name}`, and this secret does not open it\n    fix: give --realm {name}, and the user without `@{name}`"
+        );
+        return MISUSED;
+    }
     let secrets: Vec<String> = match &asked.secret_file {
-        None => configured
-            .secrets
-            .iter()
-            .map(|secret| secret.expose().to_owned())
-            .collect(),
+        None => configured.iter().map(|secret| secret.expose().to_owned()).collect(),
         Some(path) => match std::fs::read_to_string(path) {
             Ok(text) => text
                 .lines()
@@ -79,7 +103,7 @@ pub(super) fn run(outer: ConfigArguments, asked: CredentialsArguments, environme
         say!(
             environment.err,
             "there is no usable secret to mint with\n    fix: set credentials.secrets (a server without one makes its own \
-             at each start, which only its API knows), or give --secret-file FILE"
+             at each start, which only its API knows), or for a realm its secrets, or give --secret-file FILE"
         );
         return MISUSED;
     };
@@ -90,8 +114,8 @@ pub(super) fn run(outer: ConfigArguments, asked: CredentialsArguments, environme
             return FAILED;
         }
     };
-    let ttl = asked.ttl.unwrap_or(configured.ttl);
-    match mint(&ring, now, &asked.user, ttl) {
+    let ttl = asked.ttl.unwrap_or(default_ttl);
+    match mint(&ring, now, &user, ttl) {
         Ok(credential) if asked.json => {
             let json = serde_json::json!({
                 "username": credential.username,

@@ -1,13 +1,15 @@
 //! From what an operator wrote to each module's plain configuration.
 
 mod events;
+mod realms;
 
+use self::realms::static_users;
 use super::detect::Machine;
 use super::schema::{Config, Signaling};
 use super::types::{ByteSize, ExternalIp, RoomListing, TakeoverPolicy};
 use crate::credentials::{Advertised, Host, KeyRing, ThirdParty, UriTransport};
 use crate::transport::front::tls::CertificateFiles;
-use crate::turn::{NonceKey, PeerFilter, RateLimit, RelayAddr, StaticUser};
+use crate::turn::{NonceKey, PeerFilter, RateLimit, RelayAddr};
 use crate::{http, signaling, transport, turn, ws};
 use sha2::{Digest, Sha256};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -151,12 +153,8 @@ impl Config {
             keys: self.key_ring(),
             third_party: self.third_party(),
             events: self.notes_events(),
-            static_users: self
-                .credentials
-                .users
-                .iter()
-                .map(|user| StaticUser::new(user.name.as_str(), user.password.expose()))
-                .collect(),
+            static_users: static_users(&self.credentials.users),
+            realms: self.turn_realms(),
             offer_sha256: relay.offer_sha256,
             username_anonymity: relay.username_anonymity,
             nonce_key: relay
@@ -273,6 +271,7 @@ impl Config {
             cors: self.origins().map_or(http::Cors::Any, http::Cors::Origins),
             trusted_proxies: web.trusted_proxies.clone(),
             ice: self.ice_settings(relay_addrs),
+            realms: self.http_realms(),
             auth: self.auth_settings(),
             rate: http::RateLimit {
                 interval: interval(web.rate.count, web.rate.per),

@@ -1,5 +1,7 @@
 //! What must hold between keys.
 
+mod realms;
+
 use super::apply::overlap;
 use super::discovery::Wrong;
 use super::problem::{Origin, Problem};
@@ -28,6 +30,7 @@ pub(super) fn across(
     redirect(config, &mut rules);
     tokens(config, &mut rules);
     third_party(config, &mut rules);
+    realms::check(config, &mut rules);
 }
 
 struct Rules<'a> {

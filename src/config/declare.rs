@@ -27,19 +27,23 @@ macro_rules! section {
         }
 
         impl $struct {
-            pub(crate) fn read(reader: &mut $crate::config::load::Reader<'_>) -> Self {
+            pub(crate) fn read(reader: &mut $crate::config::load::Reader<'_>, section: &str) -> Self {
                 Self {
-                    $($key: reader.read($section, stringify!($key), $default, &section!(@check $($check)?)),)*
+                    $($key: reader.read(section, stringify!($key), $default, &section!(@check $($check)?)),)*
                 }
             }
 
-            pub(crate) fn shown(&self) -> Vec<(&'static str, &'static str, String)> {
-                vec![$(($section, stringify!($key), $crate::config::value::Value::to_toml(&self.$key)),)*]
+            pub(crate) fn shown(&self, section: &str) -> Vec<$crate::config::Shown> {
+                vec![$($crate::config::Shown {
+                    section: section.to_owned(),
+                    name: stringify!($key),
+                    value: $crate::config::value::Value::to_toml(&self.$key),
+                },)*]
             }
 
             /// Takes back from `running` what differs and cannot change while the process runs.
-            pub(crate) fn keep(&mut self, running: &Self, changes: &mut $crate::config::Changes) {
-                $(if self.$key != running.$key && !changes.note($section, stringify!($key)) {
+            pub(crate) fn keep(&mut self, running: &Self, section: &str, changes: &mut $crate::config::Changes) {
+                $(if self.$key != running.$key && !changes.note(section, stringify!($key)) {
                     self.$key = running.$key.clone();
                 })*
             }
@@ -68,31 +72,69 @@ macro_rules! section {
     (@check $check:expr) => { $check };
 }
 
-/// Declares the whole: the sections in the order of the reference.
+/// Declares the whole: the sections in the order of the reference, then those of which there can be several, each with a name
+/// that the operator gives it.
 macro_rules! sections {
-    ($(#[doc = $doc:literal])* $struct:ident { $($field:ident: $section:ident,)* }) => {
+    ($(#[doc = $doc:literal])* $struct:ident {
+        $($field:ident: $section:ident,)*
+    }
+    several {
+        $($many:ident: $each:ident, at most $most:expr;)*
+    }) => {
         $(#[doc = $doc])*
         #[derive(Debug, Clone, PartialEq, Default)]
         pub struct $struct {
             $(#[doc = concat!("`[", stringify!($field), "]`")] pub $field: $section,)*
+            $(#[doc = concat!("`[", stringify!($many), ".NAME]`, by name")]
+            pub $many: std::collections::BTreeMap<String, $each>,)*
         }
 
         impl $struct {
             pub(super) fn read(reader: &mut $crate::config::load::Reader<'_>) -> Self {
-                Self { $($field: $section::read(reader),)* }
+                Self {
+                    $($field: $section::read(reader, stringify!($field)),)*
+                    $($many: {
+                        let names = reader.names(stringify!($many), $most);
+                        let each = |name: String| {
+                            let section = format!(concat!(stringify!($many), ".{}"), name);
+                            let read = $each::read(reader, &section);
+                            (name, read)
+                        };
+                        names.into_iter().map(each).collect()
+                    },)*
+                }
             }
 
-            pub(super) fn shown(&self) -> Vec<(&'static str, &'static str, String)> {
+            pub(super) fn shown(&self) -> Vec<$crate::config::Shown> {
                 let mut all = Vec::new();
-                $(all.extend(self.$field.shown());)*
+                $(all.extend(self.$field.shown(stringify!($field)));)*
+                $(for (name, each) in &self.$many {
+                    all.extend(each.shown(&format!(concat!(stringify!($many), ".{}"), name)));
+                })*
                 all
             }
 
             pub(super) fn keep(&mut self, running: &Self, changes: &mut $crate::config::Changes) {
-                $(self.$field.keep(&running.$field, changes);)*
+                $(self.$field.keep(&running.$field, stringify!($field), changes);)*
+                $(for (name, each) in &mut self.$many {
+                    let section = format!(concat!(stringify!($many), ".{}"), name);
+                    match running.$many.get(name) {
+                        Some(running) => each.keep(running, &section, changes),
+                        None => changes.applied.push(section),
+                    }
+                }
+                for name in running.$many.keys().filter(|name| !self.$many.contains_key(*name)) {
+                    changes.applied.push(format!(concat!(stringify!($many), ".{}"), name));
+                })*
             }
 
-            /// Every section with every key, as declared.
+            /// The sections of which there can be several, with every key, as declared: called `field.NAME`.
+            #[must_use]
+            pub fn named_sections() -> Vec<$crate::config::Section> {
+                vec![$($each::section()),*]
+            }
+
+            /// Every section of which there is one, with every key, as declared.
             #[must_use]
             pub fn sections() -> Vec<$crate::config::Section> {
                 vec![$($section::section()),*]

@@ -43,7 +43,7 @@ pub fn reference() -> String {
          same places. Keys marked *live* change at once, and no living allocation notices. A change of any other key is\n\
          logged and waits for a restart. If anything is wrong, nothing changes and the log says what.\n",
     );
-    for section in Config::sections() {
+    for section in Config::sections().into_iter().chain(Config::named_sections()) {
         write_section(&mut out, &section);
     }
     out
@@ -67,6 +67,10 @@ fn write_key(out: &mut String, key: &Key) {
         .unwrap_or_default();
     let _ = writeln!(out, "- expects {}{bounds}{secret}{live}", key.expects);
     let _ = writeln!(out, "- default: {}", shown_default(key));
+    if key.is_named() {
+        let _ = writeln!(out, "- `{}`", key.variable());
+        return;
+    }
     let file = if key.secret { "FILE" } else { "" };
     let _ = writeln!(
         out,

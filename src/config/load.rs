@@ -6,6 +6,7 @@ use super::schema::Config;
 use super::source::{self, Layer, Sources};
 use super::suggest::nearest;
 use super::value::{Check, Raw, RawValue, Value};
+use crate::credentials::realm::{DEFAULT_REALM, MAX_REALM_NAME_BYTES, is_realm_name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -61,18 +62,32 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, Problems> {
     }
 }
 
+/// `relay.listen` is a key of `relay`, `realms.acme.secrets` one of `realms.acme`. Names may have dots, keys have none.
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('.').unwrap_or((path, ""))
+}
+
 fn unknown_keys(layers: &[Layer], problems: &mut Vec<Problem>) {
-    let sections = Config::sections();
+    let sections = [Config::sections(), Config::named_sections()].concat();
     let mut unknown_sections = BTreeSet::new();
     for (path, raw) in layers.iter().flatten() {
-        let (section_name, key_name) = path.split_once('.').unwrap_or((path, ""));
-        let Some(section) = sections.iter().find(|section| section.name == section_name) else {
+        let (section_name, key_name) = split(path);
+        let several = section_name.split_once('.').map(|(several, _)| several);
+        let known = |section: &&super::Section| match several {
+            Some(several) => section.name.strip_suffix(".NAME") == Some(several),
+            None => section.name == section_name,
+        };
+        let Some(section) = sections.iter().find(known) else {
             // One line for the section, not one for each key in it; a variable stands alone.
             if matches!(raw.origin, Origin::File { .. }) && !unknown_sections.insert(section_name) {
                 continue;
             }
-            let fix = match nearest(section_name, sections.iter().map(|section| section.name)) {
-                Some(name) => format!("did you mean [{name}]?"),
+            let head = |name: &'static str| name.split('.').next().unwrap_or(name);
+            let written = section_name.split('.').next().unwrap_or(section_name);
+            let nearest = nearest(written, sections.iter().map(|section| head(section.name)));
+            let meant = nearest.and_then(|name| sections.iter().find(|section| head(section.name) == name));
+            let fix = match meant {
+                Some(section) => format!("did you mean [{}]?", section.name),
                 None => {
                     let names: Vec<_> = sections.iter().map(|section| section.name).collect();
                     format!("the sections are {}", names.join(", "))
@@ -128,13 +143,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    pub(crate) fn read<T: Value>(
-        &mut self,
-        section: &'static str,
-        name: &'static str,
-        default: T,
-        check: &impl Check<T>,
-    ) -> T {
+    pub(crate) fn read<T: Value>(&mut self, section: &str, name: &'static str, default: T, check: &impl Check<T>) -> T {
         let path = format!("{section}.{name}");
         let Some(mut raw) = self.strongest::<T>(&path) else {
             return default;
@@ -170,6 +179,41 @@ impl Reader<'_> {
         debug_assert!(self.problems.len() > found, "a refused value leaves a problem behind");
         self.invalid.insert(path);
         default
+    }
+
+    /// The names of the sections of which there can be several, of all sources; at most `most`.
+    pub(crate) fn names(&mut self, several: &'static str, most: usize) -> Vec<String> {
+        let mut names: BTreeMap<String, Origin> = BTreeMap::new();
+        for (path, raw) in self.layers.iter().flatten() {
+            let (section, _) = split(path);
+            if let Some((head, name)) = section.split_once('.')
+                && head == several
+            {
+                names.entry(name.to_owned()).or_insert_with(|| raw.origin.clone());
+            }
+        }
+        let mut all = Vec::new();
+        for (name, origin) in names {
+            let (wrong, fix) = if !is_realm_name(&name) {
+                let fix = format!(
+                    "use up to {MAX_REALM_NAME_BYTES} lower-case letters, digits, `-`, `_` and `.`, a letter or digit first, \
+                     and not `{DEFAULT_REALM}`"
+                );
+                (format!("`{name}` cannot be a name"), fix)
+            } else if all.len() >= most {
+                (format!("more than {most} of them"), format!("keep {most}"))
+            } else {
+                all.push(name);
+                continue;
+            };
+            self.problems.push(Problem {
+                origin,
+                key: format!("{several}.{name}"),
+                wrong,
+                fix,
+            });
+        }
+        all
     }
 
     /// The value of the strongest layer that has one; for a secret that may be the content of a file.

@@ -36,7 +36,7 @@ pub use live::{Changes, is_live};
 pub use load::{Loaded, load};
 pub use problem::{Origin, Problem, Problems};
 pub use schema::Config;
-pub use show::{show, show_values};
+pub use show::{Shown, show, show_values};
 pub use source::{ENV_PREFIX, File, Sources};
 
 /// One key as its declaration describes it.
@@ -68,7 +68,13 @@ impl Key {
     /// The environment variable of this key.
     #[must_use]
     pub fn variable(&self) -> String {
-        format!("{ENV_PREFIX}{}__{}", self.section, self.name).to_uppercase()
+        format!("{ENV_PREFIX}{}__{}", self.section.replace('.', "__"), self.name).to_uppercase()
+    }
+
+    /// Whether the section has a name of the operator's: no flag is declared for what is not known beforehand.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.section.contains('.')
     }
 
     /// The command line flag of this key, without the dashes. For a secret it takes a file: every user of a machine can

@@ -1,6 +1,7 @@
 //! Where values come from: a file, the environment, flags. All handed in.
 
 use super::problem::{Origin, Problem};
+use super::schema::Config;
 use super::value::{Raw, RawValue};
 use std::collections::BTreeMap;
 use std::io;
@@ -84,6 +85,17 @@ pub(super) fn file_layer(file: &File, problems: &mut Vec<Problem>) -> Layer {
     }
     for (name, value) in document.get_ref().iter() {
         let section = name.get_ref().as_ref();
+        if is_several(section) {
+            named_tables(
+                section,
+                name.span().start,
+                value.get_ref(),
+                &lines,
+                &mut layer,
+                problems,
+            );
+            continue;
+        }
         let DeValue::Table(table) = value.get_ref() else {
             problems.push(Problem {
                 origin: lines.origin(name.span().start),
@@ -112,6 +124,54 @@ pub(super) fn file_layer(file: &File, problems: &mut Vec<Problem>) -> Layer {
         }
     }
     layer
+}
+
+/// Whether there can be several of a section, each with a name.
+fn is_several(section: &str) -> bool {
+    let named = Config::named_sections();
+    named
+        .iter()
+        .any(|each| each.name.strip_suffix(".NAME") == Some(section))
+}
+
+/// `[realms.acme]`, `[realms.globex]`: each a section of its own.
+fn named_tables(
+    section: &str,
+    at: usize,
+    value: &DeValue<'_>,
+    lines: &Lines,
+    layer: &mut Layer,
+    problems: &mut Vec<Problem>,
+) {
+    let mut nameless = |key: String, at: usize| {
+        problems.push(Problem {
+            origin: lines.origin(at),
+            key,
+            wrong: "has no name".into(),
+            fix: format!("write [{section}.NAME] and its keys under it"),
+        });
+    };
+    let DeValue::Table(tables) = value else {
+        return nameless(section.to_owned(), at);
+    };
+    for (name, value) in tables.iter() {
+        let start = name.span().start;
+        let path = format!("{section}.{}", name.get_ref());
+        let DeValue::Table(table) = value.get_ref() else {
+            nameless(path, start);
+            continue;
+        };
+        for (key, value) in table.iter() {
+            let origin = lines.origin(key.span().start);
+            let value = raw(value.get_ref(), origin, lines);
+            layer.insert(format!("{path}.{}", key.get_ref()), value);
+        }
+        if table.is_empty() {
+            let value = RawValue::Table(Vec::new());
+            let origin = lines.origin(start);
+            layer.insert(format!("{path}."), Raw { value, origin });
+        }
+    }
 }
 
 fn raw(value: &DeValue<'_>, origin: Origin, lines: &Lines) -> Raw {
@@ -167,7 +227,7 @@ fn line_starts(text: &str) -> Vec<usize> {
         .collect()
 }
 
-/// `MEETPOINT__RELAY__PORT_RANGE` → `relay.port_range`.
+/// `MEETPOINT__RELAY__PORT_RANGE` → `relay.port_range`, `MEETPOINT__REALMS__ACME__SECRETS` → `realms.acme.secrets`.
 pub(super) fn env_layer(env: &[(String, String)], problems: &mut Vec<Problem>) -> Layer {
     let mut layer = Layer::new();
     for (name, value) in env {
@@ -175,7 +235,17 @@ pub(super) fn env_layer(env: &[(String, String)], problems: &mut Vec<Problem>) -
             continue;
         };
         let origin = Origin::Env(name.clone());
-        match path.to_lowercase().split_once("__") {
+        let path = path.to_lowercase();
+        let (section, key) = path.split_once("__").unwrap_or_default();
+        let split = if is_several(section) {
+            // A name is one of letters and digits here: nothing else can be said in a variable.
+            key.rsplit_once("__")
+                .filter(|(name, _)| !name.is_empty())
+                .map(|(name, key)| (format!("{section}.{name}"), key))
+        } else {
+            Some((section.to_owned(), key))
+        };
+        match split {
             Some((section, key)) if !section.is_empty() && !key.is_empty() => {
                 layer.insert(
                     format!("{section}.{key}"),

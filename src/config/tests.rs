@@ -6,6 +6,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+mod realms;
+
 fn file(text: &str) -> Sources<'static> {
     Sources {
         file: Some(File {

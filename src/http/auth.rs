@@ -2,11 +2,11 @@
 //!
 //! The algorithm is pinned here and never taken from the token (RFC 8725 §3.1). Claims: `sub` or `userId` (one is needed),
 //! `exp` (needed), `nbf`, `publicKey`, and `aud`, `iss` where the configuration asks for them; `peer`, `rooms` and
-//! `can: {publish, relay, turn}` narrow what the holder may do.
+//! `can: {publish, relay, turn}` narrow what the holder may do; `realm` says whose TURN credentials it gets.
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::http::{HeaderMap, header};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
@@ -14,6 +14,8 @@ use serde::Deserialize;
 
 use super::config::{Auth, Jwt};
 use super::error::Problem;
+use super::realm::{Realm, Tenants};
+use crate::credentials::DEFAULT_REALM;
 use crate::telemetry::labels::{Surface, TokenFailure};
 use crate::telemetry::{ApiMetrics, Metrics};
 use crate::ws::{AuthError, Authenticator, Identity, Rights};
@@ -30,6 +32,7 @@ pub const MIN_SECRET_BYTES: usize = 32;
 pub struct TokenAuthenticator {
     /// Shared by all surfaces, so that a reload reaches them at once.
     rules: Arc<ArcSwapOption<Rules>>,
+    tenants: Arc<ArcSwap<Tenants>>,
     surface: Surface,
     metrics: ApiMetrics,
 }
@@ -60,6 +63,7 @@ struct Claims {
     exp: f64,
     peer: Option<Box<str>>,
     rooms: Option<Box<[Box<str>]>>,
+    realm: Option<Box<str>>,
     can: Option<Can>,
 }
 
@@ -93,6 +97,7 @@ impl TokenAuthenticator {
     pub fn new(auth: &Auth, metrics: &Metrics) -> Result<Self, AuthConfigError> {
         Ok(Self {
             rules: Arc::new(ArcSwapOption::new(Rules::of(auth)?)),
+            tenants: Arc::default(),
             surface: Surface::Http,
             metrics: metrics.api().clone(),
         })
@@ -114,6 +119,21 @@ impl TokenAuthenticator {
     pub fn replace(&self, auth: &Auth) -> Result<(), AuthConfigError> {
         self.rules.store(Rules::of(auth)?);
         Ok(())
+    }
+
+    /// Knows these tenants from now on, on all surfaces.
+    pub fn replace_realms(&self, realms: &[Realm]) {
+        self.tenants.store(Arc::new(Tenants::new(realms)));
+    }
+
+    /// The tenant whose own token a request carries. It fetches credentials and nothing else: who joins a room or sees one is
+    /// judged by [`Authenticator::authenticate`].
+    pub(super) fn tenant(&self, headers: &HeaderMap) -> Option<Identity> {
+        let realm = self.tenants.load().of_request(headers)?;
+        Some(Identity {
+            realm: Some(realm),
+            ..Identity::ANONYMOUS
+        })
     }
 
     /// Whether everybody is let in.
@@ -156,6 +176,10 @@ impl Authenticator for TokenAuthenticator {
         token
             .ok_or(AuthError::Missing)
             .and_then(|token| rules.judge(token))
+            .and_then(|identity| match &identity.realm {
+                Some(realm) if !self.tenants.load().is_one(realm) => Err(AuthError::Forbidden),
+                _ => Ok(identity),
+            })
             .inspect_err(|error| {
                 let reason = match error {
                     AuthError::Missing => TokenFailure::Missing,
@@ -263,6 +287,7 @@ fn identity(claims: Claims, leeway: u64) -> Result<Identity, AuthError> {
         public_key: claims.public_key,
         peer: claims.peer,
         rooms: claims.rooms,
+        realm: claims.realm.filter(|realm| **realm != *DEFAULT_REALM),
         rights: Rights {
             publish: can.publish,
             relay: can.relay,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
+use super::realm::Realm;
 use crate::credentials::{Advertised, Host, IceServer, UriTransport};
 
 /// Everything the HTTP side needs to know. What is bound, and by whom, is `app`'s business.
@@ -18,6 +19,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// What goes into the ICE list.
     pub ice: Ice,
+    /// Tenants: their names, tokens and lists. Default none.
+    pub realms: Vec<Realm>,
     /// Who may ask for it.
     pub auth: Auth,
     /// How often one client may ask for it.

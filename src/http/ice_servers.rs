@@ -71,16 +71,22 @@ pub(super) async fn post(
 
 /// In this order: who is it, may it have more now, does the wish make sense.
 fn answer(state: &AppState, client: &Client, headers: &HeaderMap, wish: Result<Wish, Problem>) -> Response {
-    let outcome = state
-        .authenticator()
-        .authenticate_request(headers)
+    let tenant = state.authenticator().tenant(headers);
+    let is_tenant = tenant.is_some();
+    let caller = match tenant {
+        Some(tenant) => Ok(tenant),
+        None => state.authenticator().authenticate_request(headers),
+    };
+    let realm = caller.as_ref().ok().and_then(|caller| caller.realm.clone());
+    let outcome = caller
         .map_err(|problem| (IssueResult::Unauthorized, problem))
-        .and_then(|identity| charge(state, client).map(|()| identity))
+        // A tenant asks for many clients from one address.
+        .and_then(|caller| charge(state, client, realm.as_deref().filter(|_| is_tenant)).map(|()| caller))
         .and_then(|identity| Ok((identity, wish.map_err(|problem| (IssueResult::BadRequest, problem))?)))
         .and_then(|(identity, wish)| list(state, client, &identity, &wish));
     match outcome {
         Ok((result, list)) => {
-            state.issuer().count(result);
+            state.issuer().count(result, realm.as_deref());
             let policy = state.issuer().ice().relay_only.then_some("relay");
             let answer = Answer {
                 servers: &list.ice_servers,
@@ -91,14 +97,19 @@ fn answer(state: &AppState, client: &Client, headers: &HeaderMap, wish: Result<W
             (no_store, Json(answer)).into_response()
         }
         Err((result, problem)) => {
-            state.issuer().count(result);
+            state.issuer().count(result, realm.as_deref());
             problem.into_response()
         }
     }
 }
 
-fn charge(state: &AppState, client: &Client) -> Result<(), (IssueResult, Problem)> {
-    match state.rate_limiter().check(client.ip, Instant::now()) {
+fn charge(state: &AppState, client: &Client, tenant: Option<&str>) -> Result<(), (IssueResult, Problem)> {
+    let now = Instant::now();
+    let decision = match tenant {
+        Some(realm) => state.tenant_rates().check(realm, now),
+        None => state.rate_limiter().check(client.ip, now),
+    };
+    match decision {
         Decision::Allowed { evicted } => {
             if evicted {
                 state.metrics().api().rate_evictions.inc();
@@ -129,14 +140,22 @@ fn list(
         })?),
     };
     let now = UnixTime::from_system_time(SystemTime::now());
-    let list = state
-        .issuer()
-        .list(now, &user, client.host.as_ref(), wish.ttl.map(Duration::from_secs));
+    let (realm, ttl) = (identity.realm.as_deref(), wish.ttl.map(Duration::from_secs));
+    let list = state.issuer().list_in(realm, now, &user, client.host.as_ref(), ttl);
     let mut list = list.map_err(|error| {
         let problem = match error {
             IssueError::NoHost => Problem::bad_request(
                 "no_usable_host",
                 "no host is configured to be advertised, and the request's Host is not one that could be",
+            ),
+            IssueError::NoRealm => Problem::new(
+                StatusCode::FORBIDDEN,
+                "no_realm",
+                "the realm of this token issues no credentials",
+            ),
+            IssueError::OtherRealm => Problem::bad_request(
+                "bad_user",
+                "user ends with the name of a realm, which issues its own credentials",
             ),
             IssueError::Mint(error) => Problem::bad_request("bad_user", error.to_string()),
         };

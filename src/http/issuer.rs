@@ -1,15 +1,17 @@
 //! Makes ICE lists with a fresh credential, for the API and for the hub.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 
 use super::config::Ice;
-use crate::credentials::{Host, IceList, KeyRing, MintError, UnixTime, mint};
+use super::realm::Realm;
+use crate::credentials::{DEFAULT_REALM, Host, IceList, KeyRing, MintError, UnixTime, in_realm, mint, named_realm};
 use crate::telemetry::labels::{IssueResult, Surface};
 use crate::telemetry::{ApiMetrics, Metrics};
-use crate::ws::{self, IceSource};
+use crate::ws::{self, IceSource, IceUser};
 
 /// Mints credentials and puts them into ICE lists. Clones share; secrets and list can be replaced while it runs.
 #[derive(Clone)]
@@ -18,7 +20,16 @@ pub struct Issuer(Arc<Inner>);
 struct Inner {
     keys: ArcSwap<KeyRing>,
     ice: ArcSwap<Ice>,
+    realms: ArcSwap<Realms>,
     metrics: ApiMetrics,
+}
+
+type Realms = HashMap<Box<str>, OfRealm>;
+
+/// What a tenant's lists are made of.
+struct OfRealm {
+    keys: KeyRing,
+    realm: Realm,
 }
 
 /// Why there is no list.
@@ -27,18 +38,25 @@ pub enum IssueError {
     /// Neither the configuration nor the request names a host to advertise.
     #[error("this server does not know its own address")]
     NoHost,
+    /// The realm is not configured (any more), or has no secret.
+    #[error("this realm issues no credentials")]
+    NoRealm,
+    /// The user names a realm whose secret this is not: its credential would open nothing.
+    #[error("user ends with the name of a realm")]
+    OtherRealm,
     /// The user label cannot be part of a username.
     #[error(transparent)]
     Mint(#[from] MintError),
 }
 
 impl Issuer {
-    /// Mints with the first secret of `keys`.
+    /// Mints with the first secret of `keys`, for the default realm alone.
     pub fn new(ice: Ice, keys: KeyRing, metrics: &Metrics) -> Self {
         let metrics = metrics.api().clone();
         Self(Arc::new(Inner {
             keys: ArcSwap::from_pointee(keys),
             ice: ArcSwap::from_pointee(ice),
+            realms: ArcSwap::default(),
             metrics,
         }))
     }
@@ -51,6 +69,25 @@ impl Issuer {
     /// Advertises other servers from now on.
     pub fn replace_ice(&self, ice: Ice) {
         self.0.ice.store(Arc::new(ice));
+    }
+
+    /// Mints for these tenants from now on, each with its own secrets. One without any is known, and gets no credentials.
+    pub fn replace_realms(&self, realms: &[Realm], keys: &HashMap<Box<str>, KeyRing>) {
+        let of = |realm: &Realm| {
+            let name: Box<str> = realm.name.as_str().into();
+            let keys = keys.get(&name)?.clone();
+            Some((
+                name,
+                OfRealm {
+                    keys,
+                    realm: realm.clone(),
+                },
+            ))
+        };
+        self.0.realms.store(Arc::new(realms.iter().filter_map(of).collect()));
+        self.0
+            .metrics
+            .replace_realms(realms.iter().map(|realm| realm.name.as_str()));
     }
 
     /// What is advertised now.
@@ -70,37 +107,79 @@ impl Issuer {
         host: Option<&Host>,
         ttl: Option<Duration>,
     ) -> Result<IceList, IssueError> {
+        self.list_in(None, now, user, host, ttl)
+    }
+
+    /// As [`Issuer::list`], for a tenant: with its secrets, its servers and its lifetimes.
+    ///
+    /// # Errors
+    /// As there, and when the realm issues none.
+    pub fn list_in(
+        &self,
+        realm: Option<&str>,
+        now: UnixTime,
+        user: &str,
+        host: Option<&Host>,
+        ttl: Option<Duration>,
+    ) -> Result<IceList, IssueError> {
         let ice = self.0.ice.load();
-        let own;
+        let realms = self.0.realms.load();
+        let of = match realm {
+            Some(name) => Some(realms.get(name).ok_or(IssueError::NoRealm)?),
+            // Nobody is given what would open nothing, and nobody a name that looks like a tenant's.
+            None if named_realm(user).is_some_and(|name| realms.contains_key(name)) => {
+                return Err(IssueError::OtherRealm);
+            }
+            None => None,
+        };
+        let own_hosts = of.map_or(&[][..], |of| &of.realm.hosts);
+        let requested;
         let hosts = match host {
+            _ if !own_hosts.is_empty() => own_hosts,
             _ if !ice.hosts.is_empty() => &ice.hosts[..],
             Some(host) => {
-                own = [host.clone()];
-                &own
+                requested = [host.clone()];
+                &requested
             }
             None if !ice.fallback_hosts.is_empty() => &ice.fallback_hosts,
             None => return Err(IssueError::NoHost),
         };
-        let ttl = ttl.unwrap_or(ice.ttl).min(ice.max_ttl);
-        let credential = mint(&self.0.keys.load(), now, user, ttl)?;
-        Ok(IceList::new(hosts, &ice.listeners, &credential, now, &ice.extra))
+        let (default, most) = of.map_or((ice.ttl, ice.max_ttl), |of| (of.realm.ttl, of.realm.max_ttl));
+        let ttl = ttl.unwrap_or(default).min(most);
+        let (credential, extra) = match of {
+            Some(of) => {
+                let user = in_realm(user, &of.realm.name);
+                (mint(&of.keys, now, &user, ttl)?, &of.realm.extra)
+            }
+            None => (mint(&self.0.keys.load(), now, user, ttl)?, &ice.extra),
+        };
+        Ok(IceList::new(hosts, &ice.listeners, &credential, now, extra))
     }
 
-    /// Counts how a wish by HTTP ended.
-    pub(super) fn count(&self, result: IssueResult) {
-        self.0.metrics.issue(Surface::Http, result);
+    /// Counts how a wish by HTTP ended, and for whom.
+    pub(super) fn count(&self, result: IssueResult, realm: Option<&str>) {
+        self.count_by(Surface::Http, result, realm);
+    }
+
+    fn count_by(&self, surface: Surface, result: IssueResult, realm: Option<&str>) {
+        self.0.metrics.issue(surface, result);
+        if result == IssueResult::Issued {
+            self.0.metrics.issued_in(realm.unwrap_or(DEFAULT_REALM));
+        }
     }
 }
 
 /// Lists for the hub's `welcome` and `ice`. A list that cannot be made is empty: the client still joins its room and can
 /// connect on the same network.
 impl IceSource for Issuer {
-    fn ice_servers(&self, user: &str, host: Option<&str>) -> ws::IceList {
+    fn ice_servers(&self, user: &IceUser, host: Option<&str>) -> ws::IceList {
         let now = UnixTime::from_system_time(SystemTime::now());
         let host = host
             .and_then(|host| Host::parse_authority(host).ok())
             .map(|(host, _port)| host);
-        let list = self.list(now, user, host.as_ref(), None).inspect_err(|error| {
+        let realm = user.realm.as_deref();
+        let list = self.list_in(realm, now, &user.user, host.as_ref(), None);
+        let list = list.inspect_err(|error| {
             tracing::debug!(%error, "no ICE servers for a signaling client");
         });
         let made = list.ok().and_then(|list| {
@@ -112,7 +191,7 @@ impl IceSource for Issuer {
         } else {
             IssueResult::BadRequest
         };
-        self.0.metrics.issue(Surface::Websocket, result);
+        self.count_by(Surface::Websocket, result, realm);
         let mut list = made.unwrap_or_else(|| ws::IceList::empty(now.0.saturating_mul(1000)));
         list.policy = self.ice().relay_only.then(|| "relay".into());
         list
@@ -221,14 +300,68 @@ mod tests {
             relay_only: true,
             ..Ice::default()
         });
-        let list = issuer.ice_servers("alice", Some("meet.example:8000"));
+        let alice = IceUser {
+            user: "alice".into(),
+            realm: None,
+        };
+        let list = issuer.ice_servers(&alice, Some("meet.example:8000"));
         assert!(
             list.servers.get().contains("turn:meet.example:3478?transport=udp"),
             "{}",
             list.servers
         );
         assert_eq!(list.policy.as_deref(), Some("relay"));
-        let junk = issuer.ice_servers("alice", Some("<script>"));
+        let junk = issuer.ice_servers(&alice, Some("<script>"));
         assert_eq!(junk.servers.get(), "[]");
+    }
+
+    #[test]
+    fn a_tenants_list_is_of_its_secret_its_name_its_servers_and_its_lifetimes() {
+        let issuer = issuer(Ice {
+            hosts: vec!["turn.example".parse().unwrap()],
+            ..Ice::default()
+        });
+        let realm = Realm {
+            name: "acme".to_owned(),
+            tokens: Vec::new(),
+            rate: crate::http::RateLimit::default(),
+            hosts: vec!["turn.acme.example".parse().unwrap()],
+            extra: Vec::new(),
+            ttl: Duration::from_secs(60),
+            max_ttl: Duration::from_secs(120),
+        };
+        let secret = KeyRing::from_bytes(["acme's"]).unwrap();
+        let keys = HashMap::from([("acme".into(), secret.clone())]);
+        let silent = Realm {
+            name: "silent".to_owned(),
+            ..realm.clone()
+        };
+        issuer.replace_realms(&[realm, silent], &keys);
+        let list = |realm, user, ttl: Option<u64>| issuer.list_in(realm, NOW, user, None, ttl.map(Duration::from_secs));
+        let made = list(Some("acme"), "alice", Some(999)).unwrap();
+        assert_eq!((made.ttl, list(Some("acme"), "alice", None).unwrap().ttl), (120, 60));
+        assert_eq!(first_turn_url(&made), "turn:turn.acme.example:3478?transport=udp");
+        let turn = made
+            .ice_servers
+            .iter()
+            .find(|server| server.credential.is_some())
+            .unwrap();
+        let (username, password) = (turn.username.clone().unwrap(), turn.credential.clone().unwrap());
+        assert_eq!(
+            verify(&secret, NOW, &username, password.as_bytes()).map(|it| it.user().to_owned()),
+            Ok("alice@acme".to_owned())
+        );
+        assert_eq!(
+            first_turn_url(&list(None, "alice", None).unwrap()),
+            "turn:turn.example:3478?transport=udp"
+        );
+
+        // Nobody gets a name of a tenant with another secret; a name that only looks like one is a name.
+        assert_eq!(list(None, "alice@acme", None), Err(IssueError::OtherRealm));
+        assert!(list(None, "alice@example.org", None).is_ok());
+        assert_eq!(list(Some("silent"), "alice", None), Err(IssueError::NoRealm));
+        assert_eq!(list(Some("gone"), "alice", None), Err(IssueError::NoRealm));
+        issuer.replace_realms(&[], &HashMap::new());
+        assert_eq!(list(Some("acme"), "alice", None), Err(IssueError::NoRealm));
     }
 }

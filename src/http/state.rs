@@ -1,5 +1,6 @@
 //! What the handlers share.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use super::config::{Config, Cors};
 use super::cors;
 use super::issuer::Issuer;
 use super::rate_limit::RateLimiter;
+use super::realm::TenantRates;
 use crate::credentials::KeyRing;
 use crate::telemetry::Metrics;
 use crate::ws::HubHandle;
@@ -27,6 +29,7 @@ struct Inner {
     hub: HubHandle,
     metrics: Metrics,
     rate_limiter: ArcSwap<RateLimiter>,
+    tenant_rates: ArcSwap<TenantRates>,
     cors: ArcSwap<CorsLayer>,
     /// Said at most once.
     unknown_proxy: Once,
@@ -44,8 +47,10 @@ impl AppState {
     ) -> Self {
         let asked = hub.clone();
         metrics.hub_slot().ask(move || asked.stats());
+        authenticator.replace_realms(&config.realms);
         Self(Arc::new(Inner {
             rate_limiter: ArcSwap::from_pointee(RateLimiter::new(config.rate, Instant::now())),
+            tenant_rates: ArcSwap::from_pointee(TenantRates::new(&config.realms, Instant::now())),
             cors: ArcSwap::from_pointee(cors::layer(&config.cors)),
             config: ArcSwap::from_pointee(config),
             authenticator,
@@ -56,15 +61,26 @@ impl AppState {
         }))
     }
 
-    /// Answers by another configuration from now on, and mints with `keys`. What is bound or built once stays as it was:
+    /// Answers by another configuration from now on, and mints with `keys`, for tenants with theirs. What is bound or built once stays as it was:
     /// [`Config::limits`] but for the request timeout, and [`Config::metrics`].
     ///
     /// # Errors
     /// When the configuration asks for tokens but has no usable secret; everything is then as before.
-    pub fn reconfigure(&self, config: Config, keys: KeyRing) -> Result<(), AuthConfigError> {
+    pub fn reconfigure(
+        &self,
+        config: Config,
+        keys: KeyRing,
+        realm_keys: &HashMap<Box<str>, KeyRing>,
+    ) -> Result<(), AuthConfigError> {
         self.0.authenticator.replace(&config.auth)?;
+        self.0.authenticator.replace_realms(&config.realms);
         self.0.issuer.replace_keys(keys);
         self.0.issuer.replace_ice(config.ice.clone());
+        self.0.issuer.replace_realms(&config.realms, realm_keys);
+        if !self.0.tenant_rates.load().are_for(&config.realms) {
+            let rates = TenantRates::new(&config.realms, Instant::now());
+            self.0.tenant_rates.store(Arc::new(rates));
+        }
         self.0.cors.store(Arc::new(cors::layer(&config.cors)));
         self.0.hub.replace_origins(match &config.cors {
             Cors::Any => None,
@@ -124,6 +140,10 @@ impl AppState {
                  all its clients count as one, and none of them is limited"
             );
         });
+    }
+
+    pub(super) fn tenant_rates(&self) -> Guard<Arc<TenantRates>> {
+        self.0.tenant_rates.load()
     }
 
     pub(super) fn rate_limiter(&self) -> Guard<Arc<RateLimiter>> {

@@ -31,6 +31,8 @@ pub struct Identity {
     pub peer: Option<Box<str>>,
     /// Rooms this identity may join, `*` at the end of an entry stands for any ending; `None` allows every room.
     pub rooms: Option<Box<[Box<str>]>>,
+    /// The tenant whose TURN credentials it gets; `None` is the default one.
+    pub realm: Option<Box<str>>,
     /// What it may do there.
     pub rights: Rights,
     /// When this ends, milliseconds since the Unix epoch; `None` never. At that time the connection is closed with 4102
@@ -45,6 +47,7 @@ impl Identity {
         public_key: None,
         peer: None,
         rooms: None,
+        realm: None,
         rights: Rights::ALL,
         expires_at_ms: None,
     };
@@ -60,7 +63,29 @@ impl Identity {
 
     /// Whether both are the same known user. Anonymous identities are never the same owner.
     pub fn same_owner(&self, other: &Self) -> bool {
-        self.user.is_some() && self.user == other.user && self.public_key == other.public_key
+        self.user.is_some()
+            && self.user == other.user
+            && self.realm == other.realm
+            && self.public_key == other.public_key
+    }
+}
+
+/// Whom TURN credentials are made out to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IceUser {
+    /// The identity's user, or the session id of an anonymous peer.
+    pub user: Box<str>,
+    /// The tenant; `None` is the default one.
+    pub realm: Option<Box<str>>,
+}
+
+impl IceUser {
+    /// Of an identity whose session has this id.
+    pub fn new(identity: &Identity, sid: &str) -> Self {
+        Self {
+            user: identity.user.clone().unwrap_or_else(|| sid.into()),
+            realm: identity.realm.clone(),
+        }
     }
 }
 
@@ -129,5 +154,10 @@ mod tests {
         };
         assert!(alice.same_owner(&alice));
         assert!(!alice.same_owner(&keyed));
+        let elsewhere = Identity {
+            realm: Some("acme".into()),
+            ..alice.clone()
+        };
+        assert!(!alice.same_owner(&elsewhere) && elsewhere.same_owner(&elsewhere));
     }
 }

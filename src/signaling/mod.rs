@@ -44,7 +44,7 @@ pub use dialect::{
     native::request::{Malformed, Needs, Request},
 };
 pub use hub::{Admitted, Connected, Frame, Full, Grants, Hub, Ice, Output, RoomView};
-pub use identity::{AuthError, Identity, Rights, Takeover};
+pub use identity::{AuthError, IceUser, Identity, Rights, Takeover};
 pub use labels::{CloseCode, ErrorCode, MessageKind};
 pub use room::Realm;
 pub use secrets::Sid;

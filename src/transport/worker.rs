@@ -264,7 +264,8 @@ impl Worker {
         loop {
             if at.instant >= publish_at {
                 self.outbox.stats.relay_sockets = self.outbox.sockets.relays.open();
-                self.metrics.publish(self.server.stats(), &self.outbox.stats);
+                let (core, realms) = self.server.all_stats();
+                self.metrics.publish(core, realms, &self.outbox.stats);
                 publish_at = at.instant + self.config.stats_interval;
             }
             let mut deadline = self.server.poll_timeout().map_or(publish_at, |due| due.min(publish_at));
@@ -301,7 +302,8 @@ impl Worker {
                             self.drain(at);
                             self.end_dtls();
                             self.flush(at);
-                            self.metrics.publish(self.server.stats(), &self.outbox.stats);
+                            let (core, realms) = self.server.all_stats();
+                            self.metrics.publish(core, realms, &self.outbox.stats);
                             return Ok(());
                         }
                         if let Some(config) = self.control.take_config() {

@@ -104,7 +104,31 @@ pub struct RealmStats {
 }
 
 impl RealmStats {
-    fn new(name: Arc<str>) -> Self {
+    /// Adds what the same realm has done in another shard.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            name: _,
+            is_configured,
+            allocations,
+            allocations_created,
+            allocations_refused,
+            auth_failures,
+            over_rate,
+            traffic,
+        } = other;
+        self.is_configured |= is_configured;
+        self.allocations += allocations;
+        self.allocations_created += allocations_created;
+        self.allocations_refused += allocations_refused;
+        self.auth_failures += auth_failures;
+        self.over_rate += over_rate;
+        for (own, others) in self.traffic.iter_mut().zip(traffic) {
+            *own = own.plus(*others);
+        }
+    }
+
+    /// Of a realm that is configured and has done nothing.
+    pub fn new(name: Arc<str>) -> Self {
         Self {
             name,
             is_configured: true,

@@ -244,6 +244,12 @@ impl Server {
         self.realms.stats(&self.stats)
     }
 
+    /// Both together.
+    pub fn all_stats(&mut self) -> (&Stats, &[RealmStats]) {
+        let realms = self.realms.stats(&self.stats);
+        (&self.stats, realms)
+    }
+
     /// Allocations of this shard, those being bound included: zero when a drain is over.
     pub fn allocations(&self) -> usize {
         self.allocations.len()

@@ -26,8 +26,8 @@ use super::{
     stats_view::{RoomStats, StatsView},
 };
 use crate::signaling::{
-    self, Admitted, CloseCode, Connected, ConnectionId, Dialect, Frame, Full, Grants, Hub, Needs, Now, Output, Realm,
-    Sid, Stats,
+    self, Admitted, CloseCode, Connected, ConnectionId, Dialect, Frame, Full, Grants, Hub, IceUser, Needs, Now, Output,
+    Realm, Sid, Stats,
 };
 
 /// The hub of this process with its clock and its sockets. Cheap to clone.
@@ -272,7 +272,7 @@ impl HubHandle {
                     .as_ref()
                     .ok()
                     .filter(|identity| identity.rights.turn)
-                    .map(|identity| identity.user.clone().unwrap_or_else(|| Box::from(sid.as_str())));
+                    .map(|identity| IceUser::new(identity, sid.as_str()));
                 (Some(identity), user)
             }
         };

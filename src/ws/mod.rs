@@ -34,4 +34,4 @@ pub use stats_view::{RoomStats, StatsView};
 pub use tunnel::{Reclaim, Reclaimed, TURN, TunnelPlace, TunnelSink, upgrade_tunnel};
 pub use upgrade::{ClientIp, NATIVE, UpgradeError, upgrade};
 
-pub use crate::signaling::{AuthError, Identity, Rights};
+pub use crate::signaling::{AuthError, IceUser, Identity, Rights};

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::signaling::{AuthError, Ice, Identity};
+use crate::signaling::{AuthError, Ice, IceUser, Identity};
 
 /// Judges tokens. Called outside every lock, once per `hello` and `auth`; must not block.
 pub trait Authenticator: Send + Sync + 'static {
@@ -17,9 +17,8 @@ pub trait Authenticator: Send + Sync + 'static {
 
 /// Makes ICE server lists. Called outside every lock, once per `hello` and `ice`; must not block.
 pub trait IceSource: Send + Sync + 'static {
-    /// The list for `user` (the identity's user, or the session id of an anonymous peer), who reached this server by the
-    /// HTTP `Host` value `host`.
-    fn ice_servers(&self, user: &str, host: Option<&str>) -> IceList;
+    /// The list for `user`, who reached this server by the HTTP `Host` value `host`.
+    fn ice_servers(&self, user: &IceUser, host: Option<&str>) -> IceList;
 }
 
 /// An ICE server list as it goes on the wire.

@@ -18,5 +18,6 @@ mod configuration;
 mod drain;
 mod events;
 mod program;
+mod realms;
 mod reload;
 mod start_and_stop;

@@ -165,6 +165,24 @@ impl Server {
         Some(found.trim().to_owned())
     }
 
+    /// Waits until a sample has this value: workers publish theirs a few times a second.
+    pub(crate) fn wait_for_metric(&self, line: &str) {
+        let start = Instant::now();
+        while !get(self.http, "/metrics").unwrap().lines().any(|each| each == line) {
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{line} is missing in\n{}",
+                get(self.http, "/metrics").unwrap()
+            );
+            pause();
+        }
+    }
+
+    /// Runs a command with the configuration of this server.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Output {
+        meetpoint(&self.directory).args(arguments).output().unwrap()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill")
             .args(["-s", name, &self.child.id().to_string()])

@@ -15,6 +15,7 @@ mod coturn_server;
 mod floods;
 mod haproxy;
 mod natdiscovery;
+mod realms;
 mod redirect;
 mod stunclient;
 mod support;

@@ -6,6 +6,7 @@ mod dtls;
 mod events;
 mod hub;
 mod nat_discovery;
+mod realm;
 mod relay;
 mod streams;
 mod third_party;
@@ -16,6 +17,7 @@ pub use dtls::Dtls;
 pub use events::Events;
 pub use hub::Signaling;
 pub use nat_discovery::NatDiscovery;
+pub use realm::Realm;
 pub use relay::{Credentials, Limits, Peers, Relay};
 pub use streams::Streams;
 pub use third_party::ThirdParty;
@@ -24,6 +26,7 @@ pub use web::{Admin, Auth, Http, Ice, Metrics};
 
 use super::types::LogFormat;
 use super::value::Must;
+use crate::turn::MAX_REALMS;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -90,5 +93,8 @@ sections! {
         events: Events,
         metrics: Metrics,
         log: Log,
+    }
+    several {
+        realms: Realm, at most MAX_REALMS;
     }
 }

@@ -116,9 +116,9 @@ section! {
 }
 
 /// What a limit of bytes can say: 1 TB.
-const MOST_BYTES: ByteSize = ByteSize(1_000_000_000_000);
+pub(super) const MOST_BYTES: ByteSize = ByteSize(1_000_000_000_000);
 
-fn is_realm(realm: &str) -> bool {
+pub(super) fn is_realm(realm: &str) -> bool {
     (1..=127).contains(&realm.chars().count()) && !realm.contains(['"', '\\']) && !realm.contains(char::is_control)
 }
 
@@ -191,9 +191,10 @@ section! {
     Peers as "peers" {
         /// Networks to open that are closed by default.
         ///
-        /// Whoever holds a credential then reaches every UDP service in them, and with `relay.tcp_relay` every TCP service.
+        /// Whoever holds a credential then reaches every UDP service in them, and with `relay.tcp_relay` every TCP service. Realms
+        /// have their own: `realms.NAME.allow`.
         allow: Vec<IpNet> = Vec::new();
-        /// Networks to close. Wins over `allow`.
+        /// Networks to close, to clients of every realm. Wins over `allow`.
         ///
         /// What a reload closes is closed at once: permissions and channels of living allocations to it are gone.
         deny: Vec<IpNet> = Vec::new();

@@ -131,7 +131,7 @@ section! {
     }
 }
 
-fn are_long(secrets: &[SecretText]) -> bool {
+pub(super) fn are_long(secrets: &[SecretText]) -> bool {
     secrets.iter().all(|secret| secret.expose().len() >= 32)
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Hub;
-use crate::signaling::{connection::ConnectionId, room::Realm};
+use crate::signaling::{IceUser, connection::ConnectionId, room::Realm};
 
 /// A room as the statistics show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,12 +37,14 @@ impl Hub {
             .collect()
     }
 
-    /// The user whom ICE servers for this connection are made out to: the identity's user, else the session id. `None` when
+    /// Whom ICE servers for this connection are made out to: the identity's user, else the session id. `None` when
     /// the connection is gone, not welcomed, or has no right to TURN.
-    pub fn ice_user(&self, connection: ConnectionId) -> Option<Box<str>> {
+    pub fn ice_user(&self, connection: ConnectionId) -> Option<IceUser> {
         let connection = self.connections.get(connection)?;
         let identity = connection.peer.as_ref()?.identity();
-        let user = || identity.user.clone().unwrap_or_else(|| connection.sid.as_str().into());
-        identity.rights.turn.then(user)
+        identity
+            .rights
+            .turn
+            .then(|| IceUser::new(identity, connection.sid.as_str()))
     }
 }

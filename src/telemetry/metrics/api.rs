@@ -1,5 +1,7 @@
 //! The API's numbers, counted where they happen.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -7,6 +9,7 @@ use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterV
 
 use super::family::{Family, Kind};
 use super::table as t;
+use crate::credentials::DEFAULT_REALM;
 use crate::telemetry::labels::{IssueResult, Method, ReloadResult, Route, StatusClass, Surface, TokenFailure};
 
 /// Counters of the API. The label sets are closed, so no request can make a new series.
@@ -16,6 +19,9 @@ pub struct ApiMetrics {
     durations: [Histogram; Route::COUNT],
     issues: [[IntCounter; IssueResult::COUNT]; Surface::COUNT],
     token_failures: [[IntCounter; TokenFailure::COUNT]; Surface::COUNT],
+    realm_credentials: IntCounterVec,
+    /// The realms that are counted, the default one left out.
+    realms: Arc<Mutex<BTreeSet<String>>>,
     reloads: [IntCounter; ReloadResult::COUNT],
     /// Keys whose new value waits for a restart.
     pub pending_keys: IntGauge,
@@ -44,6 +50,8 @@ impl ApiMetrics {
         let issues = counters(registry, &t::CREDENTIAL_ISSUES)?;
         let token_failures = counters(registry, &t::TOKEN_FAILURES)?;
         let reloads = counters(registry, &t::CONFIG_RELOADS)?;
+        let realm_credentials = counters(registry, &t::REALM_CREDENTIALS)?;
+        realm_credentials.with_label_values(&[DEFAULT_REALM]);
         // Series of small sets exist from the start: a rate over a counter that appears with its first event misses it.
         Ok(Self {
             requests,
@@ -55,6 +63,8 @@ impl ApiMetrics {
                 TokenFailure::ALL
                     .map(|reason| token_failures.with_label_values(&[surface.as_label(), reason.as_label()]))
             }),
+            realm_credentials,
+            realms: Arc::default(),
             reloads: ReloadResult::ALL.map(|result| reloads.with_label_values(&[result.as_label()])),
             pending_keys: registered(registry, IntGauge::with_opts(t::CONFIG_PENDING.opts())?)?,
             rate_limited: counter(registry, &t::HTTP_RATE_LIMITED)?,
@@ -79,6 +89,28 @@ impl ApiMetrics {
     /// Counts how a wish for a credential ended.
     pub fn issue(&self, surface: Surface, result: IssueResult) {
         self.issues[surface.index()][result.index()].inc();
+    }
+
+    /// Counts these realms from now on, and none that is not configured any more.
+    pub fn replace_realms<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        let names: BTreeSet<String> = names.map(str::to_owned).collect();
+        let mut known = self.realms.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in known.difference(&names) {
+            // An error means that it was never counted.
+            let _ = self.realm_credentials.remove_label_values(&[gone.as_str()]);
+        }
+        for name in &names {
+            self.realm_credentials.with_label_values(&[name.as_str()]);
+        }
+        *known = names;
+    }
+
+    /// Counts a credential of a realm, if the realm is configured.
+    pub fn issued_in(&self, realm: &str) {
+        let known = self.realms.lock().unwrap_or_else(PoisonError::into_inner);
+        if realm == DEFAULT_REALM || known.contains(realm) {
+            self.realm_credentials.with_label_values(&[realm]).inc();
+        }
     }
 
     /// Counts how a reload of the configuration ended.

@@ -65,7 +65,7 @@ impl Family {
 
     /// The family with its only sample: a metric without labels.
     pub(super) fn single(&self, value: f64) -> MetricFamily {
-        self.samples([([], value)])
+        self.samples::<&str, 0>([([], value)])
     }
 
     /// The family with a sample per member of a closed set: a metric with one label. `counts` is in the order of the set.
@@ -81,16 +81,16 @@ impl Family {
     }
 
     /// The family with these samples, each with the values of its labels in the order of [`Family::labels`].
-    pub(super) fn samples<const N: usize>(
+    pub(super) fn samples<S: AsRef<str>, const N: usize>(
         &self,
-        samples: impl IntoIterator<Item = ([&'static str; N], f64)>,
+        samples: impl IntoIterator<Item = ([S; N], f64)>,
     ) -> MetricFamily {
         debug_assert_eq!(N, self.labels.len(), "{}", self.name);
         let metrics = samples.into_iter().map(|(values, value)| {
             let pairs = self.labels.iter().zip(values).map(|(label, value)| {
                 let mut pair = LabelPair::default();
                 pair.set_name(label.name.to_owned());
-                pair.set_value(value.to_owned());
+                pair.set_value(value.as_ref().to_owned());
                 pair
             });
             let mut metric = Metric::from_label(pairs.collect());

@@ -10,7 +10,7 @@ const INTRODUCTION: &str = "\
 
 `GET /metrics` answers in the Prometheus text format 0.0.4. Counters of the relay are copied out by each worker several
 times a second, while sessions live; everything else is read at the scrape. Every label has a closed set of values, which
-this page lists: no address, room or user ever becomes a label.
+this page lists, or the operator's configuration does: no address, room or user ever becomes a label.
 
 This page is made from the code (`src/telemetry/metrics/table.rs`); a test compares the two. To write it anew:
 `MEETPOINT_WRITE_DOCS=1 cargo test --lib the_page_of_metrics_is_the_table`.
@@ -52,6 +52,7 @@ fn labels(family: &Family) -> String {
 fn values(name: &str, values: Vec<&'static str>) -> String {
     match name {
         "version" | "revision" | "profile" => "of this build".to_owned(),
+        "realm" => "default, and the name of each `[realms.NAME]` of the configuration".to_owned(),
         _ => values.join(", "),
     }
 }

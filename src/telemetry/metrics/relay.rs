@@ -1,5 +1,7 @@
 //! The relay's numbers: each worker publishes a copy of its counters, a scrape sums the copies.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::Registry;
@@ -7,13 +9,15 @@ use prometheus::proto::MetricFamily;
 
 use super::family::AtScrape;
 use super::table as t;
+use crate::credentials::DEFAULT_REALM;
 use crate::telemetry::DriverStats;
-use crate::turn::{Direction, Family, RateKind, Stats, Transport};
+use crate::turn::{Direction, Family, RateKind, RealmStats, Stats, Traffic, Transport};
 
 /// What one worker published last.
 #[derive(Default)]
 struct Snapshot {
     core: Stats,
+    realms: Vec<RealmStats>,
     driver: DriverStats,
 }
 
@@ -24,9 +28,12 @@ pub struct ShardSlot(Arc<Mutex<Snapshot>>);
 
 impl ShardSlot {
     /// Replaces what this worker published before. Counters must not shrink.
-    pub fn publish(&self, core: &Stats, driver: &DriverStats) {
+    pub fn publish(&self, core: &Stats, realms: &[RealmStats], driver: &DriverStats) {
         let mut snapshot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         snapshot.core.clone_from(core);
+        // Into the memory that is there: a tick allocates nothing.
+        snapshot.realms.clear();
+        snapshot.realms.extend_from_slice(realms);
         snapshot.driver = *driver;
     }
 }
@@ -57,6 +64,7 @@ impl Shards {
             let snapshot = slot.0.lock().unwrap_or_else(PoisonError::into_inner);
             all.push(Snapshot {
                 core: snapshot.core.clone(),
+                realms: snapshot.realms.clone(),
                 driver: snapshot.driver,
             });
         }
@@ -99,6 +107,13 @@ const FAMILIES: &[&super::family::Family] = &[
     &t::QUOTA_HITS,
     &t::RETRANSMITS,
     &t::EVENTS_UNNOTED,
+    &t::REALM_ALLOCATIONS,
+    &t::REALM_ALLOCATIONS_CREATED,
+    &t::REALM_ALLOCATIONS_REFUSED,
+    &t::REALM_AUTH_FAILURES,
+    &t::REALM_BYTES,
+    &t::REALM_PACKETS,
+    &t::REALM_OVER_RATE,
     &t::WORKERS,
     &t::RELAY_SOCKETS,
     &t::RECV_CALLS,
@@ -141,6 +156,16 @@ fn families(all: &[Snapshot]) -> Vec<MetricFamily> {
         pairs.map(move |(way, over)| {
             let sum: u64 = all.iter().map(|one| field(&one.core, way.index(), over.index())).sum();
             ([way.as_label(), over.as_label()], sum as f64)
+        })
+    };
+    let realms = realms(all);
+    let of_realms = |family: &super::family::Family, field: fn(&RealmStats) -> u64| {
+        family.samples(realms.values().map(|realm| ([&*realm.name], field(realm) as f64)))
+    };
+    let by_realm_and_direction = |field: fn(&Traffic) -> u64| {
+        realms.values().flat_map(move |realm| {
+            let of = |way: &Direction| field(&realm.traffic[way.index()]) as f64;
+            Direction::ALL.map(|way| ([&*realm.name, way.as_label()], of(&way)))
         })
     };
     let by_rate = |field: fn(&Stats) -> &[[u64; RateKind::COUNT]; Direction::COUNT]| {
@@ -194,6 +219,13 @@ fn families(all: &[Snapshot]) -> Vec<MetricFamily> {
         t::QUOTA_HITS.by_label(&sum(all, |one| &one.core.quota_hits)),
         t::RETRANSMITS.single(core(|stats| stats.retransmits)),
         t::EVENTS_UNNOTED.single(core(|stats| stats.events_dropped)),
+        of_realms(&t::REALM_ALLOCATIONS, |realm| realm.allocations),
+        of_realms(&t::REALM_ALLOCATIONS_CREATED, |realm| realm.allocations_created),
+        of_realms(&t::REALM_ALLOCATIONS_REFUSED, |realm| realm.allocations_refused),
+        of_realms(&t::REALM_AUTH_FAILURES, |realm| realm.auth_failures),
+        t::REALM_BYTES.samples(by_realm_and_direction(|traffic| traffic.bytes)),
+        t::REALM_PACKETS.samples(by_realm_and_direction(|traffic| traffic.packets)),
+        of_realms(&t::REALM_OVER_RATE, |realm| realm.over_rate),
         t::WORKERS.single(all.len() as f64),
         t::RELAY_SOCKETS.single(driver(|stats| stats.relay_sockets)),
         t::RECV_CALLS.single(driver(|stats| stats.recv_calls)),
@@ -228,6 +260,21 @@ fn families(all: &[Snapshot]) -> Vec<MetricFamily> {
         t::DTLS_REFUSED.by_label(&sum(all, |one| &one.driver.dtls_refused)),
         t::DTLS_DISCARDED.single(driver(|stats| stats.dtls_discarded)),
     ]
+}
+
+/// The realms by name, summed over all workers: those that are configured, and those that still have allocations.
+fn realms(all: &[Snapshot]) -> BTreeMap<Arc<str>, RealmStats> {
+    // There before any worker has published: a rate over a counter that appears with its first event misses it.
+    let default: Arc<str> = DEFAULT_REALM.into();
+    let mut realms = BTreeMap::from([(Arc::clone(&default), RealmStats::new(default))]);
+    for one in all.iter().flat_map(|one| &one.realms) {
+        match realms.entry(Arc::clone(&one.name)) {
+            Entry::Vacant(entry) => _ = entry.insert(one.clone()),
+            Entry::Occupied(mut entry) => entry.get_mut().add(one),
+        }
+    }
+    realms.retain(|_, realm| realm.is_configured || realm.allocations > 0);
+    realms
 }
 
 /// Sums an array of counters over all workers.

@@ -1,6 +1,7 @@
 //! Every metric there is. A metric that is not in here cannot be written; `docs/metrics.md` is made from this table.
 
 use super::family::{Family, Kind, Label};
+use crate::credentials::DEFAULT_REALM;
 use crate::signaling::{CloseCode, ErrorCode, MessageKind};
 use crate::telemetry::labels::{
     AdminRefusal, CertificateReload, FrontFailure, FrontListener, HookAttempt, HookEnd, IssueResult, Method,
@@ -63,6 +64,11 @@ const HOOK_END: Label = label!("result", HookEnd);
 const HOOK_ATTEMPT: Label = label!("result", HookAttempt);
 const ADMIN_REFUSAL: Label = label!("reason", AdminRefusal);
 const RELOAD: Label = label!("result", ReloadResult);
+/// The names of the configuration: closed by that, not by the code.
+const REALM: Label = Label {
+    name: "realm",
+    values: || vec![DEFAULT_REALM],
+};
 const VERSION: Label = Label {
     name: "version",
     values: || vec![build_info::VERSION],
@@ -160,6 +166,24 @@ table! {
             "Requests answered from memory because they were retransmitted.";
         EVENTS_UNNOTED = Kind::Counter, "meetpoint_relay_events_dropped_total", [],
             "Events that a worker had no room for: more things repeated at once than it folds, or more ended at once than may live.";
+    }
+    "Realms" {
+        REALM_ALLOCATIONS = Kind::Gauge, "meetpoint_realm_allocations", [REALM],
+            "Living allocations. A dual allocation counts once.";
+        REALM_ALLOCATIONS_CREATED = Kind::Counter, "meetpoint_realm_allocations_created_total", [REALM],
+            "Allocations answered with success.";
+        REALM_ALLOCATIONS_REFUSED = Kind::Counter, "meetpoint_realm_allocations_refused_total", [REALM],
+            "Allocate requests with good credentials that were answered with an error: a quota, a drain, a wish that cannot be granted.";
+        REALM_AUTH_FAILURES = Kind::Counter, "meetpoint_realm_auth_failures_total", [REALM],
+            "Requests with credentials that name the realm and were turned away, stale nonces among them. Whoever knows a realm's name can make it grow.";
+        REALM_BYTES = Kind::Counter, "meetpoint_realm_payload_bytes_total", [REALM, DIRECTION],
+            "Bytes relayed, without STUN, ChannelData, UDP and IP headers.";
+        REALM_PACKETS = Kind::Counter, "meetpoint_realm_payload_packets_total", [REALM, DIRECTION],
+            "Packets relayed.";
+        REALM_OVER_RATE = Kind::Counter, "meetpoint_realm_over_rate_packets_total", [REALM],
+            "Payload packets dropped because a limit of bytes or packets was reached: its own, or one that it came under.";
+        REALM_CREDENTIALS = Kind::Counter, "meetpoint_realm_credentials_issued_total", [REALM],
+            "Credentials issued by the API and the hub. What a tenant mints itself is not seen.";
     }
     "Relay: sockets" {
         WORKERS = Kind::Gauge, "meetpoint_relay_workers", [],

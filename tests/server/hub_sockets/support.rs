@@ -6,7 +6,7 @@ use axum::{Router, extract::Request, routing::get};
 use futures_util::{SinkExt, StreamExt};
 use meetpoint::{
     signaling,
-    ws::{self, AuthError, Authenticator, HubHandle, IceList, IceSource, Identity},
+    ws::{self, AuthError, Authenticator, HubHandle, IceList, IceSource, IceUser, Identity},
 };
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -45,9 +45,9 @@ impl Authenticator for Tokens {
 pub(crate) struct Echo;
 
 impl IceSource for Echo {
-    fn ice_servers(&self, user: &str, host: Option<&str>) -> IceList {
+    fn ice_servers(&self, user: &IceUser, host: Option<&str>) -> IceList {
         let host = host.unwrap_or_default();
-        let servers = json!([{"urls": [format!("turn:{host}")], "username": user, "credential": "c"}]);
+        let servers = json!([{"urls": [format!("turn:{host}")], "username": user.user, "credential": "c"}]);
         IceList::new(&servers, 4_102_444_800_000).unwrap()
     }
 }
