@@ -1,7 +1,7 @@
 //! Two addresses and two ports that clients learn about their NAT from (RFC 5780 §6).
 //!
 //! What it is: which of the four a request came to, and which of them its answer leaves from. What it is not: the answer
-//! itself, which is [`super::handler`]'s.
+//! itself, which is that of the Binding handler.
 
 use std::net::{IpAddr, SocketAddr};
 
