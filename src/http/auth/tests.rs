@@ -206,3 +206,35 @@ fn a_short_or_missing_secret_is_refused_at_start() {
     );
     assert_eq!(error(&[&"s".repeat(MIN_SECRET_BYTES)]), None);
 }
+
+#[test]
+fn a_token_opens_no_realm_that_is_not_configured() {
+    let realm = crate::http::Realm {
+        name: "acme".to_owned(),
+        tokens: vec![crate::http::Token::new("acme's own token")],
+        rate: crate::http::RateLimit::default(),
+        hosts: Vec::new(),
+        extra: Vec::new(),
+        ttl: Duration::from_secs(60),
+        max_ttl: Duration::from_secs(60),
+    };
+    let authenticator = authenticator(jwt());
+    authenticator.replace_realms(&[realm]);
+    let socket = authenticator.for_surface(Surface::Websocket);
+    let with = |realm: Value| token(json!({"sub": "alice", "exp": now() + 9, "realm": realm}));
+    for surface in [&authenticator, &socket] {
+        let realm = |claim| surface.authenticate(Some(&with(claim))).map(|identity| identity.realm);
+        assert_eq!(realm(json!("acme")), Ok(Some("acme".into())));
+        assert_eq!(realm(json!("default")), Ok(None));
+        assert_eq!(realm(json!(null)), Ok(None));
+        assert_eq!(realm(json!("globex")), Err(AuthError::Forbidden));
+        assert_eq!(realm(json!(7)), Err(AuthError::Invalid));
+        // A tenant's own token is no JWT, and lets nobody into a room.
+        assert_eq!(surface.authenticate(Some("acme's own token")), Err(AuthError::Invalid));
+    }
+    authenticator.replace_realms(&[]);
+    assert_eq!(
+        socket.authenticate(Some(&with(json!("acme")))),
+        Err(AuthError::Forbidden)
+    );
+}
