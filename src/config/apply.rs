@@ -609,6 +609,14 @@ mod tests {
             ports(&ice(&format!("{listen}\n[ice]\ntcp_port = 80"))),
             both(&[1, 2], &[80])
         );
+        let dtls = "listen_dtls = \"[::]:5349\"\n[tls]\ndtls_certificate = \"a:b\"";
+        assert_eq!(ports(&ice(&format!("[relay]\n{dtls}"))), both(&[3478], &[3478]));
+        let listed = ice(&format!("[relay]\n{dtls}\n[ice]\nadvertise_dtls = true"));
+        let last = listed.listeners.last().unwrap();
+        assert_eq!(
+            (last.transport, last.secure, last.port),
+            (UriTransport::Udp, true, 5349)
+        );
         let far = ice("[ice]\nhost = [\"turn.example.org\", \"2001:db8::7\"]\nport = 443");
         assert_eq!(ports(&far), both(&[443], &[3478]));
         assert_eq!(

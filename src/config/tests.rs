@@ -329,6 +329,26 @@ fn each_type_says_what_is_wrong_and_what_to_write() {
             "set `relay.listen_tls` (usually \"0.0.0.0:5349\"), `http.listen_tls` or `streams.one_port`",
         ),
         (
+            "[relay]\nlisten_dtls = \"0.0.0.0:5349\"",
+            "DTLS without a certificate",
+            "name the files in `tls.dtls_certificate`",
+        ),
+        (
+            "[tls]\ndtls_certificate = \"a.pem:a.key\"",
+            "nothing listens with DTLS",
+            "set `relay.listen_dtls` (usually \"0.0.0.0:5349\")",
+        ),
+        (
+            "[relay]\nlisten_dtls = \"127.0.0.1:3478\"\n[tls]\ndtls_certificate = \"a.pem:a.key\"",
+            "127.0.0.1:3478 is also in `relay.listen`",
+            "choose another port",
+        ),
+        (
+            "[relay]\nport_range = \"5000-6000\"\nlisten_dtls = \"0.0.0.0:5349\"\n[tls]\ndtls_certificate = \"a.pem:a.key\"",
+            "contains the port of the listener 0.0.0.0:5349",
+            "without 5349",
+        ),
+        (
             "[tls]\ncertificates = \"a.pem\"\n[streams]\none_port = \"0.0.0.0:443\"",
             "a certificate needs a chain, a colon and a key",
             "write a list, each `\"chain.pem:key.pem\"`, or a table `{ chain = \"…\", key = \"…\" }`",

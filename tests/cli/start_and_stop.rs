@@ -149,6 +149,33 @@ fn a_udp_port_that_is_taken_names_the_address() {
 }
 
 #[test]
+fn dtls_with_an_rsa_key_is_refused_by_the_name_of_the_file_and_the_key() {
+    let directory = TempDir::new().unwrap();
+    let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+    let params = rcgen::CertificateParams::new(["turn.example.org".to_owned()]).unwrap();
+    let at = |name: &str| directory.path().join(name);
+    std::fs::write(at("chain.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(at("rsa.key"), key.serialize_pem()).unwrap();
+    let (http, relay, dtls) = (free_port(), free_port(), free_port());
+    let arguments = [
+        "serve".to_owned(),
+        format!("--http-listen=127.0.0.1:{http}"),
+        format!("--relay-listen=127.0.0.1:{relay}"),
+        format!("--relay-listen-dtls=127.0.0.1:{dtls}"),
+        "--tls-certificates=chain.pem:rsa.key".to_owned(),
+    ];
+    let (code, _, log) = finished(meetpoint(&directory).args(arguments).output().unwrap());
+    assert_ne!(code, 0);
+    for part in [
+        "rsa.key holds an RSA key",
+        "`tls.dtls_certificate`",
+        "`relay.listen_dtls`",
+    ] {
+        assert!(log.contains(part), "{part} is missing in\n{log}");
+    }
+}
+
+#[test]
 fn metrics_can_have_a_listener_of_their_own() {
     let own = format!("127.0.0.1:{}", free_port());
     let server = Server::start(&["--metrics-listen", &own]);

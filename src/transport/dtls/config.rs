@@ -13,7 +13,7 @@ pub struct Dtls {
     pub sessions_per_client: usize,
     /// Handshakes under way at once, of clients whose address is verified. Default 512. Beyond it the oldest one ends.
     ///
-    /// Each costs about 16 KiB, and at most 100 KiB if its client means ill.
+    /// Each costs about 8 KiB, and at most 80 KiB if its client means ill.
     pub handshakes: usize,
     /// Handshakes of one client address (IPv4 address, IPv6 /64). Default 32. Beyond it new ones are refused.
     pub handshakes_per_client: usize,

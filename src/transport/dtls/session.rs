@@ -18,8 +18,9 @@ use crate::turn::FiveTuple;
 
 /// The longest message: the content of one record (RFC 6347 §4.1, RFC 9147 §4).
 pub(super) const MAX_MESSAGE: usize = 1 << 14;
-/// What a session takes of a datagram until it is established: no flight of a client is longer.
-const MAX_HANDSHAKE_DATAGRAM: usize = 4096;
+/// The longest datagram that is looked at until a session is established: all that a client sends after its ClientHello is
+/// some hundred bytes.
+const MAX_HANDSHAKE_DATAGRAM: usize = 2048;
 /// Records sealed with one key of AES-GCM in DTLS 1.2. The library draws the eight explicit bytes of a nonce at random: two
 /// are alike after so many with a probability of 2^-17.
 const GCM_RECORDS: u64 = 1 << 24;
@@ -174,6 +175,15 @@ impl Session {
         self.step(now, scratch, |dtls| dtls.handle_packet(datagram))
     }
 
+    /// Takes the ClientHello that it was made from once more.
+    ///
+    /// # Errors
+    /// Why the session is to end.
+    pub(super) fn receive_again(&mut self, now: Instant, hello: &[u8], scratch: &mut Scratch) -> Result<(), DtlsEnd> {
+        scratch.clear();
+        self.step(now, scratch, |dtls| dtls.handle_packet(hello))
+    }
+
     /// Seals a message for the client.
     ///
     /// # Errors
@@ -250,6 +260,8 @@ impl Session {
         match acted {
             Ok(()) => Ok(()),
             Err(Error::Timeout(_)) if was == DtlsPhase::Handshake => Err(DtlsEnd::Timeout),
+            // It holds as much as it may: the rest is lost, as a full link would have it.
+            Err(Error::ReceiveQueueFull) => Ok(()),
             Err(_) if was == DtlsPhase::Handshake => Err(DtlsEnd::Failed),
             // What follows can only be said under the session's own keys.
             Err(Error::RenegotiationAttempt) => Err(DtlsEnd::Renegotiation),

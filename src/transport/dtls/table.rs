@@ -109,7 +109,9 @@ impl Table {
         let known = self.find(from);
         if !is_client_hello(datagram) {
             match known {
-                Some(index) => self.feed(stats, now, index, datagram, scratch),
+                Some(index) => self.feed(stats, now, index, scratch, |session, scratch| {
+                    session.receive(now, datagram, scratch)
+                }),
                 None => stats.dtls_refused[DtlsRefusal::NoSession.index()] += 1,
             }
             return Heard::Done;
@@ -123,7 +125,9 @@ impl Table {
                 let same = known.filter(|&index| self.get(index).is_some_and(|one| one.cookie == admission.cookie));
                 match same {
                     // Our flight was lost, or is still on its way.
-                    Some(index) => self.feed(stats, now, index, &admission.second, scratch),
+                    Some(index) => self.feed(stats, now, index, scratch, |session, scratch| {
+                        session.receive_again(now, &admission.second, scratch)
+                    }),
                     None => {
                         if let Some(former) = known {
                             self.end(former, DtlsEnd::Replaced);
@@ -246,10 +250,17 @@ impl Table {
         }
     }
 
-    fn feed(&mut self, stats: &mut DriverStats, now: Instant, index: u32, datagram: &[u8], scratch: &mut Scratch) {
+    fn feed(
+        &mut self,
+        stats: &mut DriverStats,
+        now: Instant,
+        index: u32,
+        scratch: &mut Scratch,
+        give: impl FnOnce(&mut Session, &mut Scratch) -> Result<(), DtlsEnd>,
+    ) {
         let Some(session) = self.get_mut(index) else { return };
         let was = session.phase;
-        let result = session.receive(now, datagram, scratch);
+        let result = give(session, scratch);
         if scratch.messages().next().is_some() {
             session.last_message = now;
         }
