@@ -86,7 +86,7 @@ fn strangers_hold_nothing_and_half_open_handshakes_no_more_than_their_bound() {
         ..config(1, &["127.0.0.1:0"])
     };
     let (core, metrics) = (core_config(), Metrics::new().unwrap());
-    let relay = Relay::start_with(&config, &Arc::new(core.clone()), &metrics, Some(&certificates)).unwrap();
+    let relay = Relay::start_with(&config, &Arc::new(core.clone()), &metrics, Some(&certificates), None).unwrap();
     let running = Running { relay, metrics, core };
     let server = running.relay.dtls_addrs()[0];
 

@@ -129,8 +129,6 @@ labels! {
         Total = "total",
         /// As many sessions as one client gets.
         Client = "client",
-        /// As many handshakes as the process takes, none of them on this worker.
-        Handshakes = "handshakes",
         /// As many handshakes as one client gets.
         ClientHandshakes = "client_handshakes",
         /// There is no certificate that DTLS can use.

@@ -83,7 +83,7 @@ impl Relay {
             );
         }
         let core = &bounded;
-        let dtls = shared_dtls(config, certificates)?;
+        let dtls = shared_dtls(config, certificates, count)?;
         let sets = listener::open(config, count)?;
         let addrs_of = |transport| -> Vec<SocketAddr> {
             let first = sets.first().into_iter().flatten();
@@ -270,7 +270,11 @@ impl Drop for Relay {
 }
 
 /// What the sessions of DTLS share, if that is to be listened for.
-fn shared_dtls(config: &Config, certificates: Option<&Arc<Certificates>>) -> io::Result<Option<SharedDtls>> {
+fn shared_dtls(
+    config: &Config,
+    certificates: Option<&Arc<Certificates>>,
+    workers: usize,
+) -> io::Result<Option<SharedDtls>> {
     if config.listen_dtls.is_empty() {
         return Ok(None);
     }
@@ -278,7 +282,7 @@ fn shared_dtls(config: &Config, certificates: Option<&Arc<Certificates>>) -> io:
         let text = "there is no certificate to speak DTLS with";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     };
-    let shared = SharedDtls::new(&config.dtls, Arc::clone(certificates));
+    let shared = SharedDtls::new(&config.dtls, Arc::clone(certificates), workers);
     shared
         .map(Some)
         .map_err(|error| io::Error::other(format!("cannot speak DTLS: {error}")))

@@ -91,13 +91,7 @@ fn thousands_of_half_open_handshakes_keep_no_good_client_out() {
     let evicted = stage
         .running
         .metric("meetpoint_relay_dtls_ended_total{reason=\"evicted\"}");
-    let refused = stage
-        .running
-        .metric("meetpoint_relay_dtls_refused_total{reason=\"handshakes\"}");
-    assert!(
-        evicted + refused >= u64::from(ADDRESSES) / 2,
-        "{evicted} evicted, {refused} refused"
-    );
+    assert!(evicted >= u64::from(ADDRESSES) / 2, "{evicted} evicted");
     assert!(stage.running.metric("meetpoint_relay_dtls_cookies_total") > u64::from(ADDRESSES));
     assert!(sent > 0);
 }

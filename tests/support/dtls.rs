@@ -60,11 +60,22 @@ pub(crate) fn socket(from: IpAddr) -> UdpSocket {
 
 /// Sends a ClientHello and the cookie back, and gets the server's flight: a handshake that is half open.
 pub(crate) fn half_open(socket: &UdpSocket, server: SocketAddr, random: u32) {
+    let cookie = cookie(&ask(socket, server, &hello(random, b""), 3));
+    ask(socket, server, &hello(random, &cookie), 2);
+}
+
+/// The answer to a datagram, a handshake message of this kind. It is sent again when it was lost, since sockets of a flood
+/// overflow; then an answer may come twice.
+fn ask(socket: &UdpSocket, server: SocketAddr, datagram: &[u8], kind: u8) -> Vec<u8> {
     let mut buffer = [0; 2048];
-    socket.send_to(&hello(random, b""), server).unwrap();
-    let len = socket.recv(&mut buffer).expect("a cookie");
-    let cookie = cookie(&buffer[..len]);
-    socket.send_to(&hello(random, &cookie), server).unwrap();
-    let len = socket.recv(&mut buffer).expect("a flight");
-    assert_eq!((buffer[0], buffer[RECORD]), (22, 2), "a ServerHello of {len} bytes");
+    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    for _ in 0..20 {
+        socket.send_to(datagram, server).unwrap();
+        while let Ok(len) = socket.recv(&mut buffer) {
+            if (buffer[0], buffer[RECORD]) == (22, kind) {
+                return buffer[..len].to_vec();
+            }
+        }
+    }
+    panic!("no answer to {datagram:02x?}")
 }

@@ -13,7 +13,7 @@ section! {
         max_sessions: usize = 5_000, Between(1, 1_000_000);
         /// Sessions of one client address (IPv4 address, IPv6 /64). Whole companies share an address.
         max_sessions_per_client: usize = 500, Between(1, 1_000_000);
-        /// Handshakes under way at once. Beyond it the oldest one ends. Each costs some 8 KiB, and at most 80 KiB if its
+        /// Handshakes under way at once; each worker has its share of them. Beyond it the oldest one there ends. Each costs some 8 KiB, and at most 80 KiB if its
         /// client means ill.
         max_handshakes: usize = 512, Between(1, 100_000);
         /// Handshakes of one client address (IPv4 address, IPv6 /64). Beyond it new ones get no answer.

@@ -11,7 +11,8 @@ pub struct Dtls {
     pub sessions: usize,
     /// Sessions of one client address (IPv4 address, IPv6 /64). Default 500. Whole companies share an address.
     pub sessions_per_client: usize,
-    /// Handshakes under way at once, of clients whose address is verified. Default 512. Beyond it the oldest one ends.
+    /// Handshakes under way at once, of clients whose address is verified. Default 512. Each worker has its share of them;
+    /// beyond it the oldest one of that worker ends.
     ///
     /// Each costs about 8 KiB, and at most 80 KiB if its client means ill.
     pub handshakes: usize,

@@ -215,11 +215,6 @@ impl Session {
         }
     }
 
-    /// Gives its place among the handshakes back before it ends.
-    pub(super) fn leave_handshakes(&mut self) {
-        self.handshake = None;
-    }
-
     /// When it wants [`Session::wake`], or ends by itself.
     pub(super) fn due(&self, handshake: Duration, idle: Duration) -> Instant {
         let end = match self.phase {

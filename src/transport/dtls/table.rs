@@ -25,13 +25,20 @@ pub(in crate::transport) struct Shared {
     crypto: Arc<Crypto>,
     certificates: Arc<Certificates>,
     sessions: Census,
+    /// Of each client; those of all are counted by each worker for itself.
     handshakes: Census,
+    /// Handshakes that each worker may have: with one pool for all, a worker that has none could evict none.
+    share: usize,
 }
 
 impl Shared {
     /// # Errors
     /// None with the provider that is built in.
-    pub(in crate::transport) fn new(bounds: &Dtls, certificates: Arc<Certificates>) -> Result<Self, dimpl::Error> {
+    pub(in crate::transport) fn new(
+        bounds: &Dtls,
+        certificates: Arc<Certificates>,
+        workers: usize,
+    ) -> Result<Self, dimpl::Error> {
         let census = |connections, connections_per_client| {
             Census::new(&Streams {
                 connections,
@@ -43,7 +50,8 @@ impl Shared {
             crypto: Arc::new(Crypto::new(bounds)?),
             certificates,
             sessions: census(bounds.sessions, bounds.sessions_per_client),
-            handshakes: census(bounds.handshakes, bounds.handshakes_per_client),
+            handshakes: census(usize::MAX, bounds.handshakes_per_client),
+            share: bounds.handshakes.div_ceil(workers.max(1)).max(1),
             bounds: bounds.clone(),
         })
     }
@@ -65,7 +73,9 @@ pub(in crate::transport) struct Table {
     slots: Vec<Option<Box<Session>>>,
     free: Vec<u32>,
     by_five_tuple: HashMap<FiveTuple, u32, foldhash::quality::RandomState>,
-    /// Handshakes, the oldest first; some are over.
+    /// Handshakes that are under way.
+    half_open: usize,
+    /// The same, the oldest first; some are over.
     handshakes: VecDeque<(u64, u32)>,
     /// When to look at a session again. An entry that is not what its session has scheduled is void.
     deadlines: BinaryHeap<Reverse<(Instant, u64, u32)>>,
@@ -87,6 +97,7 @@ impl Table {
             slots: Vec::new(),
             free: Vec::new(),
             by_five_tuple: HashMap::default(),
+            half_open: 0,
             handshakes: VecDeque::new(),
             deadlines: BinaryHeap::new(),
             ending: Vec::new(),
@@ -185,6 +196,7 @@ impl Table {
             *slot = Some(Box::new(session));
         }
         self.by_five_tuple.insert(*from, index);
+        self.half_open += 1;
         self.handshakes.push_back((serial, index));
         self.forget_past_handshakes();
         self.schedule(index);
@@ -207,15 +219,13 @@ impl Table {
             Err(StreamRefusal::Client) => return refused(DtlsRefusal::Client),
             Err(_) => return refused(DtlsRefusal::Total),
         };
-        let handshake = match self.shared.handshakes.admit(ip) {
-            Ok(handshake) => handshake,
-            Err(StreamRefusal::Client) => return refused(DtlsRefusal::ClientHandshakes),
-            // The oldest has had the longest time; one that goes on answers within a round trip.
-            Err(_) => match self.evict_handshake().then(|| self.shared.handshakes.admit(ip)) {
-                Some(Ok(handshake)) => handshake,
-                _ => return refused(DtlsRefusal::Handshakes),
-            },
+        let Ok(handshake) = self.shared.handshakes.admit(ip) else {
+            return refused(DtlsRefusal::ClientHandshakes);
         };
+        if self.half_open >= self.shared.share {
+            // It has had the longest time; one that goes on answers within a round trip.
+            self.evict_handshake();
+        }
         let opening = Opening {
             five_tuple: *from,
             certificate,
@@ -226,22 +236,19 @@ impl Table {
         Session::open(&self.shared.crypto, opening, admission, now, scratch).map_err(Unopened::Ended)
     }
 
-    /// Ends the oldest handshake of this worker, and gives its place back at once; whether there was one.
-    fn evict_handshake(&mut self) -> bool {
+    /// Ends the oldest handshake of this worker.
+    fn evict_handshake(&mut self) {
         while let Some((serial, index)) = self.handshakes.pop_front() {
-            let living = self.get_mut(index).filter(|one| is_handshake(one, serial));
-            if let Some(session) = living {
-                session.leave_handshakes();
+            if self.get(index).is_some_and(|one| is_handshake(one, serial)) {
                 self.end(index, DtlsEnd::Evicted);
-                return true;
+                return;
             }
         }
-        false
     }
 
     /// Keeps the list of handshakes as short as there are handshakes, or twice that.
     fn forget_past_handshakes(&mut self) {
-        if self.handshakes.len() > 2 * self.shared.bounds.handshakes + 16 {
+        if self.handshakes.len() > 2 * self.shared.share + 16 {
             let slots = &self.slots;
             self.handshakes.retain(|&(serial, index)| {
                 let one = slots.get(index as usize).and_then(Option::as_deref);
@@ -270,6 +277,7 @@ impl Table {
             stats.dtls_sessions[is.index()] += 1;
             stats.dtls_established += 1;
             session.last_message = now;
+            self.half_open -= 1;
         } else if is == DtlsPhase::Established && result.is_ok() {
             let is_silent = scratch.messages().next().is_none() && scratch.packets().next().is_none();
             stats.dtls_discarded += u64::from(is_silent);
@@ -412,6 +420,8 @@ impl Table {
     fn end(&mut self, index: u32, why: DtlsEnd) {
         if let Some(session) = self.get_mut(index) {
             session.end = Some(why);
+            let was_half_open = session.phase == DtlsPhase::Handshake;
+            self.half_open -= usize::from(was_half_open);
             self.ending.push(index);
         }
     }

@@ -57,7 +57,7 @@ impl World {
         std::fs::write(&files.chain, made.cert.pem()).unwrap();
         std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
         let certificates = Certificates::load_for_dtls(vec![files], None).unwrap();
-        let shared = Shared::new(&bounds, Arc::new(certificates)).unwrap();
+        let shared = Shared::new(&bounds, Arc::new(certificates), 1).unwrap();
         let now = Instant::now();
         Self {
             table: Table::new(shared, [3; 32], now),
