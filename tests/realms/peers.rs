@@ -1,8 +1,10 @@
 //! Whom a realm may reach: its own rules in place of the default realm's, for every way to a peer.
 
 use meetpoint::turn::{Config, DropReason, Handled, PeerFilter, RealmConfig, Verdict};
+use meetpoint::wire::Method;
+use meetpoint::wire::attribute::{RequestedTransport, XorPeerAddress};
 
-use crate::relay::{Client, Lab, RELAY_V4, SECRET, to_peer};
+use crate::relay::{Client, Lab, RELAY_V4, SECRET, addr, to_peer};
 use crate::two::{acme, globex, minted, of_acme, of_globex, with};
 
 const PRIVATE: &str = "10.1.2.3:7000";
@@ -128,5 +130,38 @@ fn the_servers_own_services_stay_closed_to_a_realm_that_opens_private_networks()
     globex_client.allocate(&mut lab);
     for peer in [format!("{RELAY_V4}:8000"), "10.0.0.5:8000".to_owned()] {
         assert_eq!(globex_client.bind(&mut lab, 0x4000, &peer), 403);
+    }
+}
+
+#[test]
+fn connect_is_judged_by_the_rules_of_the_realm_too() {
+    let mut lab = Lab::new(Config {
+        tcp_relay: true,
+        ..ruled()
+    });
+    for (client, open) in clients() {
+        let mut client = client.over_tcp();
+        client.challenge(&mut lab);
+        let reply = client.call(&mut lab, Method::ALLOCATE, |builder| {
+            builder.attribute(&RequestedTransport::TCP);
+        });
+        assert_eq!(reply.code(), 0);
+        for (peer, open) in [PRIVATE, "192.168.0.1:7000", PUBLIC, DENIED].into_iter().zip(open) {
+            let request = client.request(Method::CONNECT, |builder| {
+                builder.attribute(&XorPeerAddress(addr(peer)));
+            });
+            lab.client(&client.five_tuple, &request);
+            if open {
+                assert!(
+                    lab.sent.is_empty(),
+                    "{} {peer}: a connection is asked for",
+                    client.username
+                );
+                lab.connected(Ok(()));
+                assert_eq!(lab.reply().code(), 0);
+            } else {
+                assert_eq!(lab.reply().code(), 403, "{} {peer}", client.username);
+            }
+        }
     }
 }
