@@ -229,7 +229,7 @@ impl State {
                 assert!(self.lab.sockets.contains_key(&relay) && self.asked.contains(&to.ip()));
                 assert!(![relay::ip("192.168.1.1"), relay::ip("::ffff:127.0.0.1")].contains(&to.ip()));
                 assert_eq!(to.ip() == relay::ip(RELAY_V4), route == PeerRoute::OwnRelay);
-                let answers = bytes.byte() % 4 != 0;
+                let answers = !bytes.byte().is_multiple_of(4);
                 self.lab.connected(if answers { Ok(()) } else { Err(ConnectError) });
             }
             19 => {
