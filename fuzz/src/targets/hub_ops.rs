@@ -158,7 +158,8 @@ impl World {
 
     fn hello(&mut self, connection: ConnectionId, peer: &str, input: &mut Input<'_>) {
         let known: Vec<&Client> =
-            self.parked.values().chain(self.clients.values()).filter(|client| client.welcome.is_some()).collect();
+            self.parked.values().chain(self.clients.values().filter(|client| !client.closed)).collect();
+        let known: Vec<&Client> = known.into_iter().filter(|client| client.welcome.is_some()).collect();
         let how = input.byte();
         let older = known.get(usize::from(how) % known.len().max(1)).filter(|_| how & 1 == 0);
         let older = older.and_then(|older| Some((older.welcome.clone()?, older.last_seq)));
