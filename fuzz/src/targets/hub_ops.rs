@@ -132,7 +132,8 @@ impl World {
                 let code = CloseCode::ALL[usize::from(input.byte()) % CloseCode::ALL.len()];
                 self.hub.disconnect(self.now, connection, code);
                 let gone = self.clients.remove(&connection);
-                self.park(gone);
+                // Those that were closed have been parked then.
+                self.park(gone.filter(|gone| !gone.closed));
                 self.collect();
             }
             110..114 => self.say(connection, &format!(r#"{{"t":"room","room":"{room}","set":{{"x":1}}}}"#)),
