@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use divan::{Bencher, counter::ItemsCount};
-use meetpoint::signaling::{Config, ConnectionId, Dialect, Frame, Grants, Hub, Identity, Now, Realm};
+use meetpoint::signaling::{Config, ConnectionId, Dialect, Frame, Grants, Hub, Identity, Now};
 
 #[global_allocator]
 static ALLOCATIONS: divan::AllocProfiler = divan::AllocProfiler::system();
@@ -55,11 +55,7 @@ impl World {
     }
 
     fn welcomed(&mut self, at: usize) -> ConnectionId {
-        let connection = self
-            .hub
-            .connect(self.now, Realm::default(), Dialect::Native)
-            .unwrap()
-            .connection;
+        let connection = self.hub.connect(self.now, Dialect::Native).unwrap().connection;
         let hello = format!(r#"{{"t":"hello","v":[1],"peer":"p{at}"}}"#);
         let admitted = self
             .hub

@@ -269,6 +269,7 @@ impl Config {
         let web = &self.http;
         http::Config {
             cors: self.origins().map_or(http::Cors::Any, http::Cors::Origins),
+            dialect_paths: self.dialect_paths(),
             trusted_proxies: web.trusted_proxies.clone(),
             ice: self.ice_settings(relay_addrs),
             realms: self.http_realms(),
@@ -298,6 +299,11 @@ impl Config {
                 (true, false) => http::MetricsAccess::Separate,
             },
         }
+    }
+
+    fn dialect_paths(&self) -> Vec<(String, signaling::Dialect)> {
+        let paths = self.signaling.dialects.iter();
+        paths.map(|entry| (entry.path.clone(), entry.dialect)).collect()
     }
 
     fn ice_settings(&self, relay_addrs: &[RelayAddr]) -> http::Ice {

@@ -31,6 +31,7 @@ pub(super) fn across(
     tokens(config, &mut rules);
     third_party(config, &mut rules);
     realms::check(config, &mut rules);
+    dialects(config, &mut rules);
 }
 
 struct Rules<'a> {
@@ -78,6 +79,36 @@ fn third_party(config: &Config, rules: &mut Rules<'_>) {
             rules.broken(&[keys], "without a name no token is for this server".into(), fix);
         }
         _ => {}
+    }
+}
+
+/// A path is answered by one handler.
+fn dialects(config: &Config, rules: &mut Rules<'_>) {
+    const TAKEN: [&str; 9] = [
+        "/api",
+        "/console",
+        "/health",
+        "/metrics",
+        "/openapi",
+        "/readyz",
+        "/signaling",
+        "/turn",
+        "/v1",
+    ];
+    let key = "signaling.dialects";
+    let mut seen = BTreeSet::new();
+    for entry in &config.signaling.dialects {
+        let path = entry.path.as_str();
+        if path == "/" || TAKEN.iter().any(|taken| path.starts_with(taken)) {
+            let fix = "choose another path, or let clients that can choose none come to `/signaling`";
+            rules.broken(&[key], format!("`{path}` is answered by something else"), fix.into());
+        } else if !seen.insert(path) {
+            rules.broken(
+                &[key],
+                format!("`{path}` stands there twice"),
+                "remove one of them".into(),
+            );
+        }
     }
 }
 

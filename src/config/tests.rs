@@ -606,3 +606,24 @@ fn nobody_opens_the_server_to_all_by_a_secret_that_is_missing() {
     // Written by hand, and so meant.
     assert!(load(&file("[auth]\njwt_secrets = []\n")).is_ok());
 }
+
+#[test]
+fn a_path_of_a_dialect_is_a_path_is_free_and_stands_there_once() {
+    let dialects = |list: &str| problems(&file(&format!("[signaling]\ndialects = {list}\n")));
+    assert_eq!(
+        dialects(r#"["/swarm=reploid", "/files=chiral", "/any=auto"]"#),
+        Vec::<String>::new()
+    );
+    for (list, wrong) in [
+        (r#"["swarm=reploid"]"#, "begins with a slash"),
+        (r#"["/swarm"]"#, "an equals sign"),
+        (r#"["/swarm=klingon"]"#, "no such dialect"),
+        (r#"["/{room}=reploid"]"#, "letters, digits"),
+        (r#"["/=reploid"]"#, "answered by something else"),
+        (r#"["/api/x=reploid"]"#, "answered by something else"),
+        (r#"["/a=reploid", "/a=chiral"]"#, "stands there twice"),
+    ] {
+        let told = dialects(list).join("\n");
+        assert!(told.contains(wrong), "{list}: {told}");
+    }
+}

@@ -8,10 +8,13 @@ use zeroize::Zeroizing;
 
 use super::realm::Realm;
 use crate::credentials::{Advertised, Host, IceServer, UriTransport};
+use crate::signaling::Dialect;
 
 /// Everything the HTTP side needs to know. What is bound, and by whom, is `app`'s business.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
+    /// Further paths of the hub, and what is spoken there. Default none.
+    pub dialect_paths: Vec<(String, Dialect)>,
     /// Who may read the API from a page of another origin.
     pub cors: Cors,
     /// Proxies whose `Forwarded`, `X-Forwarded-For`, `X-Real-IP` and `X-Forwarded-Host` are believed. Default: none. Every

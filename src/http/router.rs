@@ -7,12 +7,13 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::{MethodRouter, any, get};
 use tower_http::limit::RequestBodyLimitLayer;
 
 use super::config::MetricsAccess;
 use super::state::AppState;
 use super::{console, cors, health, ice_servers, observe, stats};
+use crate::signaling::Dialect;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::CONTENT_TYPE;
 use crate::ws::{self, TunnelSink};
@@ -28,8 +29,11 @@ pub fn router(state: AppState) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/health", get(health::health))
         // Any method: what is not an upgrade is told 426, which says more than 405.
-        .route("/signaling", any(socket))
-        .route("/v1/ws", any(socket));
+        .route("/signaling", socket(Dialect::Auto))
+        .route("/v1/ws", socket(Dialect::Native));
+    for (path, dialect) in &state.config().dialect_paths {
+        routes = routes.route(path, socket(*dialect));
+    }
     if state.config().metrics == MetricsAccess::Public {
         routes = routes.route("/metrics", get(metrics_of_state));
     }
@@ -75,8 +79,9 @@ pub fn metrics_router(metrics: Metrics) -> Router {
         .with_state(metrics)
 }
 
-async fn socket(State(state): State<AppState>, request: Request) -> Response {
-    ws::upgrade(state.hub(), request)
+/// A path of the hub where that is spoken.
+fn socket(dialect: Dialect) -> MethodRouter<AppState> {
+    any(async move |State(state): State<AppState>, request: Request| ws::upgrade(state.hub(), dialect, request))
 }
 
 async fn metrics_of_state(State(state): State<AppState>) -> Response {

@@ -44,6 +44,8 @@ pub(crate) enum Event<'a> {
         data: Option<&'a str>,
         correlation: Option<&'a str>,
     },
+    /// A frame of the receivers' own dialect, as it came: its sender is checked, and stands in it.
+    Verbatim { text: &'a str },
     /// Application data. `data` is one JSON value, byte for byte as it came.
     Message {
         room: &'a str,

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::signaling::{
     self, Admitted, CloseCode, Connected, ConnectionId, Dialect, Frame, Full, Grants, Hub, IceUser, Needs, Now, Output,
-    Realm, Sid, Stats,
+    Sid, Stats,
 };
 
 /// The hub of this process with its clock and its sockets. Cheap to clone.
@@ -222,7 +222,7 @@ impl HubHandle {
         let outbox = Arc::new(Outbox::default());
         let mut guard = self.shared.lock();
         let state = &mut *guard;
-        let Connected { connection, sid } = state.hub.connect(now(), Realm::default(), dialect)?;
+        let Connected { connection, sid } = state.hub.connect(now(), dialect)?;
         if state.outboxes.len() <= connection.index() {
             state.outboxes.resize_with(connection.index() + 1, || None);
         }

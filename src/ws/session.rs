@@ -152,6 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             match message {
                 Message::Text(text) => {
                     let frame = Frame::text(self.dialect, &text);
+                    self.dialect = frame.dialect();
                     self.admission.hub.handle_frame(asker, frame);
                     // Only the first message can be a hello.
                     self.opening.token = None;

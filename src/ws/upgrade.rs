@@ -124,9 +124,10 @@ struct Parameters {
     access_token: Option<String>,
 }
 
-/// The axum handler behind `/signaling` and `/v1/ws`: answers 101 and serves the socket in a task of its own, or refuses.
-pub fn upgrade(hub: &HubHandle, mut request: Request) -> Response {
-    match try_upgrade(hub, &mut request) {
+/// The axum handler behind every path of the hub: answers 101 and serves the socket in a task of its own, or refuses. `dialect`
+/// is that of the path; who names a subprotocol speaks that.
+pub fn upgrade(hub: &HubHandle, dialect: Dialect, mut request: Request) -> Response {
+    match try_upgrade(hub, dialect, &mut request) {
         Ok(response) => response,
         Err(error) => {
             tracing::debug!(%error, "upgrade refused");
@@ -135,7 +136,7 @@ pub fn upgrade(hub: &HubHandle, mut request: Request) -> Response {
     }
 }
 
-fn try_upgrade(hub: &HubHandle, request: &mut Request) -> Result<Response, UpgradeError> {
+fn try_upgrade(hub: &HubHandle, dialect: Dialect, request: &mut Request) -> Result<Response, UpgradeError> {
     let handshake = judge(request.method(), request.headers(), NATIVE)?;
     if !origin_allowed(hub.origins().as_deref().map(Vec::as_slice), request.headers()) {
         return Err(UpgradeError::Origin);
@@ -163,10 +164,11 @@ fn try_upgrade(hub: &HubHandle, request: &mut Request) -> Result<Response, Upgra
         .extensions_mut()
         .remove::<hyper::upgrade::OnUpgrade>()
         .ok_or(UpgradeError::NotUpgradable)?;
-    let admission = hub.connect(Dialect::Native).map_err(|_full| UpgradeError::Full)?;
+    let dialect = handshake.subprotocol.map_or(dialect, |_native| Dialect::Native);
+    let admission = hub.connect(dialect).map_err(|_full| UpgradeError::Full)?;
     tokio::spawn(async move {
         match upgrading.await {
-            Ok(upgraded) => session::run(TokioIo::new(upgraded), admission, opening, Dialect::Native).await,
+            Ok(upgraded) => session::run(TokioIo::new(upgraded), admission, opening, dialect).await,
             Err(error) => tracing::debug!(%error, "upgrade failed"),
         }
     });

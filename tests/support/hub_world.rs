@@ -7,8 +7,8 @@ use std::{
 };
 
 use meetpoint::signaling::{
-    AuthError, CloseCode, Config, Connected, ConnectionId, Dialect, Frame, Grants, Hub, Ice, Identity, Now, Output,
-    Realm,
+    AuthError, CloseCode, Config, Connected, ConnectionId, Dialect, Frame, Grants, Hub, Ice, Identity, Needs, Now,
+    Output,
 };
 use serde_json::{Value, json};
 
@@ -21,6 +21,8 @@ pub(crate) struct World {
     pub(crate) now: Now,
     inboxes: HashMap<ConnectionId, VecDeque<String>>,
     closed: HashMap<ConnectionId, CloseCode>,
+    /// Connections of other dialects than the native one, whose frames no schema judges.
+    foreign: HashMap<ConnectionId, Dialect>,
 }
 
 /// How long ICE credentials live here.
@@ -46,14 +48,43 @@ impl World {
             now,
             inboxes: HashMap::new(),
             closed: HashMap::new(),
+            foreign: HashMap::new(),
         }
     }
 
     /// An open connection that has said nothing yet.
     pub(crate) fn connect(&mut self) -> ConnectionId {
-        let Connected { connection, .. } = self.hub.connect(self.now, Realm::default(), Dialect::Native).unwrap();
+        let Connected { connection, .. } = self.hub.connect(self.now, Dialect::Native).unwrap();
         self.inboxes.insert(connection, VecDeque::new());
         connection
+    }
+
+    /// An open connection of another dialect, or of one that its first frame shows.
+    pub(crate) fn connect_as(&mut self, dialect: Dialect) -> ConnectionId {
+        let Connected { connection, .. } = self.hub.connect(self.now, dialect).unwrap();
+        self.inboxes.insert(connection, VecDeque::new());
+        self.foreign.insert(connection, dialect);
+        self.collect();
+        connection
+    }
+
+    /// Says something in another dialect and returns everything that the connection is told.
+    pub(crate) fn speak(&mut self, connection: ConnectionId, frame: Value) -> Vec<Value> {
+        self.speak_as(connection, frame, Ok(Identity::ANONYMOUS));
+        self.all(connection)
+    }
+
+    /// The same, with a verdict on who it is.
+    pub(crate) fn speak_as(&mut self, connection: ConnectionId, frame: Value, identity: Result<Identity, AuthError>) {
+        let text = frame.to_string();
+        let frame = Frame::text(self.foreign[&connection], &text);
+        self.foreign.insert(connection, frame.dialect());
+        if let Some(admitted) = self.hub.try_admit(self.now, connection, frame) {
+            let identity = (admitted.needs() != Needs::Nothing).then_some(identity);
+            self.hub
+                .handle_request(self.now, connection, admitted, Grants { identity, ice: None });
+        }
+        self.collect();
     }
 
     /// A welcomed connection with that peer id.
@@ -150,7 +181,9 @@ impl World {
                         "a frame for a closed connection"
                     );
                     let text = String::from_utf8(payload.to_vec()).unwrap();
-                    signaling_schema::server_frame(&text);
+                    if !self.foreign.contains_key(&connection) {
+                        signaling_schema::server_frame(&text);
+                    }
                     self.inboxes
                         .get_mut(&connection)
                         .expect("a frame for an unknown connection")

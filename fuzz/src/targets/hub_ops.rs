@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use meetpoint::signaling::{
-    AuthError, CloseCode, Config, ConnectionId, Dialect, Frame, Grants, Hub, Ice, Identity, Now, Output, Realm,
+    AuthError, CloseCode, Config, ConnectionId, Dialect, Frame, Grants, Hub, Ice, Identity, Now, Output,
 };
 use serde_json::Value;
 
@@ -151,7 +151,7 @@ impl World {
     }
 
     fn connect(&mut self) {
-        if let Ok(connected) = self.hub.connect(self.now, Realm::default(), Dialect::Native) {
+        if let Ok(connected) = self.hub.connect(self.now, Dialect::Native) {
             let known = self.clients.insert(connected.connection, Client::default());
             assert!(known.is_none(), "a connection id came twice");
         }

@@ -1,7 +1,7 @@
 //! The signaling hub and its sockets.
 
 use super::{minutes, seconds};
-use crate::config::types::{ByteSize, TakeoverPolicy};
+use crate::config::types::{ByteSize, DialectPath, TakeoverPolicy};
 use crate::config::value::{Between, Must};
 use std::time::Duration;
 
@@ -10,6 +10,11 @@ section! {
     Signaling as "signaling" {
         /// The name of this replica, told to clients in `welcome`.
         node: String = "meetpoint".to_owned(), Must("1 to 64 characters", |name: &String| (1..=64).contains(&name.chars().count()));
+        /// Paths where clients of other projects find the hub in their own words, as `/path=dialect`: `native`, `reploid`,
+        /// `chiral`, or `auto`, which goes by the first message. docs/dialects.md tells what each of them is.
+        ///
+        /// `/signaling` is `auto` and `/v1/ws` is `native` without being named.
+        dialects: Vec<DialectPath> = Vec::new();
         /// Connections of this process, greeted or not. Each idle one costs about 4 KiB and a file descriptor.
         connections: usize = 20_000, Between(1, 10_000_000);
         /// Connections of one client address (IPv4 address, IPv6 /64); 0 is no limit. Loopback is not limited.

@@ -3,6 +3,7 @@
 mod alternate;
 mod amount;
 mod choice;
+mod dialect;
 mod files;
 mod net;
 mod secret;
@@ -11,6 +12,7 @@ mod webhook;
 pub use alternate::AlternateServer;
 pub use amount::{ByteSize, Rate};
 pub use choice::{LogFormat, RedirectWhen, RoomListing, TakeoverPolicy};
+pub use dialect::DialectPath;
 pub use files::CertificatePair;
 pub use net::{ExternalIp, HostName, PortRange, TcpListen};
 pub use secret::{ExtraServer, SecretText, StaticUser, TokenKey};

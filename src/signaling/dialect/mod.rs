@@ -1,11 +1,27 @@
 //! The languages clients speak to the hub. A dialect turns frames into calls of the hub's primitives and the hub's events
-//! into frames; it holds no rooms, no peers and no limits of its own.
+//! into frames; it holds no rooms, no peers and no limits of its own. Peers of two dialects never meet: each has its own
+//! [`Realm`].
+//!
+//! A new dialect is a file with five functions: what a fresh connection is told (`opened`), reading a frame (`Message::parse`),
+//! carrying it out (`Message::carry_out`), an event in its words (`encode`), a refusal in its words (`refusal`).
 
+pub(crate) mod chiral;
+mod fields;
 pub(crate) mod native;
+pub(crate) mod reploid;
 
 use bytes::Bytes;
 
-use super::{error::Reject, event::Event};
+use super::{
+    Now,
+    connection::ConnectionId,
+    error::Reject,
+    event::Event,
+    hub::{Grants, Hub, Older},
+    labels::MessageKind,
+    room::{Realm, Room},
+};
+use native::request::{Malformed, Needs, Request};
 
 /// The language of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -13,28 +29,154 @@ pub enum Dialect {
     /// `meetpoint.v1.json`, see `docs/signaling-protocol.md`.
     #[default]
     Native,
+    /// Whatever the first frame turns out to be.
+    Auto,
+    /// Reploid's swarm.
+    Reploid,
+    /// Chiral's file transfer.
+    Chiral,
 }
 
 impl Dialect {
     /// Every dialect, in the order of [`Self::index`].
-    pub const ALL: &'static [Self] = &[Self::Native];
+    pub const ALL: &'static [Self] = &[Self::Native, Self::Auto, Self::Reploid, Self::Chiral];
 
     /// Position in [`Self::ALL`].
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// The frame that tells a member of this dialect about `event`.
-    pub(crate) fn encode(self, event: &Event<'_>, seq: u64) -> Bytes {
+    /// Its name in configuration.
+    pub const fn as_label(self) -> &'static str {
         match self {
-            Self::Native => native::frame::event(event, seq),
+            Self::Native => "native",
+            Self::Auto => "auto",
+            Self::Reploid => "reploid",
+            Self::Chiral => "chiral",
+        }
+    }
+
+    /// The name space of its rooms.
+    pub const fn realm(self) -> Realm {
+        Realm(self as u16)
+    }
+
+    /// The dialect that a first frame is in. Each has a word of its own there; what is not recognised is answered in the
+    /// native one.
+    pub fn of_first_frame(text: &str) -> Self {
+        let Ok(fields) = fields::Fields::parse(text) else {
+            return Self::Native;
+        };
+        let has = |key: &str| fields.raw(key).is_some();
+        match fields.text("type").as_deref() {
+            Some("join") if has("peerId") => Self::Reploid,
+            Some("register") if has("clientId") => Self::Chiral,
+            _ => Self::Native,
+        }
+    }
+
+    /// What a fresh connection is told before it has said anything.
+    pub(crate) fn opened(self, now: Now) -> Option<Bytes> {
+        match self {
+            Self::Native | Self::Auto | Self::Chiral => None,
+            Self::Reploid => Some(reploid::welcome(now)),
+        }
+    }
+
+    /// Whether all receivers of an event are told the same.
+    pub(crate) const fn is_shared(self) -> bool {
+        !matches!(self, Self::Chiral)
+    }
+
+    /// The frame that tells a member of this dialect about `event`; `None` for events it has no word for.
+    pub(crate) fn encode(self, event: &Event<'_>, seq: u64, told: &Told<'_>) -> Option<Bytes> {
+        match self {
+            Self::Native | Self::Auto => Some(native::frame::event(event, seq)),
+            Self::Reploid => reploid::encode(event),
+            Self::Chiral => chiral::encode(event, told),
         }
     }
 
     /// The frame that tells a connection of this dialect what is wrong.
-    pub(crate) fn refusal(self, id: Option<u64>, reject: &Reject) -> Bytes {
+    pub(crate) fn refusal(self, id: Option<u64>, reject: &Reject, unix_ms: u64) -> Bytes {
         match self {
-            Self::Native => native::frame::err(id, reject),
+            Self::Native | Self::Auto => native::frame::err(id, reject),
+            Self::Reploid => reploid::refusal(reject, unix_ms),
+            Self::Chiral => chiral::refusal(reject),
+        }
+    }
+}
+
+/// Who is told of an event.
+#[derive(Debug)]
+pub(crate) struct Told<'a> {
+    /// Their peer id.
+    pub(crate) peer: &'a str,
+    /// The room it happened in, as it is after the event.
+    pub(crate) room: Option<&'a Room>,
+}
+
+/// A frame that was read.
+#[derive(Debug)]
+pub(crate) enum Message<'a> {
+    Native(Request<'a>),
+    Reploid(reploid::Message<'a>),
+    Chiral(chiral::Message<'a>),
+}
+
+impl<'a> Message<'a> {
+    pub(crate) fn parse(dialect: Dialect, text: &'a str) -> Result<Self, Malformed> {
+        match dialect {
+            Dialect::Native | Dialect::Auto => Request::parse(text).map(Self::Native),
+            Dialect::Reploid => reploid::Message::parse(text).map(Self::Reploid),
+            Dialect::Chiral => chiral::Message::parse(text).map(Self::Chiral),
+        }
+    }
+
+    pub(crate) const fn kind(&self) -> MessageKind {
+        match self {
+            Self::Native(request) => request.kind(),
+            Self::Reploid(message) => message.kind(),
+            Self::Chiral(message) => message.kind(),
+        }
+    }
+
+    /// The number that an answer repeats.
+    pub(crate) const fn id(&self) -> Option<u64> {
+        match self {
+            Self::Native(request) => request.id,
+            Self::Reploid(_) | Self::Chiral(_) => None,
+        }
+    }
+
+    /// What the driver has to find out before the hub can carry this out.
+    pub(crate) fn needs(&self) -> Needs<'_> {
+        match self {
+            Self::Native(request) => request.needs(),
+            Self::Reploid(message) => message.needs(),
+            Self::Chiral(message) => message.needs(),
+        }
+    }
+
+    /// The session that a `hello` comes back from.
+    pub(crate) fn older(&self) -> Option<Older<'_>> {
+        match self {
+            Self::Native(request) => request.older(),
+            Self::Reploid(_) | Self::Chiral(_) => None,
+        }
+    }
+
+    pub(crate) fn carry_out(
+        self,
+        hub: &mut Hub,
+        now: Now,
+        connection: ConnectionId,
+        grants: Grants<'_>,
+    ) -> Result<(), Reject> {
+        match self {
+            Self::Native(request) => native::dispatch::carry_out(hub, now, connection, request, grants),
+            Self::Reploid(message) => message.carry_out(hub, now, connection, grants),
+            Self::Chiral(message) => message.carry_out(hub, now, connection, grants),
         }
     }
 }

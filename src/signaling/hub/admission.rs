@@ -5,11 +5,8 @@ use crate::signaling::{
     Now,
     connection::{ConnectionId, Rated},
     dialect::{
-        Dialect,
-        native::{
-            self,
-            request::{Malformed, Needs, Request},
-        },
+        Dialect, Message,
+        native::request::{Malformed, Needs},
     },
     error::Reject,
     identity::{AuthError, Identity},
@@ -19,19 +16,29 @@ use crate::signaling::{
 /// One received frame: read, and how long it was.
 #[derive(Debug)]
 pub struct Frame<'a> {
-    parsed: Result<Request<'a>, Malformed>,
+    parsed: Result<Message<'a>, Malformed>,
     bytes: usize,
+    /// What it was read as; for a first frame on a connection of [`Dialect::Auto`] what it turned out to be.
+    dialect: Dialect,
 }
 
 impl<'a> Frame<'a> {
     /// Reads a text frame in the words of its connection's dialect. Touches no hub, so it happens outside every lock.
     pub fn text(dialect: Dialect, text: &'a str) -> Self {
-        match dialect {
-            Dialect::Native => Self {
-                parsed: Request::parse(text),
-                bytes: text.len(),
-            },
+        let dialect = match dialect {
+            Dialect::Auto => Dialect::of_first_frame(text),
+            known => known,
+        };
+        Self {
+            parsed: Message::parse(dialect, text),
+            bytes: text.len(),
+            dialect,
         }
+    }
+
+    /// The dialect of the connection from this frame on.
+    pub const fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// A binary frame of that length.
@@ -39,6 +46,7 @@ impl<'a> Frame<'a> {
         Self {
             parsed: Err(Malformed::BINARY),
             bytes,
+            dialect: Dialect::Auto,
         }
     }
 
@@ -47,30 +55,31 @@ impl<'a> Frame<'a> {
         Self {
             parsed: Err(Malformed::OVERSIZE),
             bytes: 0,
+            dialect: Dialect::Auto,
         }
     }
 
     /// What the driver has to find out before the hub can carry this out.
     pub fn needs(&self) -> Needs<'_> {
-        self.parsed.as_ref().map_or(Needs::Nothing, Request::needs)
+        self.parsed.as_ref().map_or(Needs::Nothing, Message::needs)
     }
 }
 
 /// A well-formed request that the rate limit let through. Only [`Hub::try_admit`] makes one.
 #[derive(Debug)]
 pub struct Admitted<'a> {
-    request: Request<'a>,
+    message: Message<'a>,
 }
 
 impl Admitted<'_> {
     /// What the driver has to find out before the hub can carry this out.
     pub fn needs(&self) -> Needs<'_> {
-        self.request.needs()
+        self.message.needs()
     }
 
     /// The session that a `hello` comes back from.
     pub(super) fn older(&self) -> Option<Older<'_>> {
-        self.request.older()
+        self.message.older()
     }
 }
 
@@ -115,15 +124,19 @@ impl Hub {
     /// Counts and charges a frame. `None` means that it has been refused and answered; of a connection that is gone nothing
     /// is counted or answered.
     pub fn try_admit<'a>(&mut self, now: Now, connection: ConnectionId, frame: Frame<'a>) -> Option<Admitted<'a>> {
+        self.unix_ms = now.unix_ms;
+        if frame.dialect != Dialect::Auto {
+            self.adopt(now, connection, frame.dialect);
+        }
         let entry = self.connections.get_mut(connection).filter(|entry| !entry.is_away())?;
         let (kind, id) = match &frame.parsed {
-            Ok(request) => (request.kind(), request.id),
+            Ok(message) => (message.kind(), message.id()),
             Err(malformed) => (malformed.kind, malformed.id),
         };
         self.stats.messages[kind] += 1;
         let rated = entry.budget.charge(&self.config, now.instant, cost(kind), frame.bytes);
         let reject = match (frame.parsed, rated) {
-            (Ok(request), Rated::Passed) => return Some(Admitted { request }),
+            (Ok(message), Rated::Passed) => return Some(Admitted { message }),
             (Err(malformed), _) if malformed.kind == MessageKind::Oversize => {
                 Reject::new(malformed.code, malformed.message).fatal(CloseCode::TooLarge)
             }
@@ -137,6 +150,20 @@ impl Hub {
         None
     }
 
+    /// Settles the dialect of a connection that was to show it with its first frame.
+    fn adopt(&mut self, now: Now, connection: ConnectionId, dialect: Dialect) {
+        let Some(entry) = self.connections.get_mut(connection) else {
+            return;
+        };
+        if entry.dialect == Dialect::Auto {
+            entry.dialect = dialect;
+            entry.realm = dialect.realm();
+            if let Some(payload) = dialect.opened(now) {
+                self.deliver(connection, payload);
+            }
+        }
+    }
+
     /// Carries out a request.
     pub fn handle_request(&mut self, now: Now, connection: ConnectionId, admitted: Admitted<'_>, grants: Grants<'_>) {
         if self.connections.get(connection).is_none() {
@@ -144,8 +171,8 @@ impl Hub {
             self.stats.refused[ErrorCode::Unavailable] += 1;
             return;
         }
-        let id = admitted.request.id;
-        match native::dispatch::carry_out(self, now, connection, admitted.request, grants) {
+        let id = admitted.message.id();
+        match admitted.message.carry_out(self, now, connection, grants) {
             Ok(()) => self.stats.accepted += 1,
             Err(reject) => self.refuse_message(connection, id, reject),
         }
@@ -168,7 +195,7 @@ impl Hub {
         let Some(dialect) = self.connections.get(connection).map(|entry| entry.dialect) else {
             return;
         };
-        self.deliver(connection, dialect.refusal(id, &reject));
+        self.deliver(connection, dialect.refusal(id, &reject, self.unix_ms));
         if let Some(code) = reject.close {
             self.close(connection, code);
         }

@@ -3,7 +3,12 @@
 use bytes::Bytes;
 
 use super::{Hub, Output};
-use crate::signaling::{connection::ConnectionId, dialect::Dialect, event::Event, slab::Key};
+use crate::signaling::{
+    connection::ConnectionId,
+    dialect::{Dialect, Told},
+    event::Event,
+    slab::Key,
+};
 
 /// One frame per dialect, written when the first receiver of that dialect comes up.
 type Written = [Option<Bytes>; Dialect::ALL.len()];
@@ -41,7 +46,7 @@ impl Hub {
     pub(super) fn unicast(&mut self, to: ConnectionId, event: &Event<'_>) -> bool {
         let seq = self.next_seq();
         let written = &mut Written::default();
-        self.tell(to, event, seq, written)
+        self.tell(None, to, event, seq, written)
     }
 
     /// Tells these connections about an event; how many will hear of it. The frame is written once per dialect.
@@ -49,7 +54,7 @@ impl Hub {
         let seq = self.next_seq();
         let mut written = Written::default();
         to.iter()
-            .filter(|&&connection| self.tell(connection, event, seq, &mut written))
+            .filter(|&&connection| self.tell(None, connection, event, seq, &mut written))
             .count()
     }
 
@@ -64,7 +69,7 @@ impl Hub {
             let Some(to) = member.map(|member| member.connection) else {
                 return receivers;
             };
-            if Some(to) != except && self.tell(to, event, seq, &mut written) {
+            if Some(to) != except && self.tell(Some(room), to, event, seq, &mut written) {
                 receivers += 1;
             }
         }
@@ -72,7 +77,14 @@ impl Hub {
     }
 
     /// Queues an event for one connection and keeps it for the next, as far as each is there.
-    fn tell(&mut self, to: ConnectionId, event: &Event<'_>, seq: u64, written: &mut Written) -> bool {
+    fn tell(
+        &mut self,
+        room: Option<Key>,
+        to: ConnectionId,
+        event: &Event<'_>,
+        seq: u64,
+        written: &mut Written,
+    ) -> bool {
         let bound = self.replay_bound();
         let Some(entry) = self.connections.get_mut(to) else {
             return false;
@@ -82,7 +94,20 @@ impl Hub {
             return false;
         }
         let dialect = entry.dialect;
-        let payload = written[dialect.index()].get_or_insert_with(|| dialect.encode(event, seq));
+        let slot = &mut written[dialect.index()];
+        let payload = match slot {
+            Some(payload) if dialect.is_shared() => payload,
+            slot => {
+                let told = Told {
+                    peer: entry.peer.as_ref().map_or("", |peer| &*peer.id),
+                    room: room.and_then(|room| self.rooms.get(room)),
+                };
+                let Some(payload) = dialect.encode(event, seq, &told) else {
+                    return false;
+                };
+                slot.insert(payload)
+            }
+        };
         if event.is_kept()
             && let Some(replay) = &mut entry.replay
             && !replay.push(seq, payload.clone(), bound)

@@ -104,6 +104,8 @@ pub struct Hub {
     /// At most one entry of each kind per connection.
     deadlines: BTreeSet<(Instant, ConnectionId, Due)>,
     outputs: VecDeque<Output>,
+    /// The wall clock as of the last call, for dialects that put it into refusals.
+    unix_ms: u64,
     /// Numbers every event of this hub. Each receiver sees it grow; gaps are other people's events.
     seq: u64,
     relay_total: Option<Bucket>,
@@ -129,6 +131,7 @@ impl Hub {
             hasher,
             deadlines: BTreeSet::new(),
             outputs: VecDeque::new(),
+            unix_ms: 0,
             seq: 0,
             relay_total: None,
             away: 0,
@@ -155,7 +158,7 @@ impl Hub {
     ///
     /// # Errors
     /// [`Full`] when the process holds [`Config::connections`] already.
-    pub fn connect(&mut self, now: Now, realm: Realm, dialect: Dialect) -> Result<Connected, Full> {
+    pub fn connect(&mut self, now: Now, dialect: Dialect) -> Result<Connected, Full> {
         if self.connections.len() >= self.config.connections {
             self.stats.connects_refused += 1;
             return Err(Full);
@@ -163,7 +166,7 @@ impl Hub {
         let sid = self.secrets.sid();
         let deadline = now.instant + self.config.hello_timeout;
         let connection = self.connections.insert(Connection {
-            realm,
+            realm: dialect.realm(),
             dialect,
             sid,
             budget: Budget::full(&self.config, now.instant),
@@ -176,6 +179,9 @@ impl Hub {
         self.by_sid.insert(sid, connection);
         self.deadlines.insert((deadline, connection, Due::End));
         self.stats.connects += 1;
+        if let Some(payload) = dialect.opened(now) {
+            self.deliver(connection, payload);
+        }
         Ok(Connected { connection, sid })
     }
 
@@ -264,6 +270,7 @@ impl Hub {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.unix_ms = now.unix_ms;
         while let Some((deadline, connection, due)) = self.deadlines.first().copied() {
             if deadline > now.instant {
                 break;

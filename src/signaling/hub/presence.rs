@@ -10,10 +10,10 @@ use crate::signaling::{
     connection::{Connection, ConnectionId, Membership},
     error::Reject,
     event::Event,
-    json::Object,
+    json::{Object, push_string},
     labels::ErrorCode,
     meta::{Entries, Meta},
-    room::Member,
+    room::{Member, Room},
 };
 
 /// Members looked at for one page when a filter turns most of them away. Bounds what one `who` costs.
@@ -127,6 +127,20 @@ impl Hub {
             total: room.len().saturating_sub(1) as u64,
             more,
         })
+    }
+
+    /// Writes a JSON array of the ids of all other members: for dialects that know no pages.
+    pub(crate) fn write_peers(&self, connection: ConnectionId, membership: Membership, text: &mut String) {
+        let members = self.rooms.get(membership.room).map(Room::members).unwrap_or_default();
+        text.push('[');
+        let others = members.iter().filter(|member| member.connection != connection);
+        for (at, member) in others.enumerate() {
+            if at > 0 {
+                text.push(',');
+            }
+            push_string(text, &member.peer);
+        }
+        text.push(']');
     }
 
     /// Changes a member's own presence data and tells the others.

@@ -56,6 +56,40 @@ impl Hub {
         if heard { Ok(()) } else { Err(NO_PEER) }
     }
 
+    /// Hands a frame as it came to one member, or to all others. `relayed` data is charged, signals are not.
+    pub(crate) fn forward(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        membership: Membership,
+        to: Option<&str>,
+        text: &str,
+        relayed: bool,
+    ) -> Result<(), Reject> {
+        self.check_publish(connection)?;
+        let room = self.rooms.get(membership.room).ok_or(NOT_IN_ROOM)?;
+        let receiver = match to {
+            Some(to) => Some(
+                room.find(to)
+                    .ok_or(Reject::new(ErrorCode::NoPeer, "Peer not found"))?
+                    .connection,
+            ),
+            None => None,
+        };
+        if relayed {
+            let receivers = receiver.map_or(room.len() - 1, |_| 1);
+            self.check_relay(connection)?;
+            self.charge_relay(now, connection, text.len(), receivers)?;
+            self.stats.relayed_bytes += (text.len() * receivers) as u64;
+        }
+        let event = Event::Verbatim { text };
+        let _receivers = match receiver {
+            Some(receiver) => usize::from(self.unicast(receiver, &event)),
+            None => self.broadcast(membership.room, Some(connection), &event),
+        };
+        Ok(())
+    }
+
     /// Hands application data to the named members, or to all others when none is named. Those who are away miss it, unless it
     /// is `reliable`.
     pub(crate) fn relay<'a>(

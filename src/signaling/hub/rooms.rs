@@ -24,6 +24,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) meta: Option<Option<Arc<Meta>>>,
     pub(crate) max: Option<u64>,
     pub(crate) create: bool,
+    /// Who may take an id that is in use, where the dialect has a rule of its own.
+    pub(crate) takeover: Option<Takeover>,
 }
 
 const NOT_WELCOMED: Reject = Reject::bad_request("say hello first").fatal(CloseCode::BadRequest);
@@ -40,6 +42,17 @@ impl Hub {
             .and_then(|room| entry.rooms.iter().find(|membership| membership.room == *room))
             .copied()
             .ok_or(Reject::new(ErrorCode::NoRoom, "you are not in that room"))
+    }
+
+    /// The membership of `connection` in a room that `peer` is in as well: for dialects whose signals name no room.
+    pub(crate) fn membership_with(&self, connection: ConnectionId, peer: &str) -> Result<Membership, Reject> {
+        let entry = self.connections.get(connection).ok_or(NOT_WELCOMED)?;
+        let shared = |membership: &&Membership| {
+            let room = self.rooms.get(membership.room);
+            room.is_some_and(|room| room.find(peer).is_some())
+        };
+        let found = entry.rooms.iter().find(shared).copied();
+        found.ok_or(Reject::new(ErrorCode::NoPeer, "Peer not found"))
     }
 
     /// Puts a connection into a room and tells the others. Being there already is fine and changes nothing.
@@ -79,7 +92,7 @@ impl Hub {
                 }
                 let holder = room.find(&peer.id).map(|member| member.connection);
                 if let Some(holder) = holder
-                    && !self.may_take_over(peer.identity(), holder)
+                    && !self.may_take_over(entry.takeover, peer.identity(), holder)
                 {
                     return Err(Reject::new(ErrorCode::IdTaken, "another peer of the room has that id"));
                 }
@@ -133,8 +146,8 @@ impl Hub {
         Ok(membership)
     }
 
-    fn may_take_over(&self, newcomer: &Identity, holder: ConnectionId) -> bool {
-        match self.config.takeover {
+    fn may_take_over(&self, rule: Option<Takeover>, newcomer: &Identity, holder: ConnectionId) -> bool {
+        match rule.unwrap_or(self.config.takeover) {
             Takeover::Reject => false,
             Takeover::Replace => true,
             Takeover::SameOwner => self

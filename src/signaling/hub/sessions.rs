@@ -49,6 +49,12 @@ impl Hub {
             .is_some_and(|entry| entry.peer.is_some())
     }
 
+    /// The peer id of a connection, once it has been welcomed.
+    pub(crate) fn peer_id(&self, connection: ConnectionId) -> Option<&Arc<str>> {
+        let peer = self.connections.get(connection)?.peer.as_ref()?;
+        Some(&peer.id)
+    }
+
     /// Makes a connection a peer.
     pub(crate) fn greet(
         &mut self,

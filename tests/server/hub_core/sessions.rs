@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meetpoint::signaling::{AuthError, CloseCode, Config, Dialect, ErrorCode, Identity, Realm, Rights, Takeover};
+use meetpoint::signaling::{AuthError, CloseCode, Config, Dialect, ErrorCode, Identity, Rights, Takeover};
 use serde_json::json;
 
 use crate::hub_world::{START_MS, World, user};
@@ -474,7 +474,7 @@ fn connections_at_the_bound_are_accepted_and_one_more_is_not() {
         ..Config::default()
     });
     let (first, _second) = (world.connect(), world.connect());
-    assert!(world.hub.connect(world.now, Realm::default(), Dialect::Native).is_err());
+    assert!(world.hub.connect(world.now, Dialect::Native).is_err());
     assert_eq!(world.hub.stats().connects_refused, 1);
     world.gone(first, CloseCode::Abnormal);
     world.connect();

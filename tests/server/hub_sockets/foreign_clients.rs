@@ -71,3 +71,22 @@ async fn the_websocket_of_node_talks_to_a_peer_and_closes_cleanly() {
         ]
     );
 }
+
+/// The client of another project as its page writes it: no subprotocol, and no word about who speaks first.
+#[tokio::test]
+async fn two_reploid_pages_meet_on_the_path_that_native_clients_use_as_well() {
+    let server = Server::default().await;
+    let mut native = server.member("n", "r").await;
+    let mut elder = server.connect_plain().await;
+    let join = |peer: &str| json!({"type": "join", "peerId": peer, "roomId": "r", "metadata": {}});
+    assert_eq!(elder.ask_foreign(join("elder")).await["type"], "welcome");
+    assert_eq!(elder.recv_foreign().await["peers"], json!([]));
+    let mut newcomer = server.connect_plain().await;
+    newcomer.ask_foreign(join("newcomer")).await;
+    assert_eq!(newcomer.recv_foreign().await["peers"], json!(["elder"]));
+    assert_eq!(elder.recv_foreign().await["type"], "peer-joined");
+    let offer = json!({"type": "offer", "peerId": "newcomer", "targetPeer": "elder", "offer": {"sdp": "…"}});
+    newcomer.say_text(&offer.to_string()).await;
+    assert_eq!(elder.recv_foreign().await, offer);
+    assert_eq!(native.ask(json!({"t": "who", "room": "r"})).await["total"], 0);
+}

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::{Router, extract::Request, routing::get};
 use futures_util::{SinkExt, StreamExt};
 use meetpoint::{
-    signaling,
+    signaling::{self, Dialect},
     ws::{self, AuthError, Authenticator, HubHandle, IceList, IceSource, IceUser, Identity},
 };
 use serde_json::{Value, json};
@@ -63,7 +63,7 @@ impl Server {
         let handle = hub.clone();
         let app = Router::new().route(
             "/signaling",
-            get(move |request: Request| async move { ws::upgrade(&handle, request) }),
+            get(move |request: Request| async move { ws::upgrade(&handle, Dialect::Auto, request) }),
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -91,6 +91,13 @@ impl Server {
         let tcp = TcpStream::connect(self.address).await.unwrap();
         let (socket, response) = client_async(request, tcp).await.unwrap();
         assert_eq!(response.headers()["sec-websocket-protocol"], ws::NATIVE);
+        Client { socket }
+    }
+
+    /// As pages of other projects connect: without a subprotocol.
+    pub(crate) async fn connect_plain(&self) -> Client {
+        let tcp = TcpStream::connect(self.address).await.unwrap();
+        let (socket, _) = client_async(self.url(), tcp).await.unwrap();
         Client { socket }
     }
 
@@ -151,6 +158,17 @@ impl Client {
     pub(crate) async fn ask(&mut self, frame: Value) -> Value {
         self.say(frame).await;
         self.recv().await
+    }
+
+    /// A frame of a dialect that the schema does not know.
+    pub(crate) async fn recv_foreign(&mut self) -> Value {
+        serde_json::from_str(&self.recv_text().await).unwrap()
+    }
+
+    /// Says something in a dialect and gives the next thing that is told.
+    pub(crate) async fn ask_foreign(&mut self, frame: Value) -> Value {
+        self.say_text(&frame.to_string()).await;
+        self.recv_foreign().await
     }
 
     /// Reads until the close frame; returns its code and the frames before it.

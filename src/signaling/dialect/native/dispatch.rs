@@ -154,6 +154,7 @@ fn join(hub: &mut Hub, now: Now, connection: ConnectionId, id: Option<u64>, join
         meta,
         max: join.max,
         create: join.create,
+        takeover: None,
     };
     let membership = hub.join(now, connection, &entry)?;
     let seq = hub.last_seq();

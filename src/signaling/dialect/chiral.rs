@@ -1,0 +1,191 @@
+//! Chiral's file transfer: one room for everybody, who is told of all others again whenever one comes or goes, and frames that go
+//! to whom they name as they are.
+//!
+//! Frames without `to` go to everybody else. The application's own `ping` is answered here: upstream, each was broadcast, and
+//! answered by everybody.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::{
+    Told,
+    fields::Fields,
+    native::request::{Malformed, Needs},
+};
+use crate::signaling::{
+    Now,
+    connection::ConnectionId,
+    error::Reject,
+    event::Event,
+    hub::{Entry, Grants, Greeting, Hub},
+    identity::Takeover,
+    json::{Object, push_string},
+    labels::{CloseCode, ErrorCode, MessageKind},
+    room::Room,
+};
+
+/// The one room.
+const EVERYBODY: &str = "chiral";
+
+/// A frame from a client.
+#[derive(Debug)]
+pub(crate) enum Message<'a> {
+    Register {
+        client: Cow<'a, str>,
+    },
+    /// The time that the answer repeats.
+    Ping {
+        ts: Option<&'a str>,
+    },
+    Pong,
+    Forward {
+        from: Option<Cow<'a, str>>,
+        to: Option<Cow<'a, str>>,
+        signal: bool,
+        text: &'a str,
+    },
+}
+
+impl<'a> Message<'a> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, Malformed> {
+        let fields = Fields::parse(text)?;
+        let kind = fields.required("type", "type must be a string")?;
+        Ok(match &*kind {
+            "register" => Self::Register {
+                client: fields.required("clientId", "clientId must be a string")?,
+            },
+            "ping" => Self::Ping {
+                ts: fields.raw("ts").map(serde_json::value::RawValue::get),
+            },
+            "pong" => Self::Pong,
+            kind => Self::Forward {
+                from: fields.text("from"),
+                to: fields.text("to"),
+                signal: matches!(kind, "offer" | "answer" | "candidate"),
+                text,
+            },
+        })
+    }
+
+    pub(crate) const fn kind(&self) -> MessageKind {
+        match self {
+            Self::Register { .. } => MessageKind::Hello,
+            Self::Ping { .. } | Self::Pong => MessageKind::Ping,
+            Self::Forward { signal, .. } if *signal => MessageKind::Sig,
+            Self::Forward { .. } => MessageKind::Send,
+        }
+    }
+
+    pub(crate) const fn needs(&self) -> Needs<'_> {
+        match self {
+            Self::Register { .. } => Needs::Welcome { token: None },
+            _ => Needs::Nothing,
+        }
+    }
+
+    pub(crate) fn carry_out(
+        self,
+        hub: &mut Hub,
+        now: Now,
+        connection: ConnectionId,
+        grants: Grants<'_>,
+    ) -> Result<(), Reject> {
+        match self {
+            Self::Register { client } => register(hub, now, connection, grants, &client),
+            Self::Ping { ts } => {
+                let pong = Object::with_capacity(64)
+                    .text("type", "pong")
+                    .raw("ts", ts.unwrap_or("null"));
+                hub.answer(connection, pong.text("from", "server").finish());
+                Ok(())
+            }
+            Self::Pong => Ok(()),
+            Self::Forward { from, to, signal, text } => {
+                let Some(own) = hub.peer_id(connection) else {
+                    return Err(Reject::bad_request("register first").fatal(CloseCode::BadRequest));
+                };
+                if from.is_some_and(|from| *from != **own) {
+                    return Err(Reject::new(ErrorCode::Forbidden, "from is not yours"));
+                }
+                let membership = hub.membership(connection, EVERYBODY)?;
+                hub.forward(now, connection, membership, to.as_deref(), text, !signal)
+            }
+        }
+    }
+}
+
+fn register(hub: &mut Hub, now: Now, connection: ConnectionId, grants: Grants<'_>, client: &str) -> Result<(), Reject> {
+    if !hub.is_welcomed(connection) {
+        let identity = grants
+            .identity
+            .ok_or(Reject::new(ErrorCode::Unavailable, "nobody to ask about tokens"))?;
+        let greeting = Greeting {
+            peer: Some(client),
+            older: None,
+            resumes: false,
+            meta: None,
+        };
+        hub.greet(now, connection, greeting, identity)?;
+    }
+    let entry = Entry {
+        room: EVERYBODY,
+        key: None,
+        meta: None,
+        max: None,
+        create: true,
+        takeover: Some(Takeover::Replace),
+    };
+    let membership = hub.join(now, connection, &entry)?;
+    let mut peers = String::new();
+    hub.write_peers(connection, membership, &mut peers);
+    hub.answer(
+        connection,
+        Object::with_capacity(64 + peers.len())
+            .text("type", "peers")
+            .raw("peers", &peers)
+            .finish(),
+    );
+    Ok(())
+}
+
+pub(crate) fn encode(event: &Event<'_>, told: &Told<'_>) -> Option<Bytes> {
+    match *event {
+        Event::Joined { .. } | Event::Left { .. } => {
+            let list = |text: &mut String| write_others(told.room, told.peer, text);
+            Some(
+                Object::with_capacity(256)
+                    .text("type", "peers")
+                    .raw_with("peers", list)
+                    .finish(),
+            )
+        }
+        Event::Verbatim { text, .. } => Some(Bytes::copy_from_slice(text.as_bytes())),
+        _ => None,
+    }
+}
+
+/// A JSON array of everybody's id but one.
+fn write_others(room: Option<&Room>, own: &str, text: &mut String) {
+    let others = room
+        .map(Room::members)
+        .unwrap_or_default()
+        .iter()
+        .filter(|member| *member.peer != *own);
+    text.push('[');
+    for (at, member) in others.enumerate() {
+        if at > 0 {
+            text.push(',');
+        }
+        push_string(text, &member.peer);
+    }
+    text.push(']');
+}
+
+pub(crate) fn refusal(reject: &Reject) -> Bytes {
+    Object::with_capacity(64 + reject.message.len())
+        .text("type", "error")
+        .text("message", reject.message)
+        .text("code", reject.code.as_label())
+        .finish()
+}

@@ -1,0 +1,70 @@
+//! The languages of other projects, field by field as their clients send and expect them.
+
+mod chiral;
+mod reploid;
+
+use meetpoint::signaling::{CloseCode, Config, Dialect, Identity};
+use serde_json::json;
+
+use crate::hub_world::World;
+
+#[test]
+fn the_first_frame_shows_the_dialect_and_the_answer_is_in_it() {
+    let mut world = World::new(Config::default());
+    let auto = world.connect_as(Dialect::Auto);
+    let told = world.speak(auto, json!({"type": "join", "peerId": "a", "roomId": "r"}));
+    let kinds: Vec<_> = told.iter().map(|frame| frame["type"].clone()).collect();
+    assert_eq!(kinds, [json!("welcome"), json!("joined")]);
+
+    let auto = world.connect_as(Dialect::Auto);
+    let told = world.speak(auto, json!({"type": "register", "clientId": "a"}));
+    assert_eq!(told, [json!({"type": "peers", "peers": []})]);
+
+    let auto = world.connect_as(Dialect::Auto);
+    let told = world.speak(auto, json!({"t": "hello", "v": [1]}));
+    assert_eq!(told[0]["t"], "welcome");
+
+    let auto = world.connect_as(Dialect::Auto);
+    assert_eq!(world.speak(auto, json!(["?"]))[0]["code"], "bad_frame");
+    world.check();
+}
+
+#[test]
+fn peers_of_two_dialects_never_meet_whatever_their_rooms_are_called() {
+    let mut world = World::new(Config::default());
+    let native = world.member("a", "chiral");
+    let chiral = world.connect_as(Dialect::Chiral);
+    world.speak(chiral, json!({"type": "register", "clientId": "a"}));
+    let reploid = world.connect_as(Dialect::Reploid);
+    world.speak(reploid, json!({"type": "join", "peerId": "a", "roomId": "chiral"}));
+    assert!(world.all(native).is_empty() && world.all(chiral).is_empty());
+    assert_eq!(world.hub.stats().rooms, 3);
+}
+
+#[test]
+fn a_connection_that_shows_nothing_ends_like_every_silent_one() {
+    let mut world = World::new(Config::default());
+    let auto = world.connect_as(Dialect::Auto);
+    world.advance(world.hub.config().hello_timeout);
+    assert_eq!(world.closed(auto), Some(CloseCode::BadRequest));
+}
+
+#[test]
+fn where_tokens_are_asked_for_they_are_asked_of_every_dialect() {
+    let mut world = World::new(Config::default());
+    for (dialect, first) in [
+        (Dialect::Reploid, json!({"type": "join", "peerId": "a", "roomId": "r"})),
+        (Dialect::Chiral, json!({"type": "register", "clientId": "a"})),
+    ] {
+        let connection = world.connect_as(dialect);
+        world.speak_as(connection, first.clone(), Err(meetpoint::signaling::AuthError::Missing));
+        assert_eq!(world.closed(connection), Some(CloseCode::BadToken), "{dialect:?}");
+        let connection = world.connect_as(dialect);
+        let elsewhere = Identity {
+            rooms: Some([Box::from("elsewhere")].into()),
+            ..Identity::ANONYMOUS
+        };
+        world.speak_as(connection, first, Ok(elsewhere));
+        assert_eq!(world.all(connection).pop().unwrap()["code"], "forbidden", "{dialect:?}");
+    }
+}
