@@ -11,7 +11,7 @@ section! {
         /// The name of this replica, told to clients in `welcome`.
         node: String = "meetpoint".to_owned(), Must("1 to 64 characters", |name: &String| (1..=64).contains(&name.chars().count()));
         /// Paths where clients of other projects find the hub in their own words, as `/path=dialect`: `native`, `reploid`,
-        /// `chiral`, or `auto`, which goes by the first message. docs/dialects.md tells what each of them is.
+        /// `chiral`, `topics`, or `auto`, which goes by the first message. docs/dialects.md tells what each of them is.
         ///
         /// `/signaling` is `auto` and `/v1/ws` is `native` without being named.
         dialects: Vec<DialectPath> = Vec::new();

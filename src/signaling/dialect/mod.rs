@@ -9,6 +9,7 @@ pub(crate) mod chiral;
 mod fields;
 pub(crate) mod native;
 pub(crate) mod reploid;
+pub(crate) mod topics;
 
 use bytes::Bytes;
 
@@ -35,11 +36,13 @@ pub enum Dialect {
     Reploid,
     /// Chiral's file transfer.
     Chiral,
+    /// Topics to subscribe and publish to: y-webrtc, Trystero.
+    Topics,
 }
 
 impl Dialect {
     /// Every dialect, in the order of [`Self::index`].
-    pub const ALL: &'static [Self] = &[Self::Native, Self::Auto, Self::Reploid, Self::Chiral];
+    pub const ALL: &'static [Self] = &[Self::Native, Self::Auto, Self::Reploid, Self::Chiral, Self::Topics];
 
     /// Position in [`Self::ALL`].
     pub const fn index(self) -> usize {
@@ -53,6 +56,7 @@ impl Dialect {
             Self::Auto => "auto",
             Self::Reploid => "reploid",
             Self::Chiral => "chiral",
+            Self::Topics => "topics",
         }
     }
 
@@ -71,6 +75,7 @@ impl Dialect {
         match fields.text("type").as_deref() {
             Some("join") if has("peerId") => Self::Reploid,
             Some("register") if has("clientId") => Self::Chiral,
+            Some("subscribe") if has("topics") || has("topic") => Self::Topics,
             _ => Self::Native,
         }
     }
@@ -78,7 +83,7 @@ impl Dialect {
     /// What a fresh connection is told before it has said anything.
     pub(crate) fn opened(self, now: Now) -> Option<Bytes> {
         match self {
-            Self::Native | Self::Auto | Self::Chiral => None,
+            Self::Native | Self::Auto | Self::Chiral | Self::Topics => None,
             Self::Reploid => Some(reploid::welcome(now)),
         }
     }
@@ -94,6 +99,7 @@ impl Dialect {
             Self::Native | Self::Auto => Some(native::frame::event(event, seq)),
             Self::Reploid => reploid::encode(event),
             Self::Chiral => chiral::encode(event, told),
+            Self::Topics => topics::encode(event),
         }
     }
 
@@ -103,6 +109,7 @@ impl Dialect {
             Self::Native | Self::Auto => native::frame::err(id, reject),
             Self::Reploid => reploid::refusal(reject, unix_ms),
             Self::Chiral => chiral::refusal(reject),
+            Self::Topics => topics::refusal(reject),
         }
     }
 }
@@ -122,6 +129,7 @@ pub(crate) enum Message<'a> {
     Native(Request<'a>),
     Reploid(reploid::Message<'a>),
     Chiral(chiral::Message<'a>),
+    Topics(topics::Message<'a>),
 }
 
 impl<'a> Message<'a> {
@@ -130,6 +138,7 @@ impl<'a> Message<'a> {
             Dialect::Native | Dialect::Auto => Request::parse(text).map(Self::Native),
             Dialect::Reploid => reploid::Message::parse(text).map(Self::Reploid),
             Dialect::Chiral => chiral::Message::parse(text).map(Self::Chiral),
+            Dialect::Topics => topics::Message::parse(text).map(Self::Topics),
         }
     }
 
@@ -138,6 +147,7 @@ impl<'a> Message<'a> {
             Self::Native(request) => request.kind(),
             Self::Reploid(message) => message.kind(),
             Self::Chiral(message) => message.kind(),
+            Self::Topics(message) => message.kind(),
         }
     }
 
@@ -145,7 +155,7 @@ impl<'a> Message<'a> {
     pub(crate) const fn id(&self) -> Option<u64> {
         match self {
             Self::Native(request) => request.id,
-            Self::Reploid(_) | Self::Chiral(_) => None,
+            Self::Reploid(_) | Self::Chiral(_) | Self::Topics(_) => None,
         }
     }
 
@@ -155,6 +165,7 @@ impl<'a> Message<'a> {
             Self::Native(request) => request.needs(),
             Self::Reploid(message) => message.needs(),
             Self::Chiral(message) => message.needs(),
+            Self::Topics(message) => message.needs(),
         }
     }
 
@@ -162,7 +173,7 @@ impl<'a> Message<'a> {
     pub(crate) fn older(&self) -> Option<Older<'_>> {
         match self {
             Self::Native(request) => request.older(),
-            Self::Reploid(_) | Self::Chiral(_) => None,
+            Self::Reploid(_) | Self::Chiral(_) | Self::Topics(_) => None,
         }
     }
 
@@ -177,6 +188,7 @@ impl<'a> Message<'a> {
             Self::Native(request) => native::dispatch::carry_out(hub, now, connection, request, grants),
             Self::Reploid(message) => message.carry_out(hub, now, connection, grants),
             Self::Chiral(message) => message.carry_out(hub, now, connection, grants),
+            Self::Topics(message) => message.carry_out(hub, now, connection, grants),
         }
     }
 }

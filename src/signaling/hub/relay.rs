@@ -90,6 +90,24 @@ impl Hub {
         Ok(())
     }
 
+    /// Hands a frame to every member, its sender too, charged as data.
+    pub(crate) fn publish(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        membership: Membership,
+        frame: &[u8],
+    ) -> Result<(), Reject> {
+        self.check_publish(connection)?;
+        self.check_relay(connection)?;
+        let receivers = self.members(membership);
+        self.charge_relay(now, connection, frame.len(), receivers)?;
+        self.stats.relayed_bytes += (frame.len() * receivers) as u64;
+        let text = std::str::from_utf8(frame).unwrap_or_default();
+        self.broadcast(membership.room, None, &Event::Verbatim { text });
+        Ok(())
+    }
+
     /// Hands application data to the named members, or to all others when none is named. Those who are away miss it, unless it
     /// is `reliable`.
     pub(crate) fn relay<'a>(

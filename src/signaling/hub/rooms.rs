@@ -28,6 +28,20 @@ pub(crate) struct Entry<'a> {
     pub(crate) takeover: Option<Takeover>,
 }
 
+impl<'a> Entry<'a> {
+    /// Into a room of that name, made if it is not there, with nothing else to say.
+    pub(crate) const fn plain(room: &'a str) -> Self {
+        Self {
+            room,
+            key: None,
+            meta: None,
+            max: None,
+            create: true,
+            takeover: None,
+        }
+    }
+}
+
 const NOT_WELCOMED: Reject = Reject::bad_request("say hello first").fatal(CloseCode::BadRequest);
 
 impl Hub {
@@ -53,6 +67,11 @@ impl Hub {
         };
         let found = entry.rooms.iter().find(shared).copied();
         found.ok_or(Reject::new(ErrorCode::NoPeer, "Peer not found"))
+    }
+
+    /// How many members a room has, its own connection included.
+    pub(crate) fn members(&self, membership: Membership) -> usize {
+        self.rooms.get(membership.room).map_or(0, Room::len)
     }
 
     /// Puts a connection into a room and tells the others. Being there already is fine and changes nothing.

@@ -2,6 +2,7 @@
 
 mod chiral;
 mod reploid;
+mod topics;
 
 use meetpoint::signaling::{CloseCode, Config, Dialect, Identity};
 use serde_json::json;
@@ -55,6 +56,7 @@ fn where_tokens_are_asked_for_they_are_asked_of_every_dialect() {
     for (dialect, first) in [
         (Dialect::Reploid, json!({"type": "join", "peerId": "a", "roomId": "r"})),
         (Dialect::Chiral, json!({"type": "register", "clientId": "a"})),
+        (Dialect::Topics, json!({"type": "subscribe", "topics": ["a"]})),
     ] {
         let connection = world.connect_as(dialect);
         world.speak_as(connection, first.clone(), Err(meetpoint::signaling::AuthError::Missing));
