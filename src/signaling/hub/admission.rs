@@ -3,7 +3,7 @@
 use super::{Hub, Older};
 use crate::signaling::{
     Now,
-    connection::{ConnectionId, Rated},
+    connection::{Connection, ConnectionId, Rated},
     dialect::{
         Dialect, Message,
         native::request::{Malformed, Needs},
@@ -105,7 +105,7 @@ pub struct Grants<'a> {
 
 /// What a message costs of the budget of `messages_per_second`: those that every member of a room hears of, or that make the
 /// server compute, cost more; so do those that are only noise.
-const fn cost(kind: MessageKind) -> u64 {
+pub(super) const fn cost(kind: MessageKind) -> u64 {
     match kind {
         MessageKind::Sig | MessageKind::Send | MessageKind::Ping | MessageKind::Ack | MessageKind::Bye => 1,
         MessageKind::Hello
@@ -166,8 +166,9 @@ impl Hub {
 
     /// Carries out a request.
     pub fn handle_request(&mut self, now: Now, connection: ConnectionId, admitted: Admitted<'_>, grants: Grants<'_>) {
-        if self.connections.get(connection).is_none() {
-            // It was admitted, then replaced or closed while the driver asked about it: counted, with nobody to answer.
+        if self.connections.get(connection).is_none_or(Connection::is_away) {
+            // It was admitted, then replaced, closed or left without a socket while the driver asked about it: counted, with
+            // nobody to answer. A session that waits must not be given another end by it.
             self.stats.refused[ErrorCode::Unavailable] += 1;
             return;
         }

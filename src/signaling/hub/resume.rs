@@ -3,13 +3,13 @@
 
 use bytes::Bytes;
 
-use super::{Hub, presence::Presence};
+use super::{Hub, admission::cost, presence::Presence};
 use crate::signaling::{
     Now,
-    connection::ConnectionId,
+    connection::{ConnectionId, Rated},
     event::Event,
     identity::Identity,
-    labels::CloseCode,
+    labels::{CloseCode, MessageKind},
     replay::{Away, Bound, Replay},
     secrets::Sid,
 };
@@ -103,6 +103,17 @@ impl Hub {
             return None;
         }
         Some(old.replay.as_ref()?.after(seen)?.collect())
+    }
+
+    /// Charges a session for coming back what it would cost to join its rooms anew: they hear of it as often, and a hello on a
+    /// fresh connection would be charged to nobody who has a past. False: it has come back too often.
+    pub(super) fn try_charge_return(&mut self, now: Now, older: ConnectionId) -> bool {
+        let Some(old) = self.connections.get_mut(older) else {
+            return false;
+        };
+        let rooms = cost(MessageKind::Join) * old.rooms.len() as u64;
+        let all = cost(MessageKind::Hello) + rooms;
+        old.budget.charge(&self.config, now.instant, all, 0) == Rated::Passed
     }
 
     /// Moves the session of `older` to `connection`: its name, its rooms, its budget, what it has been told. The old socket, if

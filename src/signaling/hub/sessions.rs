@@ -105,6 +105,7 @@ impl Hub {
         let missed = older
             .filter(|_| greeting.resumes && !renamed)
             .and_then(|(older, seen)| self.missed(connection, older, &identity, seen?));
+        let missed = missed.filter(|_| older.is_some_and(|(older, _)| self.try_charge_return(now, older)));
         if let Some((older, _)) = older {
             if missed.is_some() {
                 self.move_session(older, connection);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meetpoint::signaling::{AuthError, CloseCode, Config, ConnectionId, Identity, Rights};
+use meetpoint::signaling::{AuthError, CloseCode, Config, ConnectionId, Dialect, Frame, Grants, Identity, Rights};
 use serde_json::{Value, json};
 
 use crate::hub_world::World;
@@ -368,4 +368,59 @@ fn credentials_of_a_resumed_session_bear_the_same_name() {
     world.gone(old, CloseCode::Abnormal);
     let (new, _) = come_back(&mut world, &resume);
     assert_eq!(world.hub.ice_user(new), before);
+}
+
+#[test]
+fn a_token_that_was_being_judged_when_the_socket_ended_does_not_keep_the_session_for_ever() {
+    let mut world = World::new(Config::default());
+    let elder = world.member("elder", "r");
+    let (old, _) = resumable(&mut world, "ghost", "r");
+    world.all(elder);
+    let text = json!({"t": "auth", "token": "x"}).to_string();
+    let frame = Frame::text(Dialect::Native, &text);
+    let admitted = world.hub.try_admit(world.now, old, frame).unwrap();
+    // While the driver judges it, somebody else's frame fills the queue of this slow reader.
+    world.gone(old, CloseCode::Slow);
+    let grants = Grants {
+        identity: Some(Ok(Identity::ANONYMOUS)),
+        ice: None,
+    };
+    world.hub.handle_request(world.now, old, admitted, grants);
+    world.collect();
+    world.advance(GRACE);
+    assert_eq!(world.hub.stats().away, 0, "its time was over");
+    let told: Vec<_> = world.all(elder).iter().map(|frame| frame["ev"].clone()).collect();
+    assert_eq!(told, ["away", "leave"]);
+    world.check();
+}
+
+#[test]
+fn a_flapping_session_pays_for_what_its_rooms_hear_of_it() {
+    let config = Config {
+        message_burst: 100,
+        messages_per_second: 1,
+        ..Config::default()
+    };
+    let mut world = World::new(config);
+    let elder = world.member("elder", "r");
+    let (mut old, resume) = resumable(&mut world, "flap", "r");
+    for room in 0..4 {
+        world.ask(old, json!({"t": "join", "room": room.to_string()}));
+    }
+    world.all(elder);
+    let mut times = 0;
+    let refused = loop {
+        world.gone(old, CloseCode::Abnormal);
+        let (new, welcome) = come_back(&mut world, &resume);
+        old = new;
+        if welcome["resumed"] == json!(false) {
+            break welcome;
+        }
+        times += 1;
+        assert!(times < 100, "it flaps for nothing");
+    };
+    assert!(times >= 1, "a blink of the network is no crime");
+    assert_eq!(refused["peer"], "flap", "it starts afresh under its name");
+    assert_eq!(world.hub.stats().memberships, 1, "and out of its rooms");
+    world.check();
 }
