@@ -86,7 +86,7 @@ async fn server(wanted: usize) {
     let handle = hub.clone();
     let app = Router::new().route(
         "/signaling",
-        get(move |request: Request| async move { ws::upgrade(&handle, request) }),
+        get(move |request: Request| async move { ws::upgrade(&handle, signaling::Dialect::Native, request) }),
     );
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

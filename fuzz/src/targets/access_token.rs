@@ -23,8 +23,8 @@ pub(crate) fn run(data: &[u8]) {
     padded[..times.len()].copy_from_slice(times);
     let token = AccessToken {
         mac_key: mac_key.to_vec().into(),
-        issued: UnixTime(u64::from_be_bytes(padded[..8].try_into().unwrap()) >> 16),
-        lifetime: u32::from_be_bytes(padded[8..].try_into().unwrap()),
+        issued: UnixTime(u64::from_be_bytes(padded[..8].try_into().expect("eight bytes")) >> 16),
+        lifetime: u32::from_be_bytes(padded[8..].try_into().expect("four bytes")),
     };
     let Ok(mut sealed) = north.seal(NAME, [choice; 12], &token) else {
         assert!(!(16..=64).contains(&mac_key.len()));

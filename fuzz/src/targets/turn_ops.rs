@@ -135,8 +135,8 @@ pub(crate) fn run(data: &[u8]) {
     for event in &state.lab.events {
         let id = event.about.allocation.map(|id| id.to_string());
         match event.what {
-            What::Created { .. } => assert!(living.insert(id.unwrap())),
-            What::Closed { .. } => assert!(living.remove(&id.unwrap())),
+            What::Created { .. } => assert!(living.insert(id.expect("an event of an allocation names it"))),
+            What::Closed { .. } => assert!(living.remove(&id.expect("an event of an allocation names it"))),
             _ => assert!(id.is_none_or(|id| living.contains(&id))),
         }
     }
