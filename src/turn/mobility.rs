@@ -6,12 +6,11 @@
 //! goes on to speak on the old one has come back.
 //!
 //! Invariants:
-//! - An allocation counts for one client address at any time: that of its newest path.
+//! - An allocation counts for the client address of each of its paths, until it is certain which of them stays.
 //! - An allocation has two paths at most. Each is in the table of 5-tuples, and in the routes of the shard that receives it if
 //!   that is another one, for exactly as long as it is a path.
 //! - No path of a closed stream is kept: another client may get its 5-tuple.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::allocation::Bind;
@@ -52,8 +51,6 @@ pub(super) struct Move {
     pub(super) to: FiveTuple,
     /// The shard that receives it, if it is not this one.
     pub(super) via: Option<u16>,
-    /// What counted as the client's address before.
-    pub(super) counted: IpAddr,
     pub(super) expires: Instant,
     /// When the client last spoke on the old path.
     pub(super) heard_on_old: Option<Instant>,
@@ -98,7 +95,7 @@ impl Server {
         let Some(allocation) = self.allocations.get_mut(index) else {
             return Ok(());
         };
-        let counted = allocation.lease.try_move(&limits, to.client.0.ip())?;
+        allocation.lease.try_move(&limits, to.client.0.ip())?;
         let Some(mobility) = allocation.mobility.as_deref_mut() else {
             return Ok(());
         };
@@ -108,7 +105,6 @@ impl Server {
         mobility.moving = Some(Move {
             to,
             via,
-            counted,
             expires,
             heard_on_old: None,
         });
@@ -176,8 +172,9 @@ impl Server {
         };
         let old = std::mem::replace(&mut allocation.five_tuple, moving.to);
         let via = std::mem::replace(&mut mobility.via, moving.via);
-        let was_adrift = std::mem::take(&mut mobility.is_adrift);
         mobility.former = None;
+        let was_adrift = std::mem::take(&mut mobility.is_adrift);
+        allocation.lease.stay();
         for (active, leg) in self.stats.allocations_active.iter_mut().zip(&allocation.relays) {
             if leg.as_ref().is_some_and(|leg| leg.bind == Bind::Done) {
                 active[old.transport.index()] -= 1;
@@ -200,7 +197,7 @@ impl Server {
         let Some(moving) = mobility.and_then(|mobility| mobility.moving.take()) else {
             return;
         };
-        allocation.lease.move_back(moving.counted);
+        allocation.lease.move_back();
         self.forget_path(index, &moving.to, moving.via);
         self.stats.moves_ended[MoveEnd::Abandoned.index()] += 1;
     }

@@ -175,6 +175,7 @@ impl Ledger {
             user,
             usage,
             client,
+            former: None,
         })
     }
 
@@ -261,11 +262,6 @@ impl Entries {
         self.sweep_at = 2 * self.idle;
     }
 
-    fn move_client(&mut self, from: IpAddr, to: IpAddr) {
-        self.leave_client(from);
-        *self.clients.entry(to).or_insert(0) += 1;
-    }
-
     fn leave_client(&mut self, client: IpAddr) {
         if let Some(held) = self.clients.get_mut(&client) {
             *held -= 1;
@@ -285,6 +281,8 @@ pub(super) struct Lease {
     user: UserKey,
     usage: Arc<SharedUsage>,
     client: IpAddr,
+    /// The address before, while it may move back there: its place stays taken, or others would fill it meanwhile.
+    former: Option<IpAddr>,
 }
 
 impl Lease {
@@ -294,28 +292,37 @@ impl Lease {
         &self.usage
     }
 
-    /// Counts the allocation for another client address from now on, in place of the one before, which is returned. It counts
-    /// for one of them at any time: never for both, never for none (CVE-2026-73216).
-    pub(super) fn try_move(&mut self, limits: &Limits, client: IpAddr) -> Result<IpAddr, QuotaKind> {
+    /// Counts the allocation for another client address as well. Until [`Lease::stay`] or [`Lease::move_back`] it counts for both:
+    /// a place that is given up before it is certain that nobody comes back to it is a place more than there is (CVE-2026-73216).
+    pub(super) fn try_move(&mut self, limits: &Limits, client: IpAddr) -> Result<(), QuotaKind> {
+        self.move_back();
         let client = client_prefix(client, limits.client_prefix_v4, limits.client_prefix_v6);
         if client == self.client {
-            return Ok(client);
+            return Ok(());
         }
         let mut entries = self.ledger.entries();
         let held = entries.clients.get(&client).copied().unwrap_or(0);
         if held >= limits.allocations_per_client {
             return Err(QuotaKind::Client);
         }
-        entries.move_client(self.client, client);
+        *entries.clients.entry(client).or_insert(0) += 1;
         drop(entries);
-        Ok(std::mem::replace(&mut self.client, client))
+        self.former = Some(std::mem::replace(&mut self.client, client));
+        Ok(())
     }
 
-    /// Undoes a [`Lease::try_move`]. It never fails: the allocation had its place there when it left.
-    pub(super) fn move_back(&mut self, client: IpAddr) {
-        if client != self.client {
-            self.ledger.entries().move_client(self.client, client);
-            self.client = client;
+    /// Undoes a [`Lease::try_move`]. It never fails: the allocation kept its place.
+    pub(super) fn move_back(&mut self) {
+        if let Some(former) = self.former.take() {
+            let left = std::mem::replace(&mut self.client, former);
+            self.ledger.entries().leave_client(left);
+        }
+    }
+
+    /// Makes a [`Lease::try_move`] final.
+    pub(super) fn stay(&mut self) {
+        if let Some(former) = self.former.take() {
+            self.ledger.entries().leave_client(former);
         }
     }
 
@@ -350,6 +357,9 @@ impl Drop for Lease {
             }
         }
         entries.leave_client(self.client);
+        if let Some(former) = self.former {
+            entries.leave_client(former);
+        }
     }
 }
 

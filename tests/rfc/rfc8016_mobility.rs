@@ -485,7 +485,7 @@ fn a_living_allocation_moves_when_its_credential_is_expired_and_while_the_proces
     assert_eq!(resume(&mut lab, &mut client, &ticket).code(), 0);
 }
 
-// Quotas: counted once, at the newest path (CVE-2026-73216).
+// Quotas: counted at each path until it is certain which one stays (CVE-2026-73216).
 
 fn one_each() -> Config {
     Config {
@@ -499,7 +499,7 @@ fn one_each() -> Config {
 }
 
 #[test]
-fn an_allocation_counts_for_the_address_of_its_newest_path_and_for_no_other() {
+fn an_allocation_counts_for_both_addresses_until_its_move_is_over_and_then_for_the_new_one_alone() {
     let mut lab = Lab::new(one_each());
     let mut client = Client::new(A);
     let (_, ticket) = allocate(&mut lab, &mut client);
@@ -519,7 +519,7 @@ fn an_allocation_counts_for_the_address_of_its_newest_path_and_for_no_other() {
     resume(&mut lab, &mut client, &ticket);
     assert_eq!(
         (refused(&mut lab, "192.0.2.1:9"), refused(&mut lab, "198.51.100.7:9")),
-        (false, true)
+        (true, true)
     );
     client.send_on(&mut lab, 0x4000, b"heard");
     assert_eq!(
@@ -563,6 +563,46 @@ fn a_move_that_is_abandoned_counts_for_the_old_address_again() {
 }
 
 #[test]
+fn no_share_is_exceeded_by_going_away_filling_the_place_and_coming_back() {
+    let mut lab = Lab::new(Config {
+        limits: Limits {
+            allocations_per_client: 2,
+            ..Limits::default()
+        },
+        ..mobile()
+    });
+    let mut clients = Vec::new();
+    for port in 1..=8 {
+        let mut client = Client::with_expiry(
+            &format!("192.0.2.1:{port}"),
+            &format!("eve{port}"),
+            Duration::from_secs(3600),
+        );
+        let reply = client.allocate_with(&mut lab, |builder| {
+            builder.attribute(&MobilityTicket(&[]));
+        });
+        if reply.code() != 0 {
+            assert_eq!(reply.code(), 486);
+            break;
+        }
+        let good = ticket(&reply);
+        assert_eq!(client.bind(&mut lab, 0x4000, PEER), 0);
+        clients.push(client.clone());
+        // Away, and back in half a minute.
+        client.five_tuple = five_tuple(&format!("198.51.100.{port}:7"));
+        client.nonce.clear();
+        assert_eq!(resume(&mut lab, &mut client, &good).code(), 0);
+    }
+    lab.advance(Duration::from_secs(29));
+    for client in &mut clients {
+        client.send_on(&mut lab, 0x4000, b"back");
+    }
+    lab.advance(Duration::from_secs(1));
+    assert_eq!(ended(&lab, MoveEnd::Abandoned), clients.len() as u64);
+    assert_eq!(clients.len(), 2);
+}
+
+#[test]
 fn mobility_quota_flood() {
     // Moves without end free no place of the user's quota, and take none.
     let mut lab = Lab::new(one_each());
@@ -575,12 +615,14 @@ fn mobility_quota_flood() {
         let [_, _, c, d] = round.to_be_bytes();
         client.five_tuple = five_tuple(&format!("203.0.{c}.{d}:4000"));
         good = ticket(&resume(&mut lab, &mut client, &good));
-        if round % 3 == 0 {
+        let is_heard = round % 3 == 0;
+        if is_heard {
             client.send_on(&mut lab, 0x4000, b"heard");
         }
         let mut third = Client::with("198.51.100.200:1", &client.username, &client.password);
         assert_eq!(third.allocate_with(&mut lab, |_| {}).code(), 486, "round {round}");
-        assert_eq!((lab.ledger.total(), lab.ledger.holders()), (2, 3));
+        let holders = if is_heard { 3 } else { 4 };
+        assert_eq!((lab.ledger.total(), lab.ledger.holders()), (2, holders));
         assert!(lab.server.paths() <= 3);
     }
     second.refresh(&mut lab, 0);
