@@ -67,7 +67,8 @@ impl Server {
         self.rejudged = Some(place);
     }
 
-    /// Ends the data connections of an allocation whose peers may no longer be reached.
+    /// Ends the data connections of an allocation whose peers may no longer be reached. The port counts: at an address of this
+    /// machine it is what tells a relayed address from a service.
     fn close_revoked(&mut self, index: u32) {
         let Some(realm) = self.allocations.get(index).map(|allocation| allocation.realm) else {
             return;
@@ -75,7 +76,7 @@ impl Server {
         let (config, own_addrs) = (Arc::clone(&self.config), self.own_addrs.clone());
         let filter = self.realms.peers(realm).clone();
         let judge = super::handler::Judge::new(&config, &own_addrs, &filter);
-        let is_closed = |connection: &PeerConnection| judge.ip(connection.peer.0.ip()).is_err();
+        let is_closed = |connection: &PeerConnection| judge.peer(connection.peer.0).is_err();
         self.close_connections(index, is_closed, ConnectionEnd::Revoked, Some(Answer::Forbidden));
     }
 

@@ -10,8 +10,8 @@ use meetpoint::turn::{
 use meetpoint::wire::attribute::{AddressFamily, RequestedAddressFamily, RequestedTransport};
 use meetpoint::wire::{AttributeType, Method};
 
-use crate::relay::{Client, Lab, PEER, PEER_V6};
-use crate::rfc6062_client::{A, DATA, PEER_2, allocated, ask, bind, connect, open_config};
+use crate::relay::{Client, Lab, PEER, PEER_V6, addr};
+use crate::rfc6062_client::{A, DATA, PEER_2, allocated, ask, bind, connect, open_config, refused};
 
 /// A bound connection, one that waits, and one that is being made.
 fn of_every_kind(lab: &mut Lab) -> (Client, ConnectionKey) {
@@ -105,6 +105,27 @@ fn those_to_peers_that_new_rules_close_end_at_once() {
     assert_eq!(lab.reply().code(), 403, "the one that was being made is answered");
     assert_eq!(lab.server.stats().connections_ended[ConnectionEnd::Revoked.index()], 2);
     assert_eq!(lab.connections.len(), 1);
+}
+
+#[test]
+fn one_to_a_service_of_this_machine_ends_when_the_rule_that_opened_it_goes() {
+    let mut lab = Lab::new(Config {
+        peers: PeerFilter::new(["20.9.9.9/32".parse().unwrap()], []),
+        ..open_config()
+    });
+    let (mut client, relayed) = allocated(&mut lab);
+    assert_eq!(
+        relayed.ip(),
+        addr("20.9.9.9:22").ip(),
+        "the relayed address is open, its other ports are not"
+    );
+    connect(&mut client, &mut lab, "20.9.9.9:22");
+    lab.server.reconfigure(Arc::new(open_config()));
+    lab.drain();
+    lab.check();
+    assert_eq!(refused(&mut client, &mut lab, "20.9.9.9:22"), 403);
+    assert_eq!(lab.server.stats().connections_ended[ConnectionEnd::Revoked.index()], 1);
+    assert_eq!(lab.connections.len(), 0);
 }
 
 #[test]
