@@ -64,7 +64,7 @@ pub struct AllocationView {
     pub id: AllocationId,
     /// USERNAME of the client.
     pub username: Box<str>,
-    /// The part of it that quotas count: behind the expiry.
+    /// Whom quotas count: the part of it behind the expiry; for the holder of a token, `token:`, the kid and a digest of its key.
     pub user: Box<str>,
     /// The realm it was made in, which is not REALM: [`crate::credentials::DEFAULT_REALM`] where the username names none.
     pub realm: Box<str>,
@@ -95,7 +95,7 @@ pub struct AllocationView {
 /// Which allocations are meant: those that fit everything that is given.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Filter {
-    /// The user behind the expiry.
+    /// The user behind the expiry, or as [`AllocationView::user`] has it.
     pub user: Option<Box<str>>,
     /// The whole USERNAME.
     pub username: Option<Box<str>>,
@@ -189,9 +189,9 @@ impl Server {
             && username
                 .as_deref()
                 .is_none_or(|username| username == &*allocation.username)
-            && user
-                .as_deref()
-                .is_none_or(|user| user == quota_user(&self.config, &allocation.username));
+            && user.as_deref().is_none_or(|user| {
+                [allocation.lease.user(), quota_user(&self.config, &allocation.username)].contains(&user)
+            });
         fits.then_some(allocation)
     }
 
@@ -207,7 +207,7 @@ impl Server {
                 generation,
             },
             username: allocation.username.clone(),
-            user: quota_user(&self.config, &allocation.username).into(),
+            user: allocation.lease.user().into(),
             realm: self.realms.name(allocation.realm).into(),
             transport: allocation.five_tuple.transport,
             client: allocation.five_tuple.client.0,

@@ -311,7 +311,7 @@ impl Server {
         let (config, realm) = (&*self.config, self.realms.name(allocation.realm));
         self.journal.fold(now.instant, Key { who, what: class }, || Event {
             at: now.unix,
-            about: subject(config, realm, id, allocation),
+            about: subject(realm, id, allocation),
             what,
         });
     }
@@ -365,11 +365,11 @@ impl Server {
 
     fn subject(&self, index: u32, allocation: &Allocation) -> Subject {
         let realm = self.realms.name(allocation.realm);
-        subject(&self.config, realm, self.id(index), allocation)
+        subject(realm, self.id(index), allocation)
     }
 }
 
-fn subject(config: &Config, realm: &str, id: Option<AllocationId>, allocation: &Allocation) -> Subject {
+fn subject(realm: &str, id: Option<AllocationId>, allocation: &Allocation) -> Subject {
     let FiveTuple {
         transport,
         client,
@@ -378,7 +378,7 @@ fn subject(config: &Config, realm: &str, id: Option<AllocationId>, allocation: &
     Subject {
         allocation: id,
         username: Some(allocation.username.clone()),
-        user: Some(quota_user(config, &allocation.username).into()),
+        user: Some(allocation.lease.user().into()),
         realm: realm.into(),
         transport,
         client,

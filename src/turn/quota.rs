@@ -286,6 +286,11 @@ pub(super) struct Lease {
 }
 
 impl Lease {
+    /// Whom it counts for.
+    pub(super) fn user(&self) -> &str {
+        &self.user.user
+    }
+
     /// What the user has relayed.
     #[inline]
     pub(super) fn user_usage(&self) -> &SharedUsage {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meetpoint::credentials::{AccessToken, ThirdParty, TokenKey, UnixTime};
-use meetpoint::turn::{AuthFailure, Config, Limits};
+use meetpoint::turn::{AuthFailure, Config, Filter, Limits, ReservationToken, Revoked};
 use meetpoint::wire::attribute::{
-    Lifetime, MobilityTicket, Nonce, Realm, RequestedTransport, ThirdPartyAuthorization, Username, XorPeerAddress,
+    EvenPort, Lifetime, MobilityTicket, Nonce, Realm, RequestedTransport, ThirdPartyAuthorization, Username,
+    XorPeerAddress,
 };
 use meetpoint::wire::{AttributeType, Class, IntegrityKey, IntegrityKind, MessageBuilder, Method, TransactionId};
 
@@ -410,4 +411,77 @@ fn a_token_is_a_user_to_the_quotas_whatever_its_holder_does() {
     // Who has many tokens meets the quota of the address.
     assert_eq!((from(&mut lab, 8, 9).0, from(&mut lab, 9, 10).0), (0, 486));
     assert_eq!(lab.ledger.total(), 5);
+}
+
+#[test]
+fn whoever_holds_a_token_is_turned_away_by_the_user_that_operators_see() {
+    let config = tokens();
+    let revocations = config.revocations.clone();
+    let mut lab = Lab::new(config);
+    let [mut bearer, mut other] = [7, 8].map(|key| Bearer::new(&format!("192.0.2.1:{key}"), key, 3600));
+    for bearer in [&mut bearer, &mut other] {
+        assert_eq!(bearer.allocate(&mut lab).code(), 0);
+    }
+    let seen = lab.server.page(lab.now, &Filter::default(), 0, 9).allocations;
+    assert_ne!(seen[0].user, seen[1].user, "each is a user of its own to the quotas");
+    let revoke = |lab: &Lab, user: &str| {
+        let until = UnixTime(lab.now.unix.0 + 3600);
+        let who = Revoked::User(user.into());
+        revocations.insert(lab.now.unix, who, until).unwrap();
+    };
+    revoke(&lab, &seen[0].user);
+    assert_eq!(
+        (
+            bearer.refresh(&mut lab, 600).code(),
+            other.refresh(&mut lab, 600).code()
+        ),
+        (403, 0)
+    );
+    let filter = Filter {
+        user: Some(seen[0].user.clone()),
+        ..Filter::default()
+    };
+    assert_eq!(lab.server.end_fitting(lab.now, &filter, 0).0, 1);
+    lab.drain();
+    bearer.client.five_tuple = five_tuple("192.0.2.1:9");
+    bearer.client.nonce.clear();
+    assert_eq!(bearer.allocate(&mut lab).code(), 403);
+    // And all of them by the kid, as they are known by the key that sealed their tokens.
+    revoke(&lab, "north");
+    assert_eq!(other.refresh(&mut lab, 600).code(), 403);
+    other.client.five_tuple = five_tuple("192.0.2.1:10");
+    other.client.nonce.clear();
+    assert_eq!(other.allocate(&mut lab).code(), 403);
+}
+
+#[test]
+fn a_reserved_port_belongs_to_the_token_that_reserved_it_and_counts_for_it() {
+    let limits = Limits {
+        allocations_per_user: 2,
+        ..Limits::default()
+    };
+    let mut lab = Lab::new(Config { limits, ..tokens() });
+    let reserve = |lab: &mut Lab, port: u16, key: u8| {
+        let mut bearer = Bearer::new(&format!("192.0.2.1:{port}"), key, 3600);
+        let reply = bearer.call(lab, Method::ALLOCATE, |builder| {
+            builder
+                .attribute(&RequestedTransport::UDP)
+                .attribute(&EvenPort { reserve_next: true });
+        });
+        assert_eq!(reply.code(), 0, "{key}");
+        (bearer, reply.find::<ReservationToken>().unwrap())
+    };
+    let (_held, reserved) = reserve(&mut lab, 1, 7);
+    let (mut second, _) = reserve(&mut lab, 2, 7);
+    // Others with tokens under the same key are not kept from reserving by it.
+    reserve(&mut lab, 3, 8);
+    assert_eq!(second.refresh(&mut lab, 0).code(), 0);
+    let mut claim = |port: u16, key: u8| {
+        let mut bearer = Bearer::new(&format!("192.0.2.1:{port}"), key, 3600);
+        let reply = bearer.call(&mut lab, Method::ALLOCATE, |builder| {
+            builder.attribute(&RequestedTransport::UDP).attribute(&reserved);
+        });
+        reply.code()
+    };
+    assert_eq!((claim(4, 8), claim(5, 7)), (508, 0));
 }

@@ -143,7 +143,7 @@ impl Server {
         if let Some(ends) = token_expires {
             wanted.lifetime = wanted.lifetime.min(ends.saturating_duration_since(now.instant));
         }
-        if config.revocations.contains(now.unix, &account.username, user) {
+        if self.is_turned_away(now, &account.username, user) {
             let whom = (account.realm, Some(&*account.username));
             self.fail_authentication(now, &request.from, whom, AuthFailure::Revoked);
             return Err(Answer::Forbidden.into());
@@ -189,7 +189,7 @@ impl Server {
         // Places are found before the allocation is entered, so that a refusal leaves nothing behind.
         let places = match wanted.token {
             Some(token) => self.claim_place(now.instant, token, user)?,
-            None => self.find_places(now, request, &wanted, (account.realm, &account.username))?,
+            None => self.find_places(now, request, &wanted, (account.realm, &account.username), user)?,
         };
 
         // The allocation is entered, with empty lists.
@@ -373,6 +373,7 @@ impl Server {
         request: &Request,
         wanted: &Wanted,
         whom: (RealmId, &str),
+        user: &str,
     ) -> Result<Places, Reject> {
         let config = Arc::clone(&self.config);
         let range = &config.relay_ports;
@@ -415,7 +416,7 @@ impl Server {
             let next = SocketAddr::new(place.at.ip(), place.at.port() + 1);
             let expires = now.instant + RESERVATION_LIFETIME;
             let entry = Reservation {
-                user: Arc::from(quota_user(&config, whom.1)),
+                user: Arc::from(user),
                 at: next,
                 relay_addr: place.relay_addr,
                 expires,

@@ -114,12 +114,18 @@ impl Server {
         verdict
     }
 
+    /// Whether somebody is turned away: as the user that quotas count by, or as the one that the username names. A token has both.
+    pub(super) fn is_turned_away(&self, now: Now, username: &str, user: &str) -> bool {
+        let turns_away = |user| self.config.revocations.contains(now.unix, username, user);
+        let named = quota_user(&self.config, username);
+        turns_away(user) || (named != user && turns_away(named))
+    }
+
     /// Whether the owner of an allocation is turned away.
     fn is_revoked(&self, now: Now, index: u32) -> bool {
-        self.allocations.get(index).is_some_and(|allocation| {
-            let user = quota_user(&self.config, &allocation.username);
-            self.config.revocations.contains(now.unix, &allocation.username, user)
-        })
+        self.allocations
+            .get(index)
+            .is_some_and(|allocation| self.is_turned_away(now, &allocation.username, allocation.lease.user()))
     }
 
     /// Which relayed addresses, and for how long; zero deletes them.
