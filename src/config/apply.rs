@@ -270,6 +270,7 @@ impl Config {
         http::Config {
             cors: self.origins().map_or(http::Cors::Any, http::Cors::Origins),
             dialect_paths: self.dialect_paths(),
+            hosts: web.hosts.clone(),
             trusted_proxies: web.trusted_proxies.clone(),
             ice: self.ice_settings(relay_addrs),
             realms: self.http_realms(),

@@ -6,6 +6,7 @@ use super::schema::Config;
 const LIVE: &[&str] = &[
     "http.public_url",
     "http.cors_origins",
+    "http.hosts",
     "http.trusted_proxies",
     "http.rate",
     "http.burst",

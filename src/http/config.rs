@@ -15,6 +15,9 @@ use crate::signaling::Dialect;
 pub struct Config {
     /// Further paths of the hub, and what is spoken there. Default none.
     pub dialect_paths: Vec<(String, Dialect)>,
+    /// Names that requests may be for, `*.` in front of one stands for all below it; none allows every name. Addresses and
+    /// `localhost` are always allowed. Default none.
+    pub hosts: Vec<String>,
     /// Who may read the API from a page of another origin.
     pub cors: Cors,
     /// Proxies whose `Forwarded`, `X-Forwarded-For`, `X-Real-IP` and `X-Forwarded-Host` are believed. Default: none. Every

@@ -24,6 +24,7 @@ pub mod console;
 mod cors;
 pub mod error;
 mod health;
+mod hosts;
 pub mod ice_servers;
 pub mod issuer;
 mod observe;

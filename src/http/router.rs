@@ -12,7 +12,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 
 use super::config::MetricsAccess;
 use super::state::AppState;
-use super::{console, cors, health, ice_servers, observe, stats};
+use super::{console, cors, health, hosts, ice_servers, observe, stats};
 use crate::signaling::Dialect;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::CONTENT_TYPE;
@@ -46,6 +46,7 @@ pub fn router(state: AppState) -> Router {
             DefaultBodyLimit::max(body_bytes),
             RequestBodyLimitLayer::new(body_bytes),
         ))
+        .layer(from_fn_with_state(state.clone(), hosts::judge))
         .layer(from_fn_with_state(state.clone(), observe::guard))
         // Outside of whatever can fail, so that a page can read every error; a preflight is answered here.
         .layer(from_fn_with_state(state.clone(), cors::apply))

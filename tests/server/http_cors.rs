@@ -95,3 +95,45 @@ async fn errors_can_be_read_across_origins_too() {
         assert_eq!(reply.header("access-control-allow-origin"), Some(APP), "{path}");
     }
 }
+
+/// DNS rebinding: to the browser the page is this server's own, so only the name is left to judge by.
+#[tokio::test]
+async fn a_name_that_is_not_on_the_list_is_misdirected_whatever_its_origin_says() {
+    let api = Api::new(Config {
+        hosts: vec!["meet.example.org".into()],
+        ..Config::default()
+    });
+    let rebound = [("host", "rebound.test:8000"), ("origin", "http://rebound.test:8000")];
+    for path in [
+        "/api/ice-servers",
+        "/",
+        "/signaling",
+        "/api/signaling/stats",
+        "/nowhere",
+    ] {
+        let reply = api.get(path, &rebound).await;
+        assert_eq!(
+            (reply.status, reply.json()["code"].as_str()),
+            (421.try_into().unwrap(), Some("wrong_host")),
+            "{path}"
+        );
+    }
+    assert_eq!(
+        api.get("/readyz", &rebound).await.status,
+        503,
+        "probes know no name; this one is not ready yet"
+    );
+    for host in [
+        "meet.example.org",
+        "MEET.example.org:8000",
+        "127.0.0.1:8000",
+        "[::1]:8000",
+        "localhost",
+    ] {
+        assert_eq!(
+            api.get("/api/ice-servers", &[("host", host)]).await.status,
+            200,
+            "{host}"
+        );
+    }
+}

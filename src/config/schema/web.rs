@@ -20,6 +20,12 @@ section! {
         ///
         /// Its host is advertised in the ICE list when `ice.host` is not set.
         public_url: Option<String> = None, Must("a URL that begins with http:// or https://", |url: &Option<String>| is_http_url(url.as_deref()));
+        /// Names that browsers may reach this server by, such as `"meet.example.org"`, or `"*.example.org"` for all below one;
+        /// none allows every name. Addresses and `localhost` are always allowed, and the probes' paths answer to any name.
+        ///
+        /// Set it where only the network protects this server: otherwise a page of a stranger, opened by somebody inside, can
+        /// let its own name resolve to this server and use it as its own (DNS rebinding).
+        hosts: Vec<String> = Vec::new(), Must("host names without scheme and port, such as \"meet.example.org\"", |hosts: &Vec<String>| are_names(hosts));
         /// Origins whose pages may use the API and the hub: `"https://app.example.org"`, or `"*"` for all.
         ///
         /// Every origin that is allowed can let its visitors spend this server's bandwidth, unless `auth.jwt_secrets`
@@ -67,6 +73,15 @@ fn is_http_url(url: Option<&str>) -> bool {
         rest.is_some_and(|rest| {
             !rest.starts_with(['/', ':']) && url.parse::<hyper::Uri>().is_ok_and(|uri| uri.host().is_some())
         })
+    })
+}
+
+/// Without scheme, port and path; a star only in front.
+fn are_names(hosts: &[String]) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+    hosts.iter().all(|host| {
+        let name = host.strip_prefix("*.").unwrap_or(host);
+        !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain)
     })
 }
 
