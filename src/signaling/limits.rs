@@ -10,6 +10,8 @@ pub(crate) struct Rate {
 }
 
 const MICROS: u64 = 1_000_000;
+/// When to come back to what is closed.
+const NEVER: Duration = Duration::from_secs(3_600);
 
 /// What is left of a budget. Starts full.
 #[derive(Debug, Clone, Copy)]
@@ -42,9 +44,13 @@ impl Bucket {
     }
 
     /// Takes `amount`, or says how long until it could be taken. An amount above the whole burst costs the whole burst,
-    /// else it could never pass.
+    /// else it could never pass. A burst of zero lets nothing through.
     pub(crate) fn try_take(&mut self, rate: Rate, now: Instant, amount: u64) -> Result<(), Duration> {
         self.refill(rate, now);
+        if rate.burst == 0 && amount > 0 {
+            // Capped to the burst, everything would be free.
+            return Err(NEVER);
+        }
         let amount = amount.min(u64::from(rate.burst)) * MICROS;
         if amount <= self.level {
             self.level -= amount;
@@ -119,5 +125,17 @@ mod tests {
         let mut bucket = Bucket::full(rate, start);
         assert_eq!(bucket.try_take(rate, start, 1), Ok(()));
         assert!(bucket.try_take(rate, start + Duration::from_secs(60), 1).is_err());
+    }
+
+    #[test]
+    fn a_burst_of_zero_lets_nothing_through() {
+        let rate = Rate {
+            per_second: 0,
+            burst: 0,
+        };
+        let start = Instant::now();
+        let mut bucket = Bucket::full(rate, start);
+        assert!(bucket.try_take(rate, start, 1).is_err());
+        assert_eq!(bucket.try_take(rate, start, 0), Ok(()));
     }
 }
