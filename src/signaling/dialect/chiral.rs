@@ -1,7 +1,7 @@
 //! Chiral's file transfer: one room for everybody, who is told of all others again whenever one comes or goes, and frames that go
 //! to whom they name as they are.
 //!
-//! Frames without `to` go to everybody else. The application's own `ping` is answered here: upstream, each was broadcast, and
+//! Frames without `to` go to everybody else, as data. The application's own `ping` is answered here: upstream, each was broadcast, and
 //! answered by everybody.
 
 use std::borrow::Cow;
@@ -27,6 +27,8 @@ use crate::signaling::{
 
 /// The one room.
 const EVERYBODY: &str = "chiral";
+/// Its members, however large other rooms may be: whenever one comes or goes, each is told of all others.
+const MOST: u64 = 256;
 
 /// A frame from a client.
 #[derive(Debug)]
@@ -59,9 +61,11 @@ impl<'a> Message<'a> {
                 ts: fields.raw("ts").map(serde_json::value::RawValue::get),
             },
             "pong" => Self::Pong,
+            // The server's own words: who is there is not for a peer to say.
+            "peers" | "error" => return Err(Fields::unknown()),
             kind => Self::Forward {
-                from: fields.text("from"),
-                to: fields.text("to"),
+                from: fields.peer("from")?,
+                to: fields.peer("to")?,
                 signal: matches!(kind, "offer" | "answer" | "candidate"),
                 text,
             },
@@ -132,10 +136,11 @@ fn register(hub: &mut Hub, now: Now, connection: ConnectionId, grants: Grants<'_
         room: EVERYBODY,
         key: None,
         meta: None,
-        max: None,
+        max: Some(MOST),
         create: true,
         takeover: Some(Takeover::Replace),
     };
+    hub.charge_lists(now, connection, EVERYBODY)?;
     let membership = hub.join(now, connection, &entry)?;
     let mut peers = String::new();
     hub.write_peers(connection, membership, &mut peers);

@@ -37,6 +37,15 @@ impl<'a> Fields<'a> {
         raw.parse::<i64>().is_ok().then_some(Cow::Borrowed(raw))
     }
 
+    /// The name of a peer, which may be missing. Anything else in its place is refused: who reads the frame next may see a name
+    /// in it (JavaScript looks `["a"]` and `"a"` up alike), and it would be one that nobody has judged.
+    pub(crate) fn peer(&self, key: &str) -> Result<Option<Cow<'a, str>>, Malformed> {
+        match self.raw(key) {
+            None => Ok(None),
+            Some(_) => self.required(key, "a peer is named by a string").map(Some),
+        }
+    }
+
     /// A string field that must be there.
     pub(crate) fn required(&self, key: &str, wrong: &'static str) -> Result<Cow<'a, str>, Malformed> {
         self.text(key).ok_or(Self::wrong(wrong))

@@ -78,12 +78,12 @@ impl<'a> Message<'a> {
                     .ok_or(Fields::wrong("metadata must be an object"))?,
             },
             "broadcast" => Self::Broadcast {
-                from: fields.text("peerId"),
+                from: fields.peer("peerId")?,
                 room: room()?,
                 text,
             },
             "offer" | "answer" | "ice-candidate" | "relay-message" => Self::Direct {
-                from: fields.text("peerId"),
+                from: fields.peer("peerId")?,
                 to: fields.required("targetPeer", "targetPeer must be a string")?,
                 relayed: kind == "relay-message",
                 text,

@@ -9,6 +9,7 @@ use crate::signaling::{
     error::Reject,
     event::Event,
     labels::ErrorCode,
+    room::{Room, RoomRef},
 };
 
 /// What became of a message to several peers.
@@ -21,6 +22,9 @@ pub(crate) struct Sent<'a> {
 
 /// What a frame costs on the wire beside its payload; keeps tiny messages to large rooms from being free.
 const FRAME_OVERHEAD: usize = 64;
+
+/// What a name costs in a list beside itself: quotes and a comma.
+const ENTRY_OVERHEAD: usize = 3;
 
 const NO_PEER: Reject = Reject::new(ErrorCode::NoPeer, "nobody of that id is in the room");
 const NOT_IN_ROOM: Reject = Reject::new(ErrorCode::NoRoom, "you are not in that room");
@@ -76,7 +80,8 @@ impl Hub {
             ),
             None => None,
         };
-        if relayed {
+        // What names nobody is no negotiation, whatever it calls itself.
+        if relayed || receiver.is_none() {
             let receivers = receiver.map_or(room.len() - 1, |_| 1);
             self.check_relay(connection)?;
             self.charge_relay(now, connection, text.len(), receivers)?;
@@ -179,6 +184,22 @@ impl Hub {
         let total = ((length + FRAME_OVERHEAD) * receivers) as u64;
         let busy = Reject::new(ErrorCode::RelayBusy, "the server relays as much as it may");
         self.charge_relay_total(now, total).map_err(|retry| busy.retry(retry))
+    }
+
+    /// Charges what it costs to tell all members of a room of all others, when somebody joins it and when it goes again: that
+    /// grows with the square of the room. Who is in it already is charged nothing.
+    pub(crate) fn charge_lists(&mut self, now: Now, connection: ConnectionId, room: &str) -> Result<(), Reject> {
+        if self.membership(connection, room).is_ok() {
+            return Ok(());
+        }
+        let realm = self.connections.get(connection).ok_or(NOT_IN_ROOM)?.realm;
+        let found = self.by_name.get(&RoomRef { realm, name: room });
+        let members = found.and_then(|room| self.rooms.get(*room)).map(Room::members);
+        let members = members.unwrap_or_default();
+        let list: usize = members.iter().map(|member| member.peer.len() + ENTRY_OVERHEAD).sum();
+        let busy = Reject::new(ErrorCode::RelayBusy, "the server relays as much as it may");
+        self.charge_relay_total(now, 2 * (list * members.len()) as u64)
+            .map_err(|retry| busy.retry(retry))
     }
 
     fn is_away(&self, connection: ConnectionId) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Hub, departure};
 use crate::signaling::{
     Now,
-    connection::{ConnectionId, Membership},
+    connection::{ConnectionId, Membership, Peer},
     error::Reject,
     event::Event,
     identity::{Identity, Takeover},
@@ -166,14 +166,17 @@ impl Hub {
     }
 
     fn may_take_over(&self, rule: Option<Takeover>, newcomer: &Identity, holder: ConnectionId) -> bool {
-        match rule.unwrap_or(self.config.takeover) {
+        let holder = self.connections.get(holder).and_then(|holder| holder.peer.as_ref());
+        let is_same = holder.is_none_or(|holder| newcomer.same_owner(holder.identity()));
+        match self.config.takeover {
             Takeover::Reject => false,
             Takeover::Replace => true,
-            Takeover::SameOwner => self
-                .connections
-                .get(holder)
-                .and_then(|holder| holder.peer.as_ref())
-                .is_none_or(|holder| newcomer.same_owner(holder.identity())),
+            // A dialect may be lenient where nobody is known; it gives nobody what is a user's.
+            Takeover::SameOwner => {
+                let owners = [Some(newcomer), holder.map(Peer::identity)];
+                let is_known = owners.into_iter().flatten().any(|owner| owner.user.is_some());
+                is_same || (rule == Some(Takeover::Replace) && !is_known)
+            }
         }
     }
 

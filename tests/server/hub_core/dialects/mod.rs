@@ -4,7 +4,7 @@ mod chiral;
 mod reploid;
 mod topics;
 
-use meetpoint::signaling::{CloseCode, Config, Dialect, Identity};
+use meetpoint::signaling::{CloseCode, Config, Dialect, Identity, Takeover};
 use serde_json::json;
 
 use crate::hub_world::World;
@@ -68,5 +68,40 @@ fn where_tokens_are_asked_for_they_are_asked_of_every_dialect() {
         };
         world.speak_as(connection, first, Ok(elsewhere));
         assert_eq!(world.all(connection).pop().unwrap()["code"], "forbidden", "{dialect:?}");
+    }
+}
+
+#[test]
+fn an_id_of_a_known_user_is_taken_over_by_that_user_alone_and_by_nobody_where_the_operator_says_so() {
+    let user = |name: &str| Identity {
+        user: Some(name.into()),
+        ..Identity::ANONYMOUS
+    };
+    for (dialect, first) in [
+        (Dialect::Reploid, json!({"type": "join", "peerId": "a", "roomId": "r"})),
+        (Dialect::Chiral, json!({"type": "register", "clientId": "a"})),
+    ] {
+        let mut world = World::new(Config::default());
+        let alice = world.connect_as(dialect);
+        world.speak_as(alice, first.clone(), Ok(user("alice")));
+        for thief in [user("mallory"), Identity::ANONYMOUS] {
+            let connection = world.connect_as(dialect);
+            world.speak_as(connection, first.clone(), Ok(thief));
+            assert_eq!(world.all(connection).pop().unwrap()["code"], "id_taken", "{dialect:?}");
+        }
+        assert_eq!(world.closed(alice), None);
+        let again = world.connect_as(dialect);
+        world.speak_as(again, first.clone(), Ok(user("alice")));
+        assert_eq!(world.closed(alice), Some(CloseCode::Replaced));
+
+        let mut strict = World::new(Config {
+            takeover: Takeover::Reject,
+            ..Config::default()
+        });
+        let holder = strict.connect_as(dialect);
+        strict.speak(holder, first.clone());
+        let other = strict.connect_as(dialect);
+        assert_eq!(strict.speak(other, first).pop().unwrap()["code"], "id_taken");
+        assert_eq!(strict.closed(holder), None);
     }
 }

@@ -145,3 +145,20 @@ fn nobody_speaks_for_another_and_nobody_before_joining() {
     );
     assert_eq!(world.closed(early), Some(CloseCode::BadRequest));
 }
+
+#[test]
+fn no_spelling_of_a_sender_passes_that_its_receiver_would_read_as_somebody_else() {
+    let mut world = World::new(Config::default());
+    let (victim, _) = join(&mut world, "victim", "r");
+    let (mallory, _) = join(&mut world, "mallory", "r");
+    world.all(victim);
+    for from in [json!(["1"]), json!(1.5), json!(false), json!({})] {
+        for frame in [
+            json!({"type": "offer", "peerId": from, "targetPeer": "victim", "offer": {}}),
+            json!({"type": "broadcast", "peerId": from, "roomId": "r"}),
+        ] {
+            assert_eq!(world.speak(mallory, frame)[0]["type"], "error", "{from}");
+            assert!(world.all(victim).is_empty(), "{from}");
+        }
+    }
+}
