@@ -42,6 +42,9 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// What a peer without the right to publish is told when it says something.
+pub(super) const WATCHES: &str = "your token only lets you watch";
+
 const NOT_WELCOMED: Reject = Reject::bad_request("say hello first").fatal(CloseCode::BadRequest);
 
 impl Hub {
@@ -81,6 +84,9 @@ impl Hub {
         self.check_room_name(entry.room)?;
         if !peer.identity().allows_room(entry.room) {
             return Err(Reject::new(ErrorCode::Forbidden, "your token does not allow that room"));
+        }
+        if !peer.identity().rights.publish && matches!(entry.meta, Some(Some(_))) {
+            return Err(Reject::new(ErrorCode::Forbidden, WATCHES));
         }
         let name = RoomRef {
             realm: joining.realm,

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Hub, Older};
+use super::{Hub, Older, rooms::WATCHES};
 use crate::signaling::{
     Now,
     connection::{ConnectionId, Membership, Peer},
@@ -79,6 +79,9 @@ impl Hub {
 
         let identity = identity?;
         let deadline = deadline(now, &identity)?;
+        if !identity.rights.publish && greeting.meta.is_some() {
+            return Err(Reject::new(ErrorCode::Forbidden, WATCHES).fatal(CloseCode::Forbidden));
+        }
         if let Some(peer) = greeting.peer {
             self.check_peer_id(peer)?;
         }
@@ -193,7 +196,7 @@ impl Hub {
         let peer = self.connections.get(connection).and_then(|entry| entry.peer.as_ref());
         match peer {
             Some(peer) if peer.identity().rights.publish => Ok(()),
-            _ => Err(Reject::new(ErrorCode::Forbidden, "your token only lets you watch")),
+            _ => Err(Reject::new(ErrorCode::Forbidden, WATCHES)),
         }
     }
 }

@@ -504,3 +504,30 @@ fn peer_ids_at_the_bound_pass_and_past_it_or_unprintable_do_not() {
     assert_eq!(world.hub.stats().refused[ErrorCode::TooLarge], 1);
     world.check();
 }
+
+#[test]
+fn who_may_only_watch_says_nothing_about_itself_either() {
+    let watcher = || Identity {
+        user: Some("w".into()),
+        rights: Rights {
+            publish: false,
+            ..Rights::ALL
+        },
+        ..Identity::ANONYMOUS
+    };
+    let mut world = World::new(Config::default());
+    let connection = world.connect();
+    let hello = json!({"t": "hello", "v": [1], "meta": {"name": "loud"}});
+    assert_eq!(world.hello(connection, hello, Ok(watcher()))["code"], "forbidden");
+    assert_eq!(world.closed(connection), Some(CloseCode::Forbidden));
+
+    let connection = world.connect();
+    world.hello(connection, json!({"t": "hello", "v": [1]}), Ok(watcher()));
+    let loud = json!({"t": "join", "room": "r", "meta": {"name": "loud"}});
+    assert_eq!(world.ask(connection, loud)["code"], "forbidden");
+    assert_eq!(
+        world.ask(connection, json!({"t": "join", "room": "r", "meta": {}}))["t"],
+        "joined"
+    );
+    world.check();
+}
