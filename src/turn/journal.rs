@@ -308,7 +308,7 @@ impl Server {
             return;
         };
         let id = self.id(index);
-        let (config, realm) = (&*self.config, self.realms.name(allocation.realm));
+        let realm = self.realms.name(allocation.realm);
         self.journal.fold(now.instant, Key { who, what: class }, || Event {
             at: now.unix,
             about: subject(realm, id, allocation),
