@@ -5,6 +5,7 @@
 
 use std::{
     fmt,
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -14,6 +15,8 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -22,13 +25,18 @@ use tokio::{
 use super::{
     Authenticator, Config, IceList, IceSource,
     outbox::{Bound, Outbox},
-    per_ip::PerIp,
+    per_ip::{PerIp, Slot},
     stats_view::{RoomStats, StatsView},
 };
 use crate::signaling::{
     self, Admitted, CloseCode, Connected, ConnectionId, Dialect, Frame, Full, Grants, Hub, IceUser, Needs, Now, Output,
     Sid, Stats,
 };
+
+/// One address has one in so many of the sessions that may wait for their owners.
+const WAITING_SHARE: usize = 8;
+/// So many places of sessions that wait no more may be kept.
+const FEW: usize = 64;
 
 /// The hub of this process with its clock and its sockets. Cheap to clone.
 #[derive(Clone)]
@@ -46,6 +54,8 @@ struct Shared {
     authenticator: Arc<dyn Authenticator>,
     ice: Arc<dyn IceSource>,
     per_ip: Arc<PerIp>,
+    /// Bounds the sessions of one address that wait for their owners.
+    waiting_per_ip: Arc<PerIp>,
     /// Sessions that have not ended, those that say goodbye too.
     sessions: watch::Sender<usize>,
     started: Instant,
@@ -58,6 +68,9 @@ struct State {
     hub: Hub,
     /// By [`ConnectionId::index`]; the id tells an entry from a later one in the same place.
     outboxes: Vec<Option<(ConnectionId, Arc<Outbox>)>>,
+    /// Sessions without a socket, by whose they are. Some may have ended meanwhile: they are found out when there are many, or
+    /// when somebody is refused.
+    waiting: HashMap<ConnectionId, Slot, RandomState>,
     /// What the timer sleeps for.
     armed: Option<std::time::Instant>,
 }
@@ -116,6 +129,8 @@ impl HubHandle {
         seed: [u8; 32],
     ) -> Self {
         let per_ip = Arc::new(PerIp::new(ws.connections_per_ip));
+        let share = u32::try_from(hub.away_sessions / WAITING_SHARE).unwrap_or(u32::MAX);
+        let waiting_per_ip = Arc::new(PerIp::new(share.max(1)));
         let timer = Arc::new(Notify::new());
         let limits = SessionLimits {
             frame_bytes: hub.frame_bytes,
@@ -125,6 +140,7 @@ impl HubHandle {
         let state = State {
             hub: Hub::new(hub, seed),
             outboxes: Vec::new(),
+            waiting: HashMap::default(),
             armed: None,
         };
         let shared = Arc::new(Shared {
@@ -135,6 +151,7 @@ impl HubHandle {
             authenticator,
             ice,
             per_ip,
+            waiting_per_ip,
             sessions: watch::Sender::new(0),
             started: Instant::now(),
             limits,
@@ -243,6 +260,37 @@ impl HubHandle {
     pub(crate) fn disconnect(&self, connection: ConnectionId, code: CloseCode) {
         self.with_hub(|hub, now| hub.disconnect(now, connection, code));
         self.shared.lock().forget(connection);
+    }
+
+    /// The socket of a connection has ended, which was counted for `owner`. If its session waits, it takes one of the places
+    /// that its address has for that; without one it ends as well, so that one address cannot have them all.
+    pub(crate) fn share_waiting(&self, connection: ConnectionId, owner: Option<IpAddr>) {
+        let Some(owner) = owner else { return };
+        let refused = {
+            let mut guard = self.shared.lock();
+            let state = &mut *guard;
+            if !state.hub.is_away(connection) {
+                return;
+            }
+            if state.waiting.len() > 2 * state.hub.away_sessions() + FEW {
+                state.forget_returned();
+            }
+            let open = || self.shared.waiting_per_ip.try_open(Some(owner));
+            let place = open().or_else(|| {
+                state.forget_returned();
+                open()
+            });
+            match place {
+                Some(place) => {
+                    state.waiting.insert(connection, place);
+                    false
+                }
+                None => true,
+            }
+        };
+        if refused {
+            self.with_hub(|hub, _| hub.refuse_waiting(connection));
+        }
     }
 
     /// One frame from a socket.
@@ -363,6 +411,12 @@ impl State {
             }
         }
         wakers
+    }
+
+    /// Gives back the places of sessions that wait no more.
+    fn forget_returned(&mut self) {
+        let hub = &self.hub;
+        self.waiting.retain(|connection, _| hub.is_away(*connection));
     }
 
     fn outbox(&self, connection: ConnectionId) -> Option<&Arc<Outbox>> {

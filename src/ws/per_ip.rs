@@ -64,6 +64,13 @@ impl PerIp {
     }
 }
 
+impl Slot {
+    /// Whose it is, as it is counted; `None` for a socket that is not.
+    pub(crate) fn owner(&self) -> Option<IpAddr> {
+        self.counted.as_ref().map(|(_, network)| *network)
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         let Some((table, network)) = self.counted.take() else {

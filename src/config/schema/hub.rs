@@ -81,7 +81,8 @@ section! {
         resume_messages: usize = 64, Between(1, 10_000);
         /// Bytes of those events: what a busy client that acknowledges nothing costs beside its queue.
         resume_size: ByteSize = ByteSize::kib(128), Between(ByteSize::kib(1), ByteSize::mib(16));
-        /// Sessions that may wait for their owners at once. Beyond it a broken connection ends its session.
+        /// Sessions that may wait for their owners at once, an eighth of them of one client address. Beyond it a broken
+        /// connection ends its session.
         away_sessions: usize = 5_000, Between(0, 10_000_000);
         /// How long a connection may stay without a `hello`. Raising it lets idle strangers hold sockets longer.
         hello_timeout: Duration = seconds(10), Between(seconds(1), minutes(5));

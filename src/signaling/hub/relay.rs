@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use super::Hub;
 use crate::signaling::{
     Now,
-    connection::{Connection, ConnectionId, Membership},
+    connection::{ConnectionId, Membership},
     error::Reject,
     event::Event,
     labels::ErrorCode,
@@ -200,10 +200,6 @@ impl Hub {
         let busy = Reject::new(ErrorCode::RelayBusy, "the server relays as much as it may");
         self.charge_relay_total(now, 2 * (list * members.len()) as u64)
             .map_err(|retry| busy.retry(retry))
-    }
-
-    fn is_away(&self, connection: ConnectionId) -> bool {
-        self.connections.get(connection).is_some_and(Connection::is_away)
     }
 
     fn check_relay(&self, connection: ConnectionId) -> Result<(), Reject> {

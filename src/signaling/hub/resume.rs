@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::{Hub, admission::cost, presence::Presence};
 use crate::signaling::{
     Now,
-    connection::{ConnectionId, Rated},
+    connection::{Connection, ConnectionId, Rated},
     event::Event,
     identity::Identity,
     labels::{CloseCode, MessageKind},
@@ -77,6 +77,25 @@ impl Hub {
         self.set_ice_due(connection, None);
         self.announce(connection, Presence::Away);
         true
+    }
+
+    /// Whether the socket of a connection has ended and its session waits for its owner.
+    pub fn is_away(&self, connection: ConnectionId) -> bool {
+        self.connections.get(connection).is_some_and(Connection::is_away)
+    }
+
+    /// How many sessions wait.
+    pub const fn away_sessions(&self) -> usize {
+        self.away
+    }
+
+    /// Ends a session that waits: its owner has as many of them as the driver lets one have.
+    pub fn refuse_waiting(&mut self, connection: ConnectionId) {
+        let entry = self.connections.get(connection);
+        if let Some(away) = entry.and_then(|entry| entry.replay.as_ref()?.away) {
+            self.stats.away_refused += 1;
+            self.end(connection, away.why);
+        }
     }
 
     /// The session that `older` proves to own, whether it can go on or not.

@@ -302,3 +302,42 @@ async fn a_client_that_never_answers_the_close_is_let_go() {
     let ended = tokio::time::timeout(PATIENCE, tcp.read_to_end(&mut bytes)).await;
     assert!(ended.is_ok(), "the server kept the socket");
 }
+
+#[tokio::test]
+async fn one_address_has_an_eighth_of_the_sessions_that_wait_and_no_more() {
+    let hub = signaling::Config {
+        away_sessions: 16,
+        ..signaling::Config::default()
+    };
+    let client = |uri: &str| uri.split_once("from=")?.1.parse().ok();
+    let server = Server::start_behind_proxy(hub, ws::Config::default(), client).await;
+    let break_off = async |peer: &str, from: &str| {
+        let mut client = server.connect_to(&format!("{}?from={from}", server.url())).await;
+        let hello = json!({"t": "hello", "v": [1], "peer": peer, "caps": ["resume"]});
+        let welcome = client.ask(hello).await;
+        let joined = client.ask(json!({"t": "join", "room": peer})).await;
+        assert_eq!(joined["t"], "joined", "{joined}");
+        json!({"sid": welcome["sid"], "key": welcome["key"], "seq": joined["seq"]})
+    };
+    let first = break_off("a", "192.0.2.1").await;
+    server.until("the first waits", |stats| stats.away == 1).await;
+    break_off("b", "192.0.2.1").await;
+    server.until("the second waits", |stats| stats.away == 2).await;
+    break_off("c", "192.0.2.1").await;
+    server.until("the third is gone", |stats| stats.away_refused == 1).await;
+    assert_eq!((server.hub.stats().away, server.hub.stats().rooms), (2, 2));
+    break_off("d", "192.0.2.2").await;
+    server.until("somebody else waits", |stats| stats.away == 3).await;
+    // Who comes back makes room.
+    let mut back = server.connect_to(&format!("{}?from=192.0.2.1", server.url())).await;
+    let welcome = back
+        .ask(json!({"t": "hello", "v": [1], "caps": ["resume"], "resume": first}))
+        .await;
+    assert_eq!(welcome["resumed"], true);
+    assert_eq!(server.hub.stats().away, 2);
+    break_off("e", "192.0.2.1").await;
+    server
+        .until("another waits in its place", |stats| stats.away == 3)
+        .await;
+    assert_eq!(server.hub.stats().away_refused, 1);
+}

@@ -1,6 +1,10 @@
 //! A server with nothing but the hub, and a client that judges every frame by the schema.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, extract::Request, routing::get};
 use futures_util::{SinkExt, StreamExt};
@@ -59,11 +63,25 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(hub: signaling::Config, ws: ws::Config) -> Self {
+        Self::start_behind_proxy(hub, ws, |_| None).await
+    }
+
+    /// The same, where `client` finds in the path and query of a request whose it is.
+    pub(crate) async fn start_behind_proxy(
+        hub: signaling::Config,
+        ws: ws::Config,
+        client: fn(&str) -> Option<IpAddr>,
+    ) -> Self {
         let hub = HubHandle::start(hub, ws, Arc::new(Tokens), Arc::new(Echo), [9; 32]);
         let handle = hub.clone();
         let app = Router::new().route(
             "/signaling",
-            get(move |request: Request| async move { ws::upgrade(&handle, Dialect::Auto, request) }),
+            get(move |mut request: Request| async move {
+                if let Some(ip) = client(&request.uri().to_string()) {
+                    request.extensions_mut().insert(ws::ClientIp(ip));
+                }
+                ws::upgrade(&handle, Dialect::Auto, request)
+            }),
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
