@@ -96,7 +96,7 @@ impl Config {
     /// Where the relay listens for TCP, when it listens for UDP at `udp`.
     #[must_use]
     pub fn relay_tcp(&self, udp: &[SocketAddr]) -> Vec<SocketAddr> {
-        let web = [&self.http.listen, &self.metrics.listen];
+        let web = [&self.http.listen, &self.metrics.listen, &self.streams.one_port];
         self.relay.listen_tcp.addresses(udp, |address| {
             web.iter().copied().flatten().any(|taken| overlap(*taken, *address))
         })

@@ -10,10 +10,17 @@ use std::net::{IpAddr, SocketAddr};
 pub(super) struct Wrong(pub(super) String, pub(super) String);
 
 impl Config {
-    /// UDP addresses to listen at: those of `relay.listen`, and what NAT discovery needs besides.
+    /// UDP addresses to listen at: those of `relay.listen`, the one port, and what NAT discovery needs besides.
     #[must_use]
     pub(super) fn relay_udp(&self) -> Vec<SocketAddr> {
         let mut listen = self.relay.listen.clone();
+        // A port that the kernel chooses for TCP says nothing of UDP.
+        for address in self.streams.one_port.iter().filter(|address| address.port() != 0) {
+            let taken = listen.iter().chain(&self.relay.listen_dtls);
+            if !taken.into_iter().any(|open| overlap(*open, *address)) {
+                listen.push(*address);
+            }
+        }
         for place in self.discovery_places().unwrap_or_default().iter().flat_map(four) {
             if !listen.iter().any(|open| overlap(*open, place)) {
                 listen.push(place);

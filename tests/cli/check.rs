@@ -75,11 +75,13 @@ fn a_server_with_tls_passes_every_step_by_https_and_by_turns() {
     let url = format!("https://localhost:{one_port}");
     let (code, out, _) = run(&["check", &url, "--ca", &at("chain.pem"), "--json"]);
     assert_eq!(code, 0, "{out}{}", server.log());
-    // TURN by UDP, by TCP on its port and on the one port, by TLS on its port and on the one port.
+    // STUN and TURN by UDP, TCP and TLS: each on a port of its own and on the one port.
     let expected = [
         "ready",
         "API",
         "STUN",
+        "STUN",
+        "TURN",
         "TURN",
         "TURN",
         "TURN",

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, process::Command, time::Duration};
 
-use crate::support::{Meetpoint, ipv6_works, output_of};
+use crate::support::{Meetpoint, binding_mapped_address, free_tcp_port, http_get, ipv6_works, output_of};
 
 fn reflexive_address(output: &str) -> Option<SocketAddr> {
     let line = output.lines().find(|line| line.contains("UDP reflexive addr:"))?;
@@ -28,4 +28,17 @@ fn a_stun_client_learns_its_address() {
         let seen = ask(&server, "::1");
         assert!(seen.ip().is_loopback() && seen.is_ipv6() && seen.port() != 0, "{seen}");
     }
+}
+
+/// Networks that let UDP through for HTTP/3 alone let it through to this port.
+#[test]
+fn the_one_port_answers_udp_as_well_and_the_list_says_so() {
+    let port = free_tcp_port();
+    let server = Meetpoint::start(&[("STREAMS__ONE_PORT", &format!("127.0.0.1:{port}"))]);
+    let mapped = binding_mapped_address(SocketAddr::from(([127, 0, 0, 1], port)));
+    assert!(mapped.is_some(), "no answer by UDP at {port}");
+    let (status, list) = http_get(server.http, "/api/ice-servers");
+    assert_eq!(status, 200);
+    assert!(list.contains(&format!("turn:127.0.0.1:{port}?transport=udp")), "{list}");
+    assert!(list.contains(&format!("turn:127.0.0.1:{port}?transport=tcp")), "{list}");
 }

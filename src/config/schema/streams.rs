@@ -14,6 +14,8 @@ section! {
         /// TCP addresses at which everything is served: STUN and TURN over TCP and over TLS, the web server over HTTP and
         /// HTTPS. They are told apart by ALPN and by their first byte. Port 443 is what the strictest networks let through.
         ///
+        /// TURN over UDP is served at the same addresses, unless `relay.listen_dtls` has them.
+        ///
         /// With `tls.certificates` it speaks TLS; behind a balancer that takes TLS off it works without.
         one_port: Vec<SocketAddr> = Vec::new();
         /// Whether TURN is served inside of WebSockets as well, at `/turn` of the web server: for networks that let nothing

@@ -6,4 +6,6 @@ mod wire;
 
 pub(crate) use meetpoint::{Meetpoint, SECRET};
 pub(crate) use program::{Program, output_of, pause};
-pub(crate) use wire::{Credential, binding_mapped_address, connect_from, free_tcp_port, free_udp_port, ipv6_works};
+pub(crate) use wire::{
+    Credential, binding_mapped_address, connect_from, free_tcp_port, free_udp_port, http_get, ipv6_works,
+};
