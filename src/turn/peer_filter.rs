@@ -102,6 +102,16 @@ impl PeerFilter {
         self.deny.iter().any(|net| net.contains(&ip) || net.contains(&reduced))
     }
 
+    /// Closes what `other` has deny rules for, too; `false` if all of it was closed by the same rules already.
+    pub(super) fn deny_also(&mut self, other: &Self) -> bool {
+        let new: Vec<_> = other.deny.iter().filter(|net| !self.deny.contains(net)).collect();
+        if new.is_empty() {
+            return false;
+        }
+        self.deny = self.deny.iter().chain(new).copied().collect();
+        true
+    }
+
     /// Whether a deny rule names the address, for addresses whose other rules are not judged here (hairpin).
     pub(super) fn denied_by_rule(&self, ip: IpAddr) -> bool {
         self.denies(ip, reduce(ip))

@@ -206,6 +206,12 @@ impl Realms {
                 place.peers = realm.peers.clone();
             }
         }
+        // Deny rules of the default realm hold for all: configured realms have them among theirs, those that are gone do not yet.
+        for (stats, place) in self.stats.iter().zip(&mut self.places) {
+            if !stats.is_configured && place.held > 0 && place.peers.deny_also(&config.peers) {
+                same_rules = false;
+            }
+        }
         same_rules
     }
 

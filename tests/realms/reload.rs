@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meetpoint::credentials::KeyRing;
-use meetpoint::turn::{Filter, Handled, RateLimit, RealmConfig, RealmLimits};
+use meetpoint::turn::{Config, DropReason, Filter, Handled, PeerFilter, RateLimit, RealmConfig, RealmLimits, Verdict};
 
 use crate::relay::{Client, Lab, PEER, SECRET, config, to_peer};
 use crate::two::{ACME, ACME_REALM, GLOBEX, acme, globex, minted, of_acme, of_globex, stats, two, with};
@@ -62,6 +62,25 @@ fn a_realm_that_goes_lets_nobody_in_and_what_lives_goes_on_within_its_limits() {
     lab.advance(Duration::from_secs(3600));
     lab.assert_empty();
     assert_eq!(stats(&mut lab, ACME).allocations, 0);
+}
+
+#[test]
+fn what_a_realm_that_went_has_left_obeys_deny_rules_that_come_later() {
+    let mut lab = Lab::new(two());
+    let mut living = ready(&mut lab, of_acme("192.0.2.1:1", "u"));
+    lab.server.reconfigure(Arc::new(with([globex()])));
+    assert_eq!(to_peer(living.send_on(&mut lab, 0x4000, b"x")), PEER.parse().unwrap());
+    let denied = |net: &str| Config {
+        peers: PeerFilter::new(["10.0.0.0/8".parse().unwrap()], [net.parse().unwrap()]),
+        ..with([globex()])
+    };
+    lab.server.reconfigure(Arc::new(denied("20.0.0.1/32")));
+    let handled = living.send_on(&mut lab, 0x4000, b"x");
+    assert_eq!(handled, Handled::Done(Verdict::Dropped(DropReason::NoChannel)));
+    assert_eq!(living.permit(&mut lab, &[PEER]), 403);
+    // What is opened for the operator's own use is not opened for it.
+    assert_eq!(living.permit(&mut lab, &["10.0.0.1:1"]), 403);
+    assert_eq!(living.permit(&mut lab, &["20.0.0.2:1"]), 0);
 }
 
 #[test]
