@@ -167,7 +167,8 @@ pub struct Limits {
     /// Data connections of one TCP allocation, those that wait included (508; a peer's is closed). Default 32; 400 bytes each while
     /// idle, a socket, and twice 64 KiB while one side does not read.
     pub connections_per_allocation: u16,
-    /// Data connections of the process (508; a peer's is closed). Default 4,000.
+    /// Data connections of the process (508; a peer's is closed). Default 4,000. One user has a quarter of them and of
+    /// `pending_connections` at most, and always as many as one allocation may have.
     pub connections: u32,
     /// Data connections of the process whose peer has not answered or whose client has not bound them, within 30 s (508; a peer's
     /// is closed). Default 1,000.

@@ -35,9 +35,7 @@ struct Shared {
     load: SharedLoad,
     ticket_key: OnceLock<TicketKey>,
     routes: RouteBoard,
-    /// Data connections of TCP, and those of them that wait.
-    connections: AtomicU32,
-    pending_connections: AtomicU32,
+    connections: Connections,
 }
 
 /// Key of the mobility tickets of this process.
@@ -60,6 +58,41 @@ impl Drop for TicketKey {
 struct Holder {
     held: u32,
     usage: Arc<SharedUsage>,
+    connections: Arc<Connections>,
+}
+
+/// Data connections of TCP, and those of them that wait. The numbers guard no memory but themselves.
+#[derive(Debug, Default)]
+struct Connections {
+    all: AtomicU32,
+    pending: AtomicU32,
+}
+
+impl Connections {
+    /// One more that waits, or which of the two limits it would pass.
+    fn try_enter(&self, all: u32, pending: u32) -> Result<(), PastLimit> {
+        if !try_take(&self.all, all) {
+            return Err(PastLimit::All);
+        }
+        if !try_take(&self.pending, pending) {
+            self.all.fetch_sub(1, Ordering::Relaxed);
+            return Err(PastLimit::Pending);
+        }
+        Ok(())
+    }
+
+    fn leave_pending(&self) {
+        self.pending.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn leave(&self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+enum PastLimit {
+    All,
+    Pending,
 }
 
 /// A user of a realm: the same name in two realms is two users. The default realm is that without a name.
@@ -146,10 +179,14 @@ impl Ledger {
             realm.held += 1;
             (name, Arc::clone(&realm.usage))
         });
-        let (user, usage) = match entries.users.get_key_value(&key) {
+        let (user, usage, connections) = match entries.users.get_key_value(&key) {
             Some((known, holder)) => {
                 entries.idle -= usize::from(holder.held == 0);
-                (known.clone(), Arc::clone(&holder.usage))
+                (
+                    known.clone(),
+                    Arc::clone(&holder.usage),
+                    Arc::clone(&holder.connections),
+                )
             }
             None => {
                 let key = UserKey {
@@ -158,13 +195,14 @@ impl Ledger {
                         .map_or_else(|| Arc::from(""), |(name, _)| Arc::clone(name)),
                     user: Arc::from(who.user),
                 };
-                (key, Arc::default())
+                (key, Arc::default(), Arc::default())
             }
         };
         entries.total += 1;
         let holder = entries.users.entry(user.clone()).or_insert_with(|| Holder {
             held: 0,
             usage: Arc::clone(&usage),
+            connections: Arc::clone(&connections),
         });
         holder.held += 1;
         *entries.clients.entry(client).or_insert(0) += 1;
@@ -174,32 +212,16 @@ impl Ledger {
             realm,
             user,
             usage,
+            connections,
             client,
             former: None,
         })
     }
 
-    /// Enters one data connection, one that waits, or says which bound it would pass.
-    pub(super) fn try_connect(&self, limits: &Limits) -> Result<ConnectionLease, QuotaKind> {
-        if !try_take(&self.0.connections, limits.connections) {
-            return Err(QuotaKind::ProcessConnections);
-        }
-        if !try_take(&self.0.pending_connections, limits.pending_connections) {
-            self.0.connections.fetch_sub(1, Ordering::Relaxed);
-            return Err(QuotaKind::PendingConnections);
-        }
-        Ok(ConnectionLease {
-            ledger: self.clone(),
-            is_pending: true,
-        })
-    }
-
     /// Data connections held now, and those of them that wait for their peer or their client.
     pub fn connections(&self) -> (u32, u32) {
-        (
-            self.0.connections.load(Ordering::Relaxed),
-            self.0.pending_connections.load(Ordering::Relaxed),
-        )
+        let Connections { all, pending } = &self.0.connections;
+        (all.load(Ordering::Relaxed), pending.load(Ordering::Relaxed))
     }
 
     /// Allocations held now.
@@ -280,6 +302,8 @@ pub(super) struct Lease {
     realm: Option<(Arc<str>, Arc<SharedUsage>)>,
     user: UserKey,
     usage: Arc<SharedUsage>,
+    /// Those of the user.
+    connections: Arc<Connections>,
     client: IpAddr,
     /// The address before, while it may move back there: its place stays taken, or others would fill it meanwhile.
     former: Option<IpAddr>,
@@ -331,6 +355,31 @@ impl Lease {
         }
     }
 
+    /// Enters one data connection, one that waits, or says which bound it would pass. One user has no more than a quarter of what
+    /// the process may have: with many allocations it could have all, and keep everybody else out. Nor less than one allocation
+    /// may have.
+    pub(super) fn try_connect(&self, limits: &Limits) -> Result<ConnectionLease, QuotaKind> {
+        let share = |of_process: u32| (of_process / 4).max(limits.connections_per_allocation.into());
+        let of_process = &self.ledger.0.connections;
+        of_process
+            .try_enter(limits.connections, limits.pending_connections)
+            .map_err(|past| match past {
+                PastLimit::All => QuotaKind::ProcessConnections,
+                PastLimit::Pending => QuotaKind::PendingConnections,
+            })?;
+        let (all, pending) = (share(limits.connections), share(limits.pending_connections));
+        if self.connections.try_enter(all, pending).is_err() {
+            of_process.leave_pending();
+            of_process.leave();
+            return Err(QuotaKind::Connections);
+        }
+        Ok(ConnectionLease {
+            ledger: self.ledger.clone(),
+            of_user: Arc::clone(&self.connections),
+            is_pending: true,
+        })
+    }
+
     /// What its realm has relayed; `None` for the default one, which has no limit of its own.
     #[inline]
     pub(super) fn realm_usage(&self) -> Option<&SharedUsage> {
@@ -372,14 +421,21 @@ impl Drop for Lease {
 #[derive(Debug)]
 pub(super) struct ConnectionLease {
     ledger: Ledger,
+    of_user: Arc<Connections>,
     is_pending: bool,
 }
 
 impl ConnectionLease {
+    fn entries(&self) -> [&Connections; 2] {
+        [&self.ledger.0.connections, &self.of_user]
+    }
+
     /// It waits no more.
     pub(super) fn bound(&mut self) {
         if std::mem::take(&mut self.is_pending) {
-            self.ledger.0.pending_connections.fetch_sub(1, Ordering::Relaxed);
+            for entry in self.entries() {
+                entry.leave_pending();
+            }
         }
     }
 }
@@ -387,11 +443,13 @@ impl ConnectionLease {
 impl Drop for ConnectionLease {
     fn drop(&mut self) {
         self.bound();
-        self.ledger.0.connections.fetch_sub(1, Ordering::Relaxed);
+        for entry in self.entries() {
+            entry.leave();
+        }
     }
 }
 
-/// One more, unless the limit is reached. The number guards no memory but itself.
+/// One more, unless the limit is reached.
 fn try_take(count: &AtomicU32, limit: u32) -> bool {
     let more = |held: u32| (held < limit).then(|| held + 1);
     count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()

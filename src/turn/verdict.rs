@@ -220,7 +220,7 @@ labels! {
         Channels = "channels",
         /// Reserved ports of the process (508).
         Reservations = "reservations",
-        /// Data connections of one TCP allocation (508, or closed at once).
+        /// Data connections of one TCP allocation, or of one user with many of them (508, or closed at once).
         Connections = "connections",
         /// Data connections of the process (508, or closed at once).
         ProcessConnections = "process_connections",

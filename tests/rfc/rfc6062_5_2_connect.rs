@@ -281,6 +281,48 @@ fn the_process_has_so_many_connections_and_so_many_that_wait() {
 }
 
 #[test]
+fn one_user_with_many_allocations_leaves_connections_to_others() {
+    let limits = |connections, pending_connections| Limits {
+        connections,
+        pending_connections,
+        connections_per_allocation: 8,
+        ..Limits::default()
+    };
+    // A quarter of those that wait, and of all; but always as many as one allocation may have.
+    for (limits, most) in [(limits(400, 40), 10), (limits(40, 400), 10), (limits(20, 20), 8)] {
+        let mut lab = Lab::new(Config {
+            limits,
+            ..open_config()
+        });
+        let mut greedy = Vec::new();
+        for port in 1..=4 {
+            // With a fresh credential each: it is the same user.
+            let ttl = Duration::from_secs(3600 + port);
+            let mut client = Client::with_expiry(&format!("192.0.2.1:{port}"), "eve", ttl).over_tcp();
+            assert_eq!(allocate_tcp(&mut client, &mut lab).code(), 0);
+            for peer in 1..=8 {
+                if let Some(reply) = ask(&mut client, &mut lab, &format!("20.0.0.{peer}:7000")) {
+                    assert_eq!(reply.code(), 508);
+                }
+            }
+            greedy.push(client);
+        }
+        assert_eq!(lab.connects.len(), most);
+        let mut other = Client::with_expiry("192.0.2.9:1", "alice", Duration::from_secs(3600)).over_tcp();
+        assert_eq!(allocate_tcp(&mut other, &mut lab).code(), 0);
+        assert!(ask(&mut other, &mut lab, PEER_2).is_none());
+        // What ends gives its place back, to the user as well.
+        lab.advance(CONNECT_TIMEOUT);
+        lab.sent.clear();
+        assert!(ask(&mut greedy[0], &mut lab, PEER_2).is_none());
+        for client in greedy.iter().chain([&other]) {
+            lab.gone(&client.five_tuple);
+        }
+        lab.assert_empty();
+    }
+}
+
+#[test]
 fn ids_differ_even_between_allocations() {
     let mut lab = Lab::new(open_config());
     let (mut client, _) = allocated(&mut lab);

@@ -142,7 +142,8 @@ section! {
         /// TCP connections of one allocation of `relay.tcp_relay`, those that wait included. Beyond it: 508, and a peer's
         /// connection is closed. Each costs a socket, and twice 64 KiB while one side does not read.
         tcp_connections_per_allocation: u16 = 32, Between(1, 65_535);
-        /// TCP connections of all such allocations, at most an eighth of the open files that are allowed.
+        /// TCP connections of all such allocations, at most an eighth of the open files that are allowed. One user has a quarter of
+        /// them at most, or as many as one allocation may have.
         tcp_connections: u32 = 4_000, Between(1, 1_000_000);
         /// Those of them whose peer has not answered or that no client has bound; each may wait for 30 s.
         tcp_connections_pending: u32 = 1_000, Between(1, 1_000_000);

@@ -108,11 +108,11 @@ impl Server {
     /// A place for one more connection of an allocation, or which bound is in the way.
     pub(super) fn room_for_connection(&self, index: u32) -> Result<ConnectionLease, QuotaKind> {
         let limits = &self.config.limits;
-        let held = self.allocations.get(index).map_or(0, |held| held.connections.len());
-        if held >= usize::from(limits.connections_per_allocation) {
+        let allocation = self.allocations.get(index).ok_or(QuotaKind::Connections)?;
+        if allocation.connections.len() >= usize::from(limits.connections_per_allocation) {
             return Err(QuotaKind::Connections);
         }
-        self.ledger.try_connect(limits)
+        allocation.lease.try_connect(limits)
     }
 
     /// Takes the outcome of [`super::super::Output::ConnectPeer`]. Once for each; for a connection that is closed meanwhile it does
