@@ -242,3 +242,21 @@ fn clients_behind_a_proxy_are_counted_one_by_one_and_all_together() {
     stage.assert_metric("meetpoint_relay_streams{transport=\"tcp\"}", 0);
     assert!(from("192.0.2.1:4").frame().is_some());
 }
+
+#[test]
+fn a_living_stream_is_not_ended_by_another_connection_that_claims_its_address() {
+    let stage = stage();
+    // A NAT may give one address and port to two hosts, as long as they go to different balancers.
+    let mut first = turn(stage.tcp, passed_on(stage.tcp, &binary(CLIENT)));
+    first.allocate();
+    let mut second = turn(stage.tcp, passed_on(stage.tcp, &binary(CLIENT)));
+    second.write(&binding());
+    assert_eq!(second.frame(), None, "it is closed");
+    first.refresh(600);
+    drop(first);
+    stage.assert_metric("meetpoint_relay_streams{transport=\"tcp\"}", 0);
+    assert_eq!(
+        turn(stage.tcp, passed_on(stage.tcp, &binary(CLIENT))).mapped(),
+        CLIENT.parse().unwrap()
+    );
+}

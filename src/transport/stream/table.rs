@@ -116,6 +116,17 @@ impl StreamTable {
         self.by_five_tuple.get(five_tuple).copied()
     }
 
+    /// Whether `new` has the very place of that stream on the network: then the kernel has ended that one. Where a proxy told who
+    /// the clients are, two that live may be told alike; neither may end the other's calls.
+    pub(in crate::transport) fn is_former(&self, index: u32, new: &NewStream) -> bool {
+        let former = self.slots.get(index as usize).and_then(Option::as_deref);
+        let place = |socket: &TcpStream| socket.peer_addr().ok();
+        // A socket that was reset has no other end any more.
+        former
+            .and_then(|former| place(&former.socket))
+            .is_none_or(|former| Some(former) == place(&new.socket))
+    }
+
     /// Takes a living stream out: it is the caller's, who counts its end and tells the poller.
     pub(in crate::transport) fn take(&mut self, index: u32) -> Option<Box<Connection>> {
         self.get_mut(index)?;

@@ -34,6 +34,10 @@ impl Worker {
 
     fn adopt_stream(&mut self, at: Now, new: NewStream, load: Load) {
         if let Some(former) = self.outbox.streams.find(&new.five_tuple) {
+            if !self.outbox.streams.is_former(former, &new) {
+                tracing::debug!("a stream claims the address of another that lives, and is closed");
+                return;
+            }
             // The kernel knows that the former connection is gone before we do.
             self.outbox.streams.end(former, StreamEnd::Replaced);
             self.finish_streams(at);
