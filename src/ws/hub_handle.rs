@@ -122,13 +122,17 @@ impl HubHandle {
     /// Starts a hub and its timer. `seed` must be fresh randomness. Must be called inside a tokio runtime; the timer ends
     /// with the last handle.
     pub fn start(
-        hub: signaling::Config,
+        mut hub: signaling::Config,
         ws: Config,
         authenticator: Arc<dyn Authenticator>,
         ice: Arc<dyn IceSource>,
         seed: [u8; 32],
     ) -> Self {
         let per_ip = Arc::new(PerIp::new(ws.connections_per_ip));
+        // What a session is told again goes through the queue of its new socket, beside the welcome: were it more than fits, that
+        // socket would be closed as a slow reader's, and the next one too.
+        hub.resume_bytes = hub.resume_bytes.min(ws.queue_bytes / 2);
+        hub.resume_frames = hub.resume_frames.min(ws.queue_messages / 2);
         let share = u32::try_from(hub.away_sessions / WAITING_SHARE).unwrap_or(u32::MAX);
         let waiting_per_ip = Arc::new(PerIp::new(share.max(1)));
         let timer = Arc::new(Notify::new());

@@ -77,9 +77,10 @@ section! {
         ///
         /// Raising it keeps the places of those who do not come back for longer.
         resume_grace: Duration = seconds(30), Between(Duration::ZERO, minutes(2));
-        /// Events that a session can be told again.
+        /// Events that a session can be told again; at most half of `queue_messages` counts.
         resume_messages: usize = 64, Between(1, 10_000);
-        /// Bytes of those events: what a busy client that acknowledges nothing costs beside its queue.
+        /// Bytes of those events: what a busy client that acknowledges nothing costs beside its queue. At most half of
+        /// `queue_size` counts.
         resume_size: ByteSize = ByteSize::kib(128), Between(ByteSize::kib(1), ByteSize::mib(16));
         /// Sessions that may wait for their owners at once, an eighth of them of one client address. Beyond it a broken
         /// connection ends its session.

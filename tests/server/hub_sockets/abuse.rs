@@ -341,3 +341,33 @@ async fn one_address_has_an_eighth_of_the_sessions_that_wait_and_no_more() {
         .await;
     assert_eq!(server.hub.stats().away_refused, 1);
 }
+
+#[tokio::test]
+async fn what_a_session_missed_never_closes_the_socket_that_it_comes_back_on() {
+    let ws = ws::Config {
+        queue_bytes: 65_536,
+        ..ws::Config::default()
+    };
+    let server = Server::start(signaling::Config::default(), ws).await;
+    let mut elder = server.member("elder", "r").await;
+    let mut old = server.connect().await;
+    let hello = json!({"t": "hello", "v": [1], "peer": "p", "caps": ["resume"]});
+    let welcome = old.ask(hello.clone()).await;
+    let joined = old.ask(json!({"t": "join", "room": "r"})).await;
+    elder.recv().await;
+    drop(old);
+    server.until("it waits", |stats| stats.away == 1).await;
+    for _ in 0..10 {
+        let offer = json!({"t": "sig", "room": "r", "to": "p", "kind": "offer", "data": "x".repeat(12_000)});
+        elder.say(offer).await;
+    }
+    elder.say(json!({"t": "ping", "n": 1})).await;
+    while elder.recv().await["t"] != "pong" {}
+    let mut new = server.connect().await;
+    let mut again = hello;
+    again["resume"] = json!({"sid": welcome["sid"], "key": welcome["key"], "seq": joined["seq"]});
+    assert_eq!(new.ask(again).await["t"], "welcome");
+    new.say(json!({"t": "ping", "n": 2})).await;
+    while new.recv().await["t"] != "pong" {}
+    assert_eq!(server.hub.stats().queue_overflows, 0);
+}
