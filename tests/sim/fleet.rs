@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use meetpoint::credentials::UnixTime;
 use meetpoint::turn::{
-    Answer, BindError, Census, Config, ConnectError, ConnectionEnd, Destination, FiveTuple, Handled, Ledger, PeerRoute,
-    RelayedAddr, ReservationToken, Reservations, Shard, Verdict,
+    Answer, BindError, Census, Config, ConnectError, ConnectionEnd, Destination, Filter, FiveTuple, Handled, Ledger,
+    PeerRoute, RelayedAddr, ReservationToken, Reservations, Shard, Verdict,
 };
-use meetpoint::wire::attribute::XorPeerAddress;
+use meetpoint::wire::attribute::{ChangeRequest, ResponsePort, XorPeerAddress};
 use meetpoint::wire::{Class, Message, Method, PacketKind, demux};
 
+use crate::history::History;
 use crate::relay::Lab;
 
 /// RFC 8656 §9 and §12.
@@ -32,8 +33,12 @@ pub(crate) struct Fleet {
     pub(crate) ledger: Ledger,
     pub(crate) reservations: Reservations,
     pub(crate) config: Config,
-    /// Nothing is relayed to these, by the rules in force now.
-    pub(crate) denied: Option<ipnet::IpNet>,
+    /// What its events said.
+    pub(crate) history: History,
+    /// Nothing is relayed to these, by the rules in force now: by realm, those that are gone among them.
+    pub(crate) denied: BTreeMap<String, ipnet::IpNet>,
+    /// Which realm each client belongs to, if it gets in at all.
+    pub(crate) realms: Vec<&'static str>,
     pub(crate) clock: Duration,
     /// Whose address it is, or was: no address is ever used by two.
     pub(crate) owners: BTreeMap<SocketAddr, usize>,
@@ -54,6 +59,9 @@ pub(crate) struct Seen {
     pub(crate) by_owner: u64,
     pub(crate) connects: u64,
     pub(crate) accepted: u64,
+    pub(crate) asked_about_nat: u64,
+    pub(crate) answered_from_elsewhere: u64,
+    pub(crate) answered_at_another_port: u64,
 }
 
 /// What the peers of the simulation are; everything else in it is closed.
@@ -84,7 +92,9 @@ impl Fleet {
             ledger,
             reservations,
             config,
-            denied: None,
+            history: History::default(),
+            denied: BTreeMap::new(),
+            realms: Vec::new(),
             clock: Duration::ZERO,
             owners: BTreeMap::new(),
             granted: BTreeMap::new(),
@@ -104,9 +114,14 @@ impl Fleet {
     pub(crate) fn with<T>(&mut self, shard: usize, act: impl FnOnce(&mut Lab) -> T) -> T {
         let lab = &mut self.labs[shard];
         std::mem::swap(&mut lab.parked, &mut self.parked);
+        // What was let in under an earlier configuration may still be bound.
+        let is_prompt = lab.held.is_empty();
         let done = act(lab);
         std::mem::swap(&mut lab.parked, &mut self.parked);
-        lab.events.clear();
+        for event in lab.events.drain(..) {
+            let configured = is_prompt.then_some(&self.config);
+            self.history.note(&event, configured);
+        }
         self.sent.append(&mut lab.sent);
         done
     }
@@ -130,12 +145,14 @@ impl Fleet {
     pub(crate) fn reconfigure(&mut self, config: Config) {
         let shared = Arc::new(config.clone());
         self.config = config;
+        let before = self.history.look(&mut self.labs);
         for shard in 0..self.labs.len() {
             self.with(shard, |lab| {
                 lab.server.reconfigure(Arc::clone(&shared));
                 lab.drain();
             });
         }
+        self.history.forget_gone(&before, &mut self.labs);
     }
 
     /// Reports one bind that was held back, if there is one.
@@ -157,7 +174,13 @@ impl Fleet {
             self.moved.insert(from.client.0, shard);
         }
         let asked = self.labs[shard].connects.len();
+        let sent = self.sent.len();
         let mut handled = self.with(shard, |lab| lab.client(from, bytes));
+        if let Ok(request) = Message::parse(bytes)
+            && request.method() == Method::BINDING
+        {
+            self.check_binding(from, &request, bytes.len(), sent);
+        }
         let mut owner = shard;
         if let Handled::Forward(forward) = handled
             && let Destination::Owner { shard: to, client } = forward.to
@@ -175,7 +198,7 @@ impl Fleet {
         for (_, _, peer, route) in &self.labs[shard].connects[asked.min(self.labs[shard].connects.len())..] {
             assert_eq!(*route == PeerRoute::OwnRelay, self.is_relayed(peer.ip()), "{peer}");
             assert!(
-                !self.is_denied(peer.ip()) && is_open(peer.ip()),
+                !self.is_denied(self.realm_of(from.client.0), peer.ip()) && is_open(peer.ip()),
                 "{peer} is connected to"
             );
             self.seen.connects += 1;
@@ -236,8 +259,55 @@ impl Fleet {
         let accepted = self.with(shard, |lab| lab.accept_at(relay, peer));
         if accepted.is_ok() {
             self.seen.accepted += 1;
-            assert!(!self.is_denied(peer.ip()), "{peer} is denied by the rules of now");
+            let lab = &self.labs[shard];
+            let page = lab.server.page(lab.now, &Filter::default(), 0, 100);
+            let mut views = page.allocations.iter();
+            let owner = views.find(|view| view.relayed.contains(&relayed)).unwrap();
+            assert!(
+                !self.is_denied(&owner.realm, peer.ip()),
+                "{peer} is denied by the rules of now"
+            );
         }
+    }
+
+    /// Whoever is asked about a NAT answers nobody but the address that asked, from one of its own four, and no more than once.
+    fn check_binding(&mut self, from: &FiveTuple, request: &Message<'_>, len: usize, sent: usize) {
+        let answers = &self.sent[sent..];
+        assert!(answers.len() <= 1);
+        self.seen.asked_about_nat += 1;
+        let Some((to, answer)) = answers.first() else { return };
+        let is_success = Message::parse(answer).unwrap().class() == Class::Success;
+        assert_eq!((to.transport, to.client.0.ip()), (from.transport, from.client.0.ip()));
+        // Headers, four addresses of IPv6 and a REALM or SOFTWARE at most.
+        assert!(answer.len() <= len + 200, "{} for {len}", answer.len());
+        let change = request.find::<ChangeRequest>().ok().flatten().unwrap_or_default();
+        let port = request.find::<ResponsePort>().ok().flatten();
+        let places = self.config.nat_discovery.as_ref().filter(|_| is_success);
+        let place = places.and_then(|all| all.places.first());
+        let other = |own: &SocketAddr| {
+            place.map_or(*own, |place| {
+                let ip = place.addrs.iter().map(|addr| addr.bind).find(|ip| *ip != own.ip());
+                let port = place.ports.into_iter().find(|port| *port != own.port());
+                SocketAddr::new(ip.unwrap(), port.unwrap())
+            })
+        };
+        let (own, other) = (from.server.0, other(&from.server.0));
+        let expected = SocketAddr::new(
+            if change.change_ip { other.ip() } else { own.ip() },
+            if change.change_port { other.port() } else { own.port() },
+        );
+        assert_eq!(to.server.0, expected, "{change:?}");
+        let is_served = place.is_some() && self.config.nat_discovery.as_ref().is_some_and(|all| all.response_port);
+        let port = port.filter(|_| is_served).map_or(from.client.0.port(), |port| port.0);
+        assert_eq!(to.client.0.port(), port);
+        self.seen.answered_from_elsewhere += u64::from(to.server != from.server);
+        self.seen.answered_at_another_port += u64::from(to.client != from.client);
+    }
+
+    /// The realm of whom an address belongs to.
+    fn realm_of(&self, client: SocketAddr) -> &'static str {
+        let who = self.owners.get(&client);
+        who.map_or("nobody's", |who| self.realms[*who])
     }
 
     fn is_relayed(&self, ip: IpAddr) -> bool {
@@ -290,7 +360,11 @@ impl Fleet {
             "{peer} got a packet of {who:?} that it had no permission for: {until:?} at {:?}",
             self.clock
         );
-        assert!(!self.is_denied(peer.ip()), "{peer} is denied by the rules of now");
+        let realm = who.map_or("nobody's", |who| self.realms[who]);
+        assert!(
+            !self.is_denied(realm, peer.ip()),
+            "{peer} is denied by the rules of {realm} now"
+        );
     }
 
     /// What goes to a client comes from somebody it has a permission for.
@@ -312,15 +386,17 @@ impl Fleet {
             permitted,
             "{to:?} got a packet of {from:?} that it had no permission for"
         );
-        assert!(peer.is_none_or(|peer| !self.is_denied(peer.ip())));
+        let realm = self.realm_of(to.client.0);
+        assert!(peer.is_none_or(|peer| !self.is_denied(realm, peer.ip())));
     }
 
-    fn is_denied(&self, ip: IpAddr) -> bool {
-        self.denied.is_some_and(|net| net.contains(&ip))
+    fn is_denied(&self, realm: &str, ip: IpAddr) -> bool {
+        self.denied.get(realm).is_some_and(|net| net.contains(&ip))
     }
 
     /// What is true between any two packets.
-    pub(crate) fn check(&self) {
+    pub(crate) fn check(&mut self) {
+        self.history.check(&mut self.labs);
         let sum = |of: fn(&Lab) -> usize| self.labs.iter().map(of).sum::<usize>();
         assert_eq!(self.ledger.total() as usize, sum(|lab| lab.server.allocations()));
         let held = sum(|lab| lab.held.len());
@@ -365,6 +441,8 @@ impl Fleet {
             let stats = lab.server.stats();
             assert_eq!(stats.allocations_created, stats.allocations_closed.iter().sum::<u64>());
             assert_eq!(stats.moves_begun, stats.moves_ended.iter().sum::<u64>());
+            assert_eq!(stats.events_dropped, 0);
         }
+        self.history.assert_told(&mut self.labs);
     }
 }

@@ -6,15 +6,20 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use meetpoint::credentials::KeyRing;
-use meetpoint::turn::{BindError, CloseReason, Config, Filter, FiveTuple, Limits, PeerFilter, Revoked, Transport};
+use meetpoint::credentials::{DEFAULT_REALM, KeyRing};
+use meetpoint::turn::{
+    BindError, CloseReason, Config, DiscoveryAnswer, Filter, FiveTuple, Limits, ListenAddr, PeerFilter, QuotaKind,
+    Revoked, Transport,
+};
 use meetpoint::wire::attribute::{
-    ConnectionId, EvenPort, Lifetime, MobilityTicket, RequestedTransport, XorPeerAddress,
+    ChangeRequest, ConnectionId, EvenPort, Lifetime, MobilityTicket, Padding, RequestedTransport, ResponsePort,
+    XorPeerAddress,
 };
 use meetpoint::wire::{AttributeType, Class, Message, MessageBuilder, Method};
 
 use crate::fleet::Fleet;
 use crate::network::{Chance, Network};
+use crate::parties::{PARTIES, PLACES, Party, USERS, nat_discovery, other_tenants, take_token, tenants, third_party};
 use crate::relay::{Client, Reply, SECRET, addr, channel_data, config, five_tuple};
 
 #[derive(Clone, Debug)]
@@ -32,7 +37,10 @@ struct Offered {
 }
 
 struct Actor {
+    party: Party,
     client: Client,
+    /// How long its access token is good in all.
+    token_lifetime: Option<u32>,
     relayed: Vec<SocketAddr>,
     ticket: Vec<u8>,
     token: Option<[u8; 8]>,
@@ -54,7 +62,6 @@ struct World {
     holds: bool,
 }
 
-const USERS: [&str; 6] = ["ann", "ben", "eve", "joe", "kim", "lea"];
 const PORTS: std::ops::RangeInclusive<u16> = 50_000..=50_095;
 
 fn limits() -> Limits {
@@ -76,6 +83,9 @@ fn base() -> Config {
         limits: limits(),
         mobility: true,
         tcp_relay: true,
+        realms: tenants(),
+        third_party: Some(third_party(2)),
+        nat_discovery: Some(nat_discovery(true)),
         ..config()
     }
 }
@@ -97,17 +107,20 @@ impl World {
             next_port: 2000,
             holds: false,
         };
-        for n in 0..14 {
-            let user = USERS[n % USERS.len()];
-            let mut client = Client::with_expiry("192.0.2.1:1", user, Duration::from_secs(200 * 3600));
+        for (n, party) in PARTIES.into_iter().enumerate() {
+            let mut client = party.client(n);
             client.five_tuple = world.new_address(n, n % 3 == 2);
+            world.fleet.realms.push(party.realm());
             world.actors.push(Actor {
+                party,
                 client,
+                token_lifetime: None,
                 relayed: Vec::new(),
                 ticket: Vec::new(),
                 token: None,
                 open: BTreeMap::new(),
             });
+            world.take_token(n);
         }
         world
     }
@@ -240,7 +253,9 @@ impl World {
         let peer = self.any_peer();
         let number = 0x4000 + self.chance.below(5) as u16;
         let from = self.actors[index].client.five_tuple;
-        match self.chance.below(19) {
+        match self.chance.below(21) {
+            19 => self.ask_about_nat(index),
+            20 => self.take_token(index),
             16 => self.request(index, Method::CONNECT, |builder| {
                 builder.attribute(&XorPeerAddress(peer));
             }),
@@ -333,6 +348,51 @@ impl World {
         }
     }
 
+    /// Binding, with what tells of NATs: from one of four places to another, or to another port.
+    fn ask_about_nat(&mut self, index: usize) {
+        let (addrs, ports) = PLACES;
+        let at = self.chance.pick(&addrs).copied().unwrap();
+        let port = self.chance.pick(&ports).copied().unwrap();
+        let change = ChangeRequest {
+            change_ip: self.chance.one_in(2),
+            change_port: self.chance.one_in(2),
+        };
+        let which = self.chance.below(6);
+        let client = &mut self.actors[index].client;
+        let mut from = client.five_tuple;
+        from.server = ListenAddr(addr(&format!("{at}:{port}")));
+        let request = client.bare(Method::BINDING, Class::Request, |builder| {
+            if which > 0 {
+                builder.attribute(&change);
+            }
+            if which == 1 || which == 2 {
+                builder.attribute(&ResponsePort(9));
+            }
+            if which == 2 || which == 3 {
+                builder.attribute(&Padding(&[0; 64]));
+            }
+        });
+        for _ in 0..1 + self.chance.below(6) {
+            self.send(from, request.clone());
+        }
+    }
+
+    /// The bearer of a token takes another one, and shows it where the one before is known.
+    fn take_token(&mut self, index: usize) {
+        if self.actors[index].party != Party::ByToken {
+            return;
+        }
+        let now = self.fleet.labs[0].now.unix;
+        let actor = &mut self.actors[index];
+        actor.token_lifetime = Some(take_token(&mut actor.client, &mut self.chance, now));
+        actor.open.clear();
+        if !actor.client.nonce.is_empty() {
+            self.request(index, Method::REFRESH, |builder| {
+                builder.attribute(&Lifetime(3600));
+            });
+        }
+    }
+
     /// A stream of its own for a connection that waits, now and then of somebody else.
     fn bind_connection(&mut self) {
         let at = self.chance.below(self.offered.len() as u64) as usize;
@@ -409,7 +469,10 @@ impl World {
                 let request = stranger.request(Method::REFRESH, |builder| {
                     builder.attribute(&Lifetime(0));
                 });
-                if self.actors[index].client.username != self.actors[other].client.username {
+                // A token of whoever has one takes the place of another, from where the client is.
+                let owner = &self.actors[index];
+                let is_another = owner.client.username != stranger.username || owner.party != self.actors[other].party;
+                if is_another && owner.party != Party::ByToken {
                     self.send(from, request);
                 }
             }
@@ -508,20 +571,37 @@ impl World {
     /// What an operator does, and what becomes of the machine.
     fn operate(&mut self) {
         let shard = self.chance.below(self.fleet.labs.len() as u64) as usize;
-        match self.chance.below(8) {
+        let rules = [None, Some("20.0.0.0/30"), Some("2600::/64"), Some("20.9.9.9/32")];
+        let rules = rules.map(|net| net.map(|net| net.parse().unwrap()));
+        match self.chance.below(10) {
+            8 => {
+                // Tenants go and come, and keep what they have.
+                let tenants = other_tenants(&mut self.chance, &rules);
+                for (tenant, denied) in &tenants {
+                    self.deny(&tenant.name, *denied);
+                }
+                let config = Config {
+                    realms: tenants.into_iter().map(|(tenant, _)| tenant).collect(),
+                    ..self.fleet.config.clone()
+                };
+                self.fleet.reconfigure(config);
+            }
+            9 => {
+                let known = self.chance.below(6).min(2) as usize;
+                let config = Config {
+                    third_party: (known > 0).then(|| third_party(known)),
+                    nat_discovery: (!self.chance.one_in(4)).then(|| nat_discovery(!self.chance.one_in(4))),
+                    ..self.fleet.config.clone()
+                };
+                self.fleet.reconfigure(config);
+            }
             0 => {
-                let rules = [None, Some("20.0.0.0/30"), Some("2600::/64"), Some("20.9.9.9/32")];
-                let denied = self
-                    .chance
-                    .pick(&rules)
-                    .copied()
-                    .flatten()
-                    .map(|net| net.parse().unwrap());
+                let denied = self.chance.pick(&rules).copied().flatten();
                 let config = Config {
                     peers: PeerFilter::new([], denied),
                     ..self.fleet.config.clone()
                 };
-                self.fleet.denied = denied;
+                self.deny(DEFAULT_REALM, denied);
                 self.fleet.reconfigure(config);
             }
             1 => {
@@ -606,6 +686,13 @@ impl World {
         self.post();
     }
 
+    fn deny(&mut self, realm: &str, net: Option<ipnet::IpNet>) {
+        match net {
+            Some(net) => _ = self.fleet.denied.insert(realm.to_owned(), net),
+            None => _ = self.fleet.denied.remove(realm),
+        }
+    }
+
     fn answered(&mut self, to: FiveTuple, bytes: Vec<u8>) {
         let Some(index) = self.actors.iter().position(|actor| actor.client.five_tuple == to) else {
             return;
@@ -640,6 +727,11 @@ impl World {
             }
             0 => {
                 assert!(actor.client.signed(&reply));
+                assert!(!matches!(actor.party, Party::Intruder(..)), "{:?} got in", actor.client);
+                if let (Some(most), Some(lifetime)) = (actor.token_lifetime, reply.find::<Lifetime>()) {
+                    // The clock of who made it may be ahead by the skew.
+                    assert!(lifetime.0 <= most + 5, "{} of {most}", lifetime.0);
+                }
                 if let Some(ticket) = reply.find::<MobilityTicket<'_>>() {
                     actor.ticket = ticket.0.to_vec();
                 }
@@ -661,10 +753,11 @@ impl World {
 
     /// The same request after a challenge: all of it that is not about who asks.
     fn ask_again(&mut self, index: usize, method: Method, request: &[u8], again: u8) {
-        const ABOUT_WHO: [AttributeType; 4] = [
+        const ABOUT_WHO: [AttributeType; 5] = [
             AttributeType::USERNAME,
             AttributeType::REALM,
             AttributeType::NONCE,
+            AttributeType::ACCESS_TOKEN,
             AttributeType::MESSAGE_INTEGRITY,
         ];
         let message = Message::parse(request).unwrap();
@@ -741,6 +834,15 @@ fn hours_of_honest_and_hostile_clients_leave_nothing_behind() {
         add("by an owner", world.fleet.seen.by_owner);
         add("connects", world.fleet.seen.connects);
         add("accepted", world.fleet.seen.accepted);
+        add("asked about a NAT", world.fleet.seen.asked_about_nat);
+        add("answered from elsewhere", world.fleet.seen.answered_from_elsewhere);
+        add("answered at another port", world.fleet.seen.answered_at_another_port);
+        let told = &world.fleet.history.seen;
+        add("events", told.events);
+        add("in tenants", told.in_tenants);
+        add("by token", told.by_token);
+        add("renewed by another token", told.renewed);
+        add("places given away", told.places_given_away);
         for lab in &world.fleet.labs {
             let stats = lab.server.stats();
             add("retransmitted", stats.retransmits);
@@ -758,6 +860,9 @@ fn hours_of_honest_and_hostile_clients_leave_nothing_behind() {
             add("denied", stats.denied_peers.iter().sum());
             add("connected", stats.connections_opened.iter().sum());
             add("at a bound", stats.quota_hits.iter().sum());
+            add("at the bound of a tenant", stats.quota_hits[QuotaKind::Realm.index()]);
+            add("over a rate", stats.over_rate.iter().flatten().sum());
+            add("short answer", stats.discovery_answers[DiscoveryAnswer::Short.index()]);
             add("not authenticated", stats.auth_failures.iter().sum());
         }
     }

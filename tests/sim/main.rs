@@ -12,7 +12,9 @@
 mod relay;
 
 mod fleet;
+mod history;
 mod long;
 mod mobility_world;
 mod network;
+mod parties;
 mod relay_world;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use meetpoint::credentials::{self, KeyRing, UnixTime};
+use meetpoint::credentials::{self, AccessToken, KeyRing, TokenKey, UnixTime};
 use meetpoint::turn::{
     BindError, ClientAddr, Config, ConnectError, ConnectionEnd, ConnectionKey, Destination, Event, FiveTuple, Forward,
     Handled, Ledger, ListenAddr, NonceKey, Now, Output, PeerAddr, PeerRoute, RelayAddr, RelayId, RelaySocket,
@@ -445,6 +445,15 @@ pub(crate) struct Client {
     pub(crate) mode: Mode,
     pub(crate) userhash: bool,
     pub(crate) fingerprint: bool,
+    /// What it has in place of a password; the username is the kid then.
+    pub(crate) access: Option<Access>,
+}
+
+/// An access token as its bearer has it (RFC 7635).
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    pub(crate) mac_key: Vec<u8>,
+    pub(crate) token: Vec<u8>,
 }
 
 impl Client {
@@ -469,7 +478,17 @@ impl Client {
             mode: Mode::Classic,
             userhash: false,
             fingerprint: false,
+            access: None,
         }
+    }
+
+    /// Takes a token that the server named `server` opens with `key`; `nonce` is never used twice with that.
+    pub(crate) fn bear(&mut self, server: &str, key: &TokenKey, nonce: [u8; 12], token: &AccessToken) {
+        self.username = key.kid().to_owned();
+        self.access = Some(Access {
+            mac_key: token.mac_key.to_vec(),
+            token: key.seal(server, nonce, token).unwrap(),
+        });
     }
 
     /// A client that comes by TCP.
@@ -494,6 +513,9 @@ impl Client {
     }
 
     pub(crate) fn key(&self) -> IntegrityKey {
+        if let Some(access) = &self.access {
+            return IntegrityKey::new(&access.mac_key);
+        }
         match self.mode {
             Mode::Sha256 => IntegrityKey::long_term_sha256(&self.username, &self.realm, &self.password),
             Mode::Classic | Mode::Md5 => IntegrityKey::long_term_md5(&self.username, &self.realm, &self.password),
@@ -523,6 +545,9 @@ impl Client {
         builder
             .attribute(&Realm::new(&self.realm).unwrap())
             .attribute(&Nonce::new(&self.nonce).unwrap());
+        if let Some(access) = &self.access {
+            builder.raw_attribute(AttributeType::ACCESS_TOKEN, &access.token);
+        }
         let kind = match self.mode {
             Mode::Classic => IntegrityKind::Sha1,
             Mode::Md5 | Mode::Sha256 => {
