@@ -14,6 +14,7 @@ mod aiortc;
 mod coturn_server;
 mod floods;
 mod haproxy;
+mod matrix;
 mod natdiscovery;
 mod realms;
 mod redirect;

@@ -21,7 +21,10 @@ pub(crate) struct EchoPeer {
 
 impl EchoPeer {
     pub(crate) fn start(address: &str) -> Self {
-        let port = free_udp_port();
+        Self::start_at(address, free_udp_port())
+    }
+
+    pub(crate) fn start_at(address: &str, port: u16) -> Self {
         let program = Program::start(Command::new("turnutils_peer").args(["-L", address, "-p", &port.to_string()]));
         Self { program, port }
     }
@@ -30,9 +33,9 @@ impl EchoPeer {
 /// What a run says it sent and received.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Tally {
-    sent: u64,
-    received: u64,
-    lost: u64,
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    pub(crate) lost: u64,
 }
 
 fn number_after(text: &str, mark: &str) -> Option<u64> {
@@ -44,7 +47,7 @@ fn number_after(text: &str, mark: &str) -> Option<u64> {
         .ok()
 }
 
-fn tally(output: &str) -> Option<Tally> {
+pub(crate) fn tally(output: &str) -> Option<Tally> {
     Some(Tally {
         sent: number_after(output, "tot_send_msgs=")?,
         received: number_after(output, "tot_recv_msgs=")?,
@@ -197,7 +200,7 @@ fn clients_by_tcp_that_come_back_on_another_connection_keep_their_allocation() {
 
 /// The three keys that `turnutils_uclient -J` seals its tokens with, one or the other at random: at Allocate, and anew at each
 /// Refresh. It reads base64 with a line feed at the end and cuts what is longer than a key.
-const COTURN_KEYS: &str = "north:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=,\
+pub(crate) const COTURN_KEYS: &str = "north:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=,\
                            union:MTIzNDU2Nzg5MDEyMzQ1Ng==,\
                            oldempire:MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=";
 
