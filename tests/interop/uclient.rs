@@ -1,8 +1,7 @@
 //! coturn's `turnutils_uclient` through our relay, one kind of use a test.
 //!
-//! Not here: `-Z` (both families in one allocation), which coturn 4.6 asks for with an attribute number of its own, 0x8032,
-//! where RFC 8656 has 0x8000; `-N`, which fails against coturn itself; and `-R`, which waits for ever for answers to requests that
-//! nobody could answer, coturn's server included (`floods.rs` runs it beside a call instead).
+//! All of its uses over all transports are in `matrix.rs`, with what the tool itself cannot do; here is what takes a server or
+//! an assertion of its own.
 
 use std::{process::Command, time::Duration};
 
