@@ -34,3 +34,29 @@ fn inputs_no_corpus_holds_pass_too() {
         run(&[0x40; 2048]);
     }
 }
+
+/// `fuzz/run.sh` builds with `--locked`: with a lock file from before a dependency came it builds nothing.
+#[test]
+fn the_fuzzers_lock_file_knows_every_dependency() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
+    let (manifest, lock) = (read("Cargo.toml"), read("fuzz/Cargo.lock"));
+    let section = |text: &str, begin: &str, end: &str| {
+        let (_, rest) = text.split_once(begin).expect("it has this section");
+        rest.split_once(end).expect("and the next").0.to_owned()
+    };
+    let locked = section(&lock, "name = \"meetpoint\"\n", "\n]\n");
+    let declared = section(&manifest, "\n[dependencies]\n", "\n[");
+    let names = declared
+        .lines()
+        .filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()))
+        .filter_map(|line| line.split_once(" = "))
+        .map(|(name, _)| name);
+    let missing: Vec<_> = names
+        .filter(|name| !locked.contains(&format!(" \"{name}\"")) && !locked.contains(&format!(" \"{name} ")))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "{missing:?}: run `cargo metadata --manifest-path fuzz/Cargo.toml`"
+    );
+}
