@@ -1,14 +1,15 @@
 //! Any sequence of operations on a relay that already has a living allocation. No panic; every packet has one verdict; nothing
 //! is relayed that was not asked for; and when everybody has left, nothing is left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use meetpoint::credentials::{AccessToken, KeyRing, ThirdParty, TokenKey, in_realm, mint};
 use meetpoint::turn::{
     AlternateServer, BindError, ConnectError, ConnectionEnd, ConnectionKey, Destination, Direction, DiscoveryPlaces,
-    FiveTuple, Handled, Limits, ListenAddr, NatDiscovery, PeerRoute, Redirect, RedirectWhen, RelayId, ServerAddr,
+    FiveTuple, Handled, Limits, ListenAddr, NatDiscovery, PeerRoute, RealmConfig, Redirect, RedirectWhen, RelayId, ServerAddr,
     Transport, What,
 };
 use meetpoint::wire::attribute::{ConnectionId, MobilityTicket, RequestedTransport, XorPeerAddress, XorRelayedAddress};
@@ -17,7 +18,7 @@ use meetpoint::wire::{AttributeType, Class, Message, MessageBuilder, Method};
 #[path = "../../../tests/support/relay.rs"]
 mod relay;
 
-use relay::{Client, Lab, Mode, PEER, PEER_V6, RELAY_V4, channel_data, config};
+use relay::{BEGIN, Client, Lab, Mode, PEER, PEER_V6, RELAY_V4, SECRET, channel_data, config};
 
 /// Most operations of one input.
 const MAX_OPERATIONS: usize = 200;
@@ -34,6 +35,29 @@ fn nat_discovery() -> NatDiscovery {
         response_port: true,
         answers_per_second: 3,
     }
+}
+
+const TENANTS: [&str; 2] = ["acme", "globex"];
+const TOKEN_SERVER: &str = "turn.example.org";
+
+fn tenant(name: &str) -> RealmConfig {
+    RealmConfig { name: name.to_owned(), keys: KeyRing::from_bytes([name]).ok(), ..RealmConfig::default() }
+}
+
+fn token_key() -> TokenKey {
+    TokenKey::new("north", &[1; 32]).expect("a key of 32 bytes")
+}
+
+fn third_party() -> Arc<ThirdParty> {
+    Arc::new(ThirdParty::new(TOKEN_SERVER, vec![token_key()], 5).expect("one key"))
+}
+
+/// With a credential for a tenant's user, made with any secret.
+fn of_tenant(address: &str, secret: &str, tenant: &str) -> Client {
+    let ring = KeyRing::from_bytes([secret]).expect("a secret");
+    let hour = Duration::from_secs(3600);
+    let credential = mint(&ring, BEGIN, &in_realm("bob", tenant), hour).expect("a name");
+    Client::with(address, &credential.username, credential.password.as_str())
 }
 
 struct Bytes<'a>(&'a [u8]);
@@ -63,10 +87,15 @@ struct State {
     /// Mobility tickets that clients were told, and everywhere a client has been.
     tickets: Vec<Vec<u8>>,
     places: Vec<FiveTuple>,
+    /// How many tokens were made.
+    tokens: u8,
 }
 
 /// Clients of datagrams; behind them come one of TCP, with an allocation of TCP, and its further connection.
 const DATAGRAMS: usize = 3;
+/// Behind those come one of each tenant, one with the default secret on a tenant's name, and one with an access token.
+const STRANGERS: usize = DATAGRAMS + 2;
+const BEARER: usize = STRANGERS + 3;
 
 pub(crate) fn run(data: &[u8]) {
     let mut bytes = Bytes(data);
@@ -75,6 +104,8 @@ pub(crate) fn run(data: &[u8]) {
     small.tcp_relay = true;
     small.mobility = true;
     small.nat_discovery = Some(nat_discovery());
+    small.realms = TENANTS.map(tenant).into();
+    small.third_party = Some(third_party());
     small.limits = Limits {
         allocations: 5,
         permissions_per_allocation: 3,
@@ -91,6 +122,10 @@ pub(crate) fn run(data: &[u8]) {
     clients[2].mode = Mode::Md5;
     clients.push(Client::new("192.0.2.3:5000").over_tcp());
     clients.push(clients[DATAGRAMS].again_from("192.0.2.3:5001"));
+    clients.push(of_tenant("192.0.2.6:4000", TENANTS[0], TENANTS[0]));
+    clients.push(of_tenant("192.0.2.7:4000", TENANTS[1], TENANTS[1]));
+    clients.push(of_tenant("192.0.2.8:4000", SECRET, TENANTS[0]));
+    clients.push(Client::new("192.0.2.9:4000"));
     let mut lab = Lab::new(small);
     // Deep state from the start: everybody has a nonce, the first has an allocation of both families.
     for client in &mut clients {
@@ -106,7 +141,8 @@ pub(crate) fn run(data: &[u8]) {
         builder.raw_attribute(AttributeType::ADDITIONAL_ADDRESS_FAMILY, &[2, 0, 0, 0]);
     });
     relayed.push(reply.relayed());
-    let mut state = State { lab, clients, relayed, asked: BTreeSet::new(), ids: Vec::new(), tickets: Vec::new(), places: Vec::new() };
+    let mut state = State { lab, clients, relayed, asked: BTreeSet::new(), ids: Vec::new(), tickets: Vec::new(), places: Vec::new(), tokens: 0 };
+    state.take_token(10);
     state.places.extend(state.clients.iter().map(|client| client.five_tuple));
 
     for _ in 0..MAX_OPERATIONS {
@@ -122,6 +158,10 @@ pub(crate) fn run(data: &[u8]) {
         let (connections, pending) = state.lab.ledger.connections();
         assert!(connections <= 5 && pending <= 3 && u64::from(pending) == stats.connections_pending);
         assert!(stats.permissions_active <= 15 && stats.channels_active <= 15);
+        // What realms have is what there is.
+        let alive = stats.allocations_created - stats.allocations_closed.iter().sum::<u64>();
+        let of_realms = state.lab.server.realm_stats().iter().map(|realm| realm.allocations);
+        assert_eq!(of_realms.sum::<u64>(), alive);
     }
 
     state.lab.hold_binds = false;
@@ -131,13 +171,14 @@ pub(crate) fn run(data: &[u8]) {
     state.lab.advance(Duration::from_secs(3600));
     state.lab.assert_empty();
     // Events tell of each allocation's beginning and end once, and of nothing in between that is not alive.
-    let mut living = BTreeSet::new();
+    let mut living = BTreeMap::new();
     for event in &state.lab.events {
         let id = event.about.allocation.map(|id| id.to_string());
+        let realm = &event.about.realm;
         match event.what {
-            What::Created { .. } => assert!(living.insert(id.expect("an event of an allocation names it"))),
-            What::Closed { .. } => assert!(living.remove(&id.expect("an event of an allocation names it"))),
-            _ => assert!(id.is_none_or(|id| living.contains(&id))),
+            What::Created { .. } => assert_eq!(living.insert(id.expect("an event of an allocation names it"), realm), None),
+            What::Closed { .. } => assert_eq!(living.remove(&id.expect("an event of an allocation names it")), Some(realm)),
+            _ => assert!(id.is_none_or(|id| living.get(&id) == Some(&realm))),
         }
     }
     assert!(living.is_empty());
@@ -147,7 +188,13 @@ impl State {
     fn step(&mut self, bytes: &mut Bytes<'_>) {
         let operation = bytes.byte();
         let who = usize::from(bytes.byte());
-        let (who, by_tcp) = (who % DATAGRAMS, DATAGRAMS + who % 2);
+        let by_tcp = DATAGRAMS + who % 2;
+        let who = if who < 0xC0 { who % DATAGRAMS } else { STRANGERS + who % 4 };
+        // What is left of the operation's number chooses among variants.
+        let variant = operation / 27;
+        if who == BEARER && variant >= 6 {
+            self.take_token(bytes.byte());
+        }
         let peer = self.peer(bytes.byte());
         match operation % 27 {
             0 => self.lab.advance(Duration::from_millis(u64::from(bytes.byte()) * 1700)),
@@ -279,6 +326,10 @@ impl State {
                 if choice >= 0x80 {
                     to.transport = Transport::Tls;
                 }
+                if variant >= 5 {
+                    // Or somebody else has the address now.
+                    to = self.clients[usize::from(choice) % self.clients.len()].five_tuple;
+                }
                 self.clients[who].five_tuple = to;
                 self.places.push(to);
             }
@@ -313,6 +364,9 @@ impl State {
                     }],
                     ..Redirect::default()
                 });
+                let stays = |bit: u8| variant & bit == 0;
+                changed.realms = [1, 2].into_iter().zip(TENANTS).filter(|(bit, _)| stays(*bit)).map(|(_, name)| tenant(name)).collect();
+                changed.third_party = stays(4).then(third_party);
                 changed.offer_sha256 = bytes.byte().is_multiple_of(2);
                 self.lab.server.reconfigure(Arc::new(changed));
             }
@@ -328,7 +382,7 @@ impl State {
             let ListenAddr(from) = to.server;
             let (addrs, ports) = DISCOVERY;
             assert!(addrs.iter().any(|addr| relay::ip(addr) == from.ip()) && ports.contains(&from.port()));
-            assert!(self.clients.iter().any(|client| client.five_tuple.client.0.ip() == to.client.0.ip()));
+            assert!(self.places.iter().any(|place| place.client.0.ip() == to.client.0.ip()));
             if let Ok(Some(nonce)) = message.find::<meetpoint::wire::attribute::Nonce<'_>>()
                 && let Some(client) = self.clients.iter_mut().find(|client| client.five_tuple == to)
             {
@@ -338,6 +392,19 @@ impl State {
                 self.relayed.push(relayed.0);
             }
         }
+    }
+
+    /// The bearer takes another token, good for so many minutes.
+    fn take_token(&mut self, minutes: u8) {
+        self.tokens = self.tokens.wrapping_add(1);
+        let token = AccessToken {
+            mac_key: vec![self.tokens; 20].into(),
+            issued: self.lab.now.unix,
+            lifetime: u32::from(minutes) * 60,
+        };
+        let mut nonce = [0; 12];
+        nonce[0] = self.tokens;
+        self.clients[BEARER].bear(TOKEN_SERVER, &token_key(), nonce, &token);
     }
 
     fn peer(&self, choice: u8) -> SocketAddr {
