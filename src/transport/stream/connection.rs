@@ -160,7 +160,12 @@ impl Connection {
         if let (Some(to), Some(from)) = (frames.get_mut(..held), self.partial.get(..held)) {
             to.copy_from_slice(from);
         }
-        self.partial.clear();
+        if self.partial.capacity() > SMALL_FRAME {
+            // What a stream brought with it, or the start of a long frame: the room is not its to keep.
+            self.partial = Vec::new();
+        } else {
+            self.partial.clear();
+        }
         held
     }
 

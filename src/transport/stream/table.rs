@@ -336,31 +336,28 @@ mod tests {
 
     use super::*;
     use crate::transport::stream::census::Census;
+    use crate::transport::stream::connection::SMALL_FRAME;
     use crate::transport::stream::intake::{Desk, Dispatch};
     use crate::transport::worker::Control;
     use crate::turn::{ClientAddr, ListenAddr, Transport};
     use std::sync::Arc;
 
-    #[test]
-    fn pongs_that_nobody_reads_end_at_the_bound_of_the_queue() {
-        let bounds = Streams {
-            queue_bytes: 64 << 10,
-            ..Streams::default()
-        };
+    /// A table with one stream in it, which brought `early` with it.
+    fn table_of(bounds: Streams, transport: Transport, early: Vec<u8>) -> (StreamTable, DriverStats, u32) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let client = socket.local_addr().unwrap();
         let (desk, intake) = Desk::open(Arc::new(Control::new().unwrap()));
         let new = NewStream {
             five_tuple: FiveTuple {
-                transport: Transport::WebSocket,
+                transport,
                 client: ClientAddr(client),
                 server: ListenAddr(listener.local_addr().unwrap()),
             },
             ticket: Census::new(&bounds).admit(client.ip()).unwrap(),
             socket,
             tls: None,
-            early: Vec::new(),
+            early,
             is_moved: false,
         };
         Dispatch::new(vec![desk]).hand_over(new).unwrap();
@@ -369,6 +366,16 @@ mod tests {
         let index = table
             .insert(&mut stats, new, load, Instant::now(), |_, _| Ok(()))
             .unwrap();
+        (table, stats, index)
+    }
+
+    #[test]
+    fn pongs_that_nobody_reads_end_at_the_bound_of_the_queue() {
+        let bounds = Streams {
+            queue_bytes: 64 << 10,
+            ..Streams::default()
+        };
+        let (mut table, mut stats, index) = table_of(bounds, Transport::WebSocket, Vec::new());
         // One at a time: of those that come together only the last one is answered.
         let ping = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[7; 125]].concat();
         let mut answered = 0;
@@ -381,5 +388,22 @@ mod tests {
         assert_eq!(answered, (80 << 10) / 127 + 1);
         assert!(table.close_next(&mut stats).is_some());
         assert_eq!(stats.streams_closed[StreamEnd::SlowReader.index()], 1);
+    }
+
+    #[test]
+    fn room_that_a_stream_brought_with_it_is_not_its_to_keep() {
+        // The most that is read at once, handed over with a stream that has not authenticated.
+        let early = vec![0; 68 << 10];
+        let (mut table, _, index) = table_of(Streams::default(), Transport::Tcp, early);
+        let connection = table.get_mut(index).unwrap();
+        let mut frames = vec![0; 128 << 10];
+        assert_eq!(connection.resume(&mut frames), 68 << 10);
+        connection.keep(&[0, 1, 0]);
+        assert!(
+            connection.partial.capacity() <= SMALL_FRAME,
+            "{}",
+            connection.partial.capacity()
+        );
+        assert_eq!(connection.resume(&mut frames), 3);
     }
 }
