@@ -18,7 +18,7 @@ use meetpoint::wire::{AttributeType, Class, Message, MessageBuilder, Method};
 #[path = "../../../tests/support/relay.rs"]
 mod relay;
 
-use relay::{BEGIN, Client, Lab, Mode, PEER, PEER_V6, RELAY_V4, SECRET, channel_data, config};
+use relay::{BEGIN, Client, Lab, Mode, PEER, PEER_V6, RELAY_V4, RELAY_V6, SECRET, channel_data, config};
 
 /// Most operations of one input.
 const MAX_OPERATIONS: usize = 200;
@@ -275,7 +275,8 @@ impl State {
                 let (_, relay, to, route) = self.lab.connects[0];
                 assert!(self.lab.sockets.contains_key(&relay) && self.asked.contains(&to.ip()));
                 assert!(![relay::ip("192.168.1.1"), relay::ip("::ffff:127.0.0.1")].contains(&to.ip()));
-                assert_eq!(to.ip() == relay::ip(RELAY_V4), route == PeerRoute::OwnRelay);
+                let is_own = [RELAY_V4, RELAY_V6].map(relay::ip).contains(&to.ip());
+                assert_eq!(is_own, route == PeerRoute::OwnRelay, "{to}");
                 let answers = !bytes.byte().is_multiple_of(4);
                 self.lab.connected(if answers { Ok(()) } else { Err(ConnectError) });
             }
