@@ -18,7 +18,7 @@ use crate::signaling::{
     connection::ConnectionId,
     error::Reject,
     event::Event,
-    hub::{Entry, Grants, Greeting, Hub},
+    hub::{Entry, Grants, Hub},
     identity::Takeover,
     json::{Object, push_string},
     labels::{CloseCode, ErrorCode, MessageKind},
@@ -121,16 +121,7 @@ impl<'a> Message<'a> {
 
 fn register(hub: &mut Hub, now: Now, connection: ConnectionId, grants: Grants<'_>, client: &str) -> Result<(), Reject> {
     if !hub.is_welcomed(connection) {
-        let identity = grants
-            .identity
-            .ok_or(Reject::new(ErrorCode::Unavailable, "nobody to ask about tokens"))?;
-        let greeting = Greeting {
-            peer: Some(client),
-            older: None,
-            resumes: false,
-            meta: None,
-        };
-        hub.greet(now, connection, greeting, identity)?;
+        super::greet(hub, now, connection, Some(client), grants)?;
     }
     let entry = Entry {
         room: EVERYBODY,

@@ -18,8 +18,8 @@ use super::{
     connection::ConnectionId,
     error::Reject,
     event::Event,
-    hub::{Grants, Hub, Older},
-    labels::MessageKind,
+    hub::{Grants, Greeting, Hub, Older},
+    labels::{ErrorCode, MessageKind},
     room::{Realm, Room},
 };
 use native::request::{Malformed, Needs, Request};
@@ -191,4 +191,23 @@ impl<'a> Message<'a> {
             Self::Topics(message) => message.carry_out(hub, now, connection, grants),
         }
     }
+}
+
+/// Makes a connection a peer whose dialect has no `hello` of its own.
+fn greet(
+    hub: &mut Hub,
+    now: Now,
+    connection: ConnectionId,
+    peer: Option<&str>,
+    grants: Grants<'_>,
+) -> Result<(), Reject> {
+    let nobody = Reject::new(ErrorCode::Unavailable, "nobody to ask about tokens");
+    let greeting = Greeting {
+        peer,
+        older: None,
+        resumes: false,
+        meta: None,
+    };
+    hub.greet(now, connection, greeting, grants.identity.ok_or(nobody)?)?;
+    Ok(())
 }

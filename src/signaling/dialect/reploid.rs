@@ -17,7 +17,7 @@ use crate::signaling::{
     connection::{ConnectionId, Membership},
     error::Reject,
     event::Event,
-    hub::{Entry, Grants, Greeting, Hub},
+    hub::{Entry, Grants, Hub},
     identity::Takeover,
     json::Object,
     labels::{CloseCode, ErrorCode, MessageKind},
@@ -184,16 +184,7 @@ fn join(
     if hub.is_welcomed(connection) {
         own(hub, connection, Some(joining.peer))?;
     } else {
-        let identity = grants
-            .identity
-            .ok_or(Reject::new(ErrorCode::Unavailable, "nobody to ask about tokens"))?;
-        let greeting = Greeting {
-            peer: Some(joining.peer),
-            older: None,
-            resumes: false,
-            meta: None,
-        };
-        hub.greet(now, connection, greeting, identity)?;
+        super::greet(hub, now, connection, Some(joining.peer), grants)?;
     }
     let meta = Meta::changed(None, metadata, &[], hub.config())
         .map_err(|_| Reject::new(ErrorCode::TooLarge, "metadata is too large"))?;

@@ -18,9 +18,9 @@ use crate::signaling::{
     connection::ConnectionId,
     error::Reject,
     event::Event,
-    hub::{Entry, Grants, Greeting, Hub},
+    hub::{Entry, Grants, Hub},
     json::Object,
-    labels::{ErrorCode, MessageKind},
+    labels::MessageKind,
 };
 
 /// Topics that one frame may name.
@@ -89,10 +89,7 @@ impl<'a> Message<'a> {
         match self {
             Self::Subscribe(topics) => {
                 if !hub.is_welcomed(connection) {
-                    let identity = grants
-                        .identity
-                        .ok_or(Reject::new(ErrorCode::Unavailable, "nobody to ask about tokens"))?;
-                    hub.greet(now, connection, Greeting::NAMELESS, identity)?;
+                    super::greet(hub, now, connection, None, grants)?;
                 }
                 for topic in topics {
                     hub.join(now, connection, &Entry::plain(&topic))?;

@@ -31,16 +31,6 @@ pub(crate) struct Greeting<'a> {
     pub(crate) meta: Option<Arc<Meta>>,
 }
 
-impl Greeting<'_> {
-    /// From clients that say nothing about themselves.
-    pub(crate) const NAMELESS: Self = Self {
-        peer: None,
-        older: None,
-        resumes: false,
-        meta: None,
-    };
-}
-
 /// A connection that has just been welcomed.
 #[derive(Debug)]
 pub(crate) struct Greeted {
