@@ -180,11 +180,11 @@ fn clients_that_move_to_another_socket_keep_their_allocation() {
 
 #[test]
 fn clients_by_tcp_that_come_back_on_another_connection_keep_their_allocation() {
-    // One worker: a stream cannot go to the worker that holds its allocation.
+    // Two workers: a connection goes to the one that holds its client's allocation.
     let server = Meetpoint::start(&[
         ("PEERS__ALLOW", "127.0.0.0/8"),
         ("RELAY__MOBILITY", "true"),
-        ("RELAY__WORKERS", "1"),
+        ("RELAY__WORKERS", "2"),
     ]);
     let peer = EchoPeer::start("127.0.0.1");
     let port = peer.port.to_string();
@@ -195,6 +195,7 @@ fn clients_by_tcp_that_come_back_on_another_connection_keep_their_allocation() {
     );
     assert_eq!((tally.lost, tally.received), (0, tally.sent));
     server.assert_counted("meetpoint_relay_moves_ended_total", &[], 4.0);
+    server.assert_counted("meetpoint_relay_streams_closed_total", &["reason=\"moved\""], 1.0);
 }
 
 /// The three keys that `turnutils_uclient -J` seals its tokens with, one or the other at random: at Allocate, and anew at each

@@ -143,7 +143,7 @@ fn a_request_for_a_connection_of_another_shard_is_known_by_its_id() {
         let frame = data.bare(Method::CONNECTION_BIND, class, |builder| {
             builder.attribute(&id);
         });
-        let found = labs.each_ref().map(|lab| lab.server.bind_elsewhere(&frame));
+        let found = labs.each_ref().map(|lab| lab.server.belongs_elsewhere(&frame));
         let expected = (class == Class::Request).then_some(1);
         assert_eq!(found, [expected, None, expected]);
     }
@@ -156,7 +156,7 @@ fn a_request_for_a_connection_of_another_shard_is_known_by_its_id() {
         Vec::new(),
     ];
     for frame in others {
-        assert_eq!(labs[0].server.bind_elsewhere(&frame), None);
+        assert_eq!(labs[0].server.belongs_elsewhere(&frame), None);
     }
     assert_eq!(labs[0].server.stats().packets_in(), 0, "looking counts nothing");
     // Where it does not belong it is refused; where it does it is carried out.

@@ -173,6 +173,27 @@ fn what_was_not_made_here_is_not_handed_over() {
 }
 
 #[test]
+fn a_stream_belongs_to_the_shard_of_its_ticket_and_junk_tosses_none_about() {
+    let mut pair = Pair::new(&mobile());
+    let mut client = Client::new(A);
+    let (_, first) = allocate(&mut pair.shards[0], &mut client);
+    let mut refresh = |ticket: &[u8]| {
+        client.request(Method::REFRESH, |builder| {
+            builder.attribute(&Lifetime(600)).attribute(&MobilityTicket(ticket));
+        })
+    };
+    let elsewhere = |pair: &Pair, shard: usize, frame: &[u8]| pair.shards[shard].server.belongs_elsewhere(frame);
+    let frame = refresh(&first);
+    assert_eq!(elsewhere(&pair, 1, &frame), Some(0));
+    assert_eq!(elsewhere(&pair, 0, &frame), None);
+    let (_, strange) = allocate(&mut another_process(), &mut Client::new(A));
+    for junk in [&[b'A'; 32][..], b"", &first[..31], &strange] {
+        let frame = refresh(junk);
+        assert_eq!(elsewhere(&pair, 1, &frame), None);
+    }
+}
+
+#[test]
 fn a_stream_that_would_cross_shards_is_405() {
     let mut pair = Pair::new(&mobile());
     let mut client = Client::new(A);

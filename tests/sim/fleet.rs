@@ -168,7 +168,7 @@ impl Fleet {
     pub(crate) fn client(&mut self, from: &FiveTuple, bytes: &[u8]) {
         let mut shard = self.shard_of(from.client.0);
         if from.transport.is_stream()
-            && let Some(elsewhere) = self.labs[shard].server.bind_elsewhere(bytes)
+            && let Some(elsewhere) = self.labs[shard].server.belongs_elsewhere(bytes)
         {
             shard = usize::from(elsewhere);
             self.moved.insert(from.client.0, shard);

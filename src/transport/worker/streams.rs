@@ -163,7 +163,7 @@ impl Worker {
                 return Err(StreamEnd::Framing);
             }
             let Some(frame) = rest.get(..len) else { break };
-            if let Some(worker) = self.server.bind_elsewhere(frame)
+            if let Some(worker) = self.server.belongs_elsewhere(frame)
                 && self.may_leave(index, from)
             {
                 bytes.copy_within(start..held, 0);
@@ -185,7 +185,8 @@ impl Worker {
         Ok(Rest::Partial(held - start))
     }
 
-    /// Whether a stream may go to another worker, to become a data connection: once, and not with an allocation.
+    /// Whether a stream may go to another worker, to become a data connection or to take over an allocation: once, and not with
+    /// an allocation of its own.
     fn may_leave(&mut self, index: u32, from: &FiveTuple) -> bool {
         if !from.transport.is_tcp() {
             return false;

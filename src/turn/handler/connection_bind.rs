@@ -6,25 +6,10 @@ use crate::turn::input::Now;
 use crate::turn::request::{Reject, Request};
 use crate::turn::server::Server;
 use crate::turn::verdict::{Answer, AuthFailure, Verdict};
+use crate::wire::Message;
 use crate::wire::attribute::ConnectionId;
-use crate::wire::{Class, Message, Method};
 
 impl Server {
-    /// The shard that a frame belongs to, if it is a ConnectionBind request for a connection of another one: its stream is to be
-    /// handed over, the frame and what is behind it first. Nothing is counted here.
-    pub fn bind_elsewhere(&self, frame: &[u8]) -> Option<u16> {
-        // Every frame of every stream comes by here: two bytes tell nearly all of them apart.
-        if self.shard.count == 1 || frame.get(..2) != Some(&Method::CONNECTION_BIND.value().to_be_bytes()) {
-            return None;
-        }
-        let message = Message::parse(frame).ok()?;
-        if (message.class(), message.method()) != (Class::Request, Method::CONNECTION_BIND) {
-            return None;
-        }
-        let shard = self.connections.shard_of(message.find::<ConnectionId>().ok()??);
-        (shard != self.shard.index).then_some(shard)
-    }
-
     pub(in crate::turn) fn handle_connection_bind(
         &mut self,
         now: Now,

@@ -9,6 +9,7 @@ mod connect;
 mod connection_attempt;
 mod connection_bind;
 mod create_permission;
+mod elsewhere;
 mod peer;
 mod peer_error;
 mod refresh;

@@ -61,7 +61,8 @@ impl Server {
     }
 
     /// Hands a Refresh with a sibling's ticket over to that sibling, which knows what to do. Only a ticket that was made in this
-    /// process gets so far. A stream cannot be handed over with it: 405.
+    /// process gets so far. TCP and TLS went to that shard before ([`Server::belongs_elsewhere`]); other streams, and those that
+    /// have gone to one already, cannot: 405.
     pub(in crate::turn) fn hand_over_ticket(
         &mut self,
         now: Now,
