@@ -96,6 +96,8 @@ pub(crate) struct Lab {
     pub(crate) connects: Vec<(ConnectionKey, RelayId, SocketAddr, PeerRoute)>,
     /// Connections of peers that are there, and the client's stream that each is joined with.
     pub(crate) connections: BTreeMap<ConnectionKey, Option<FiveTuple>>,
+    /// The connection that is being reported: the server may close it first, when its time is up as well.
+    reported: Option<ConnectionKey>,
     /// What was noted since it was last taken.
     pub(crate) events: Vec<Event>,
 }
@@ -125,6 +127,7 @@ impl Lab {
             binds: 0,
             connects: Vec::new(),
             connections: BTreeMap::new(),
+            reported: None,
             events: Vec::new(),
         }
     }
@@ -183,7 +186,9 @@ impl Lab {
             assert!(self.connections.insert(key, None).is_none(), "{key:?} is there twice");
         }
         self.server.handle_peer_connected(self.now, key, result);
+        self.reported = Some(key);
         self.drain();
+        self.reported = None;
         self.check();
         key
     }
@@ -208,7 +213,9 @@ impl Lab {
     pub(crate) fn ended(&mut self, key: ConnectionKey, end: ConnectionEnd) {
         self.connections.remove(&key);
         self.server.handle_connection_ended(self.now, key, end);
+        self.reported = Some(key);
         self.drain();
+        self.reported = None;
         self.check();
     }
 
@@ -326,7 +333,8 @@ impl Lab {
                     let before = self.connects.len();
                     self.connects.retain(|(key, ..)| *key != connection);
                     let was_there = self.connections.remove(&connection).is_some() || self.connects.len() < before;
-                    assert!(was_there, "{connection:?} is closed once");
+                    let was_reported = self.reported.take_if(|reported| *reported == connection).is_some();
+                    assert!(was_there || was_reported, "{connection:?} is closed once");
                 }
                 Some(Output::ReleaseReserved { token }) => self.parked.retain(|(parked, _)| *parked != token),
             }
