@@ -118,11 +118,12 @@ fn a_header_may_come_byte_by_byte_and_what_follows_it_may_come_with_it() {
         assert_eq!(turn(stage.tcp, slow).mapped(), CLIENT.parse().unwrap());
 
         for at in [stage.tcp, stage.one_port] {
-            // Header and many requests in one segment: none is lost.
+            // Header and many requests in one segment: none is lost. All together stay below what one address is answered in a
+            // second without credentials, 200 on each worker.
             let mut all = header.clone();
-            all.extend((0..200).flat_map(|_| binding()));
+            all.extend((0..40).flat_map(|_| binding()));
             let mut eager = turn(at, passed_on(at, &all));
-            assert!((0..200).all(|_| eager.frame().is_some()));
+            assert!((0..40).all(|_| eager.frame().is_some()));
         }
     }
 }
