@@ -154,12 +154,20 @@ async fn a_link_outlives_the_server_and_the_hub_comes_back_by_itself() -> Result
 async fn a_relayed_link_comes_back_by_itself_after_the_server_did() -> Result<()> {
     Stage::run(LocalAddresses::Shown, async |stage| {
         let (elder, newcomer) = stage.pair("revenants", "relay").await?;
+        // Watched from now on: it may be over before both are back at the hub.
+        elder
+            .run(
+                "window.noticed = (async () => {
+                    while (meetpoint.peers()[0]?.state !== 'recovering') await new Promise((again) => setTimeout(again, 5));
+                })()",
+            )
+            .await?;
         stage.server.crash_and_restart().await?;
         for page in [&elder, &newcomer] {
             page.until("meetpoint.hub === 'open'").await?;
         }
         // The relay has forgotten its allocations; the pages notice by silence.
-        elder.until("meetpoint.peers()[0]?.state === 'recovering'").await?;
+        elder.run("await noticed").await?;
         for page in [&elder, &newcomer] {
             page.until("meetpoint.peers()[0]?.state === 'connected' && meetpoint.peers()[0].path")
                 .await?;
