@@ -17,6 +17,25 @@ use super::{
 /// A connection of the hub, from `connect` until `disconnect` or `Output::Close`. Never valid again after that.
 pub type ConnectionId = Key;
 
+/// What a connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Due {
+    /// The connection (or the session without one) ends: no hello came, the identity is over, the owner did not come back.
+    End,
+    /// It is given newer ICE credentials; it holds some.
+    Ice,
+}
+
+impl Due {
+    /// Both, in the order of [`Self::index`].
+    pub(crate) const ALL: [Self; 2] = [Self::End, Self::Ice];
+
+    /// Position in [`Self::ALL`].
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+}
+
 /// A connection's place in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Membership {
@@ -30,10 +49,8 @@ pub(crate) struct Connection {
     pub(crate) dialect: Dialect,
     pub(crate) sid: Sid,
     pub(crate) budget: Budget,
-    /// The one deadline this connection has: its hello, or the end of its identity.
-    pub(crate) deadline: Option<Instant>,
-    /// When it is to be given newer ICE credentials; `None` while it holds none.
-    pub(crate) ice_due: Option<Instant>,
+    /// When what is [`Due`] happens to it, by [`Due::index`].
+    pub(crate) due: [Option<Instant>; Due::ALL.len()],
     /// `None` until welcomed.
     pub(crate) peer: Option<Peer>,
     pub(crate) rooms: Vec<Membership>,

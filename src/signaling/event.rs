@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::meta::Meta;
 
 /// Something that happened in a room.
@@ -45,7 +47,7 @@ pub(crate) enum Event<'a> {
         correlation: Option<&'a str>,
     },
     /// A frame of the receivers' own dialect, as it came: its sender is checked, and stands in it.
-    Verbatim { text: &'a str },
+    Verbatim { frame: &'a Bytes },
     /// Application data. `data` is one JSON value, byte for byte as it came.
     Message {
         room: &'a str,

@@ -6,7 +6,7 @@ use foldhash::fast::FixedState;
 use hashbrown::{Equivalent, HashMap};
 use subtle::ConstantTimeEq;
 
-use super::{meta::Meta, slab::Key};
+use super::{json::push_string, meta::Meta, slab::Key};
 
 /// A name space of rooms. Rooms of two realms never meet, whatever their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -138,6 +138,19 @@ impl Room {
     pub(crate) fn members_after(&self, ordinal: u64) -> &[Member] {
         let from = self.members.partition_point(|member| member.ordinal <= ordinal);
         self.members.get(from..).unwrap_or_default()
+    }
+
+    /// Writes a JSON array of the ids of all members but one: for dialects that know no pages.
+    pub(crate) fn write_others(&self, own: &str, text: &mut String) {
+        text.push('[');
+        let others = self.members.iter().filter(|member| *member.peer != *own);
+        for (at, member) in others.enumerate() {
+            if at > 0 {
+                text.push(',');
+            }
+            push_string(text, &member.peer);
+        }
+        text.push(']');
     }
 
     /// The ordinal of the newest join, present or not.

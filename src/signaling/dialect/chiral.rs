@@ -18,11 +18,10 @@ use crate::signaling::{
     connection::ConnectionId,
     error::Reject,
     event::Event,
-    hub::{Entry, Grants, Hub},
+    hub::{Entry, Grants, Hub, Reach},
     identity::Takeover,
-    json::{Object, push_string},
-    labels::{CloseCode, ErrorCode, MessageKind},
-    room::Room,
+    json::Object,
+    labels::MessageKind,
 };
 
 /// The one room.
@@ -106,82 +105,45 @@ impl<'a> Message<'a> {
             }
             Self::Pong => Ok(()),
             Self::Forward { from, to, signal, text } => {
-                let Some(own) = hub.peer_id(connection) else {
-                    return Err(Reject::bad_request("register first").fatal(CloseCode::BadRequest));
-                };
-                if from.is_some_and(|from| *from != **own) {
-                    return Err(Reject::new(ErrorCode::Forbidden, "from is not yours"));
-                }
+                super::check_sender(hub, connection, from.as_deref(), "register first", "from is not yours")?;
                 let membership = hub.membership(connection, EVERYBODY)?;
-                hub.forward(now, connection, membership, to.as_deref(), text, !signal)
+                let frame = Bytes::copy_from_slice(text.as_bytes());
+                hub.forward(
+                    now,
+                    connection,
+                    membership,
+                    Reach::named(to.as_deref()),
+                    &frame,
+                    !signal,
+                )
             }
         }
     }
 }
 
 fn register(hub: &mut Hub, now: Now, connection: ConnectionId, grants: Grants<'_>, client: &str) -> Result<(), Reject> {
-    if !hub.is_welcomed(connection) {
-        super::greet(hub, now, connection, Some(client), grants)?;
-    }
+    super::greet(hub, now, connection, Some(client), grants)?;
     let entry = Entry {
-        room: EVERYBODY,
-        key: None,
-        meta: None,
         max: Some(MOST),
-        create: true,
         takeover: Some(Takeover::Replace),
+        ..Entry::plain(EVERYBODY)
     };
     hub.charge_lists(now, connection, EVERYBODY)?;
     let membership = hub.join(now, connection, &entry)?;
-    let mut peers = String::new();
-    hub.write_peers(connection, membership, &mut peers);
-    hub.answer(
-        connection,
-        Object::with_capacity(64 + peers.len())
-            .text("type", "peers")
-            .raw("peers", &peers)
-            .finish(),
-    );
+    let peers = list(|text| hub.write_peers(membership, text));
+    hub.answer(connection, peers);
     Ok(())
 }
 
-pub(crate) fn encode(event: &Event<'_>, told: &Told<'_>) -> Option<Bytes> {
-    match *event {
-        Event::Joined { .. } | Event::Left { .. } => {
-            let list = |text: &mut String| write_others(told.room, told.peer, text);
-            Some(
-                Object::with_capacity(256)
-                    .text("type", "peers")
-                    .raw_with("peers", list)
-                    .finish(),
-            )
-        }
-        Event::Verbatim { text, .. } => Some(Bytes::copy_from_slice(text.as_bytes())),
-        _ => None,
-    }
-}
-
-/// A JSON array of everybody's id but one.
-fn write_others(room: Option<&Room>, own: &str, text: &mut String) {
-    let others = room
-        .map(Room::members)
-        .unwrap_or_default()
-        .iter()
-        .filter(|member| *member.peer != *own);
-    text.push('[');
-    for (at, member) in others.enumerate() {
-        if at > 0 {
-            text.push(',');
-        }
-        push_string(text, &member.peer);
-    }
-    text.push(']');
-}
-
-pub(crate) fn refusal(reject: &Reject) -> Bytes {
-    Object::with_capacity(64 + reject.message.len())
-        .text("type", "error")
-        .text("message", reject.message)
-        .text("code", reject.code.as_label())
+/// Everybody's id but the receiver's.
+fn list(write_others: impl FnOnce(&mut String)) -> Bytes {
+    Object::with_capacity(256)
+        .text("type", "peers")
+        .raw_with("peers", write_others)
         .finish()
+}
+
+pub(crate) fn encode(event: &Event<'_>, told: &Told<'_>) -> Option<Bytes> {
+    let room = told.room?;
+    matches!(event, Event::Joined { .. } | Event::Left { .. }).then(|| list(|text| room.write_others(told.peer, text)))
 }

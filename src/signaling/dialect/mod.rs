@@ -19,7 +19,8 @@ use super::{
     error::Reject,
     event::Event,
     hub::{Grants, Greeting, Hub, Older},
-    labels::{ErrorCode, MessageKind},
+    json::Object,
+    labels::{CloseCode, ErrorCode, MessageKind},
     room::{Realm, Room},
 };
 use native::request::{Malformed, Needs, Request};
@@ -95,11 +96,14 @@ impl Dialect {
 
     /// The frame that tells a member of this dialect about `event`; `None` for events it has no word for.
     pub(crate) fn encode(self, event: &Event<'_>, seq: u64, told: &Told<'_>) -> Option<Bytes> {
+        if let Event::Verbatim { frame } = event {
+            return Some(Bytes::clone(frame));
+        }
         match self {
             Self::Native | Self::Auto => Some(native::frame::event(event, seq)),
             Self::Reploid => reploid::encode(event),
             Self::Chiral => chiral::encode(event, told),
-            Self::Topics => topics::encode(event),
+            Self::Topics => None,
         }
     }
 
@@ -108,8 +112,7 @@ impl Dialect {
         match self {
             Self::Native | Self::Auto => native::frame::err(id, reject),
             Self::Reploid => reploid::refusal(reject, unix_ms),
-            Self::Chiral => chiral::refusal(reject),
-            Self::Topics => topics::refusal(reject),
+            Self::Chiral | Self::Topics => refusal(reject),
         }
     }
 }
@@ -193,7 +196,32 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Makes a connection a peer whose dialect has no `hello` of its own.
+/// A refusal in the words that most dialects share.
+fn refusal(reject: &Reject) -> Bytes {
+    Object::with_capacity(64 + reject.message.len())
+        .text("type", "error")
+        .text("message", reject.message)
+        .text("code", reject.code.as_label())
+        .finish()
+}
+
+/// A peer speaks for itself alone, under the name it was greeted by.
+fn check_sender(
+    hub: &Hub,
+    connection: ConnectionId,
+    claimed: Option<&str>,
+    first: &'static str,
+    not_yours: &'static str,
+) -> Result<(), Reject> {
+    let own = hub.peer_id(connection);
+    let own = own.ok_or(Reject::bad_request(first).fatal(CloseCode::BadRequest))?;
+    if claimed.is_some_and(|claimed| *claimed != **own) {
+        return Err(Reject::new(ErrorCode::Forbidden, not_yours));
+    }
+    Ok(())
+}
+
+/// Makes a connection a peer whose dialect has no `hello` of its own; one that is a peer already stays what it is.
 fn greet(
     hub: &mut Hub,
     now: Now,
@@ -201,6 +229,9 @@ fn greet(
     peer: Option<&str>,
     grants: Grants<'_>,
 ) -> Result<(), Reject> {
+    if hub.is_welcomed(connection) {
+        return Ok(());
+    }
     let nobody = Reject::new(ErrorCode::Unavailable, "nobody to ask about tokens");
     let greeting = Greeting {
         peer,

@@ -17,10 +17,10 @@ use crate::signaling::{
     connection::{ConnectionId, Membership},
     error::Reject,
     event::Event,
-    hub::{Entry, Grants, Hub},
+    hub::{Entry, Grants, Hub, Reach},
     identity::Takeover,
     json::Object,
-    labels::{CloseCode, ErrorCode, MessageKind},
+    labels::{ErrorCode, MessageKind},
     meta::{Entries, Meta},
 };
 
@@ -151,7 +151,8 @@ impl<'a> Message<'a> {
             Self::Broadcast { from, room, text } => {
                 own(hub, connection, from.as_deref())?;
                 let membership = hub.membership(connection, &room)?;
-                hub.forward(now, connection, membership, None, text, true)
+                let frame = Bytes::copy_from_slice(text.as_bytes());
+                hub.forward(now, connection, membership, Reach::Others, &frame, true)
             }
             Self::Direct {
                 from,
@@ -161,7 +162,8 @@ impl<'a> Message<'a> {
             } => {
                 own(hub, connection, from.as_deref())?;
                 let membership: Membership = hub.membership_with(connection, &to)?;
-                hub.forward(now, connection, membership, Some(&to), text, relayed)
+                let frame = Bytes::copy_from_slice(text.as_bytes());
+                hub.forward(now, connection, membership, Reach::Peer(&to), &frame, relayed)
             }
         }
     }
@@ -181,42 +183,30 @@ fn join(
     joining: &Joining<'_>,
     metadata: Option<&Entries<'_>>,
 ) -> Result<(), Reject> {
-    if hub.is_welcomed(connection) {
-        own(hub, connection, Some(joining.peer))?;
-    } else {
-        super::greet(hub, now, connection, Some(joining.peer), grants)?;
-    }
+    super::greet(hub, now, connection, Some(joining.peer), grants)?;
+    own(hub, connection, Some(joining.peer))?;
     let meta = Meta::changed(None, metadata, &[], hub.config())
         .map_err(|_| Reject::new(ErrorCode::TooLarge, "metadata is too large"))?;
     let entry = Entry {
-        room: joining.room,
         key: joining.token,
         meta: Some(meta),
-        max: None,
-        create: true,
         takeover: Some(Takeover::Replace),
+        ..Entry::plain(joining.room)
     };
     let membership = hub.join(now, connection, &entry)?;
     let joined = Object::with_capacity(256)
         .text("type", "joined")
         .text("peerId", joining.peer)
         .text("roomId", joining.room)
-        .raw_with("peers", |text| hub.write_peers(connection, membership, text))
+        .raw_with("peers", |text| hub.write_peers(membership, text))
         .number("timestamp", now.unix_ms)
         .finish();
     hub.answer(connection, joined);
     Ok(())
 }
 
-/// A peer speaks for itself alone.
 fn own(hub: &Hub, connection: ConnectionId, claimed: Option<&str>) -> Result<(), Reject> {
-    let Some(own) = hub.peer_id(connection) else {
-        return Err(Reject::bad_request("join first").fatal(CloseCode::BadRequest));
-    };
-    match claimed {
-        Some(claimed) if *claimed != **own => Err(Reject::new(ErrorCode::Forbidden, "peerId is not yours")),
-        _ => Ok(()),
-    }
+    super::check_sender(hub, connection, claimed, "join first", "peerId is not yours")
 }
 
 /// What a fresh connection is told.
@@ -241,7 +231,6 @@ pub(crate) fn encode(event: &Event<'_>) -> Option<Bytes> {
         Event::Presence { peer: id, meta, .. } => peer("peer-announced", id)
             .raw_with("metadata", |text| Meta::write(meta, text))
             .finish(),
-        Event::Verbatim { text, .. } => Bytes::copy_from_slice(text.as_bytes()),
         _ => return None,
     })
 }

@@ -17,8 +17,7 @@ use crate::signaling::{
     Now,
     connection::ConnectionId,
     error::Reject,
-    event::Event,
-    hub::{Entry, Grants, Hub},
+    hub::{Entry, Grants, Hub, Reach},
     json::Object,
     labels::MessageKind,
 };
@@ -88,9 +87,7 @@ impl<'a> Message<'a> {
     ) -> Result<(), Reject> {
         match self {
             Self::Subscribe(topics) => {
-                if !hub.is_welcomed(connection) {
-                    super::greet(hub, now, connection, None, grants)?;
-                }
+                super::greet(hub, now, connection, None, grants)?;
                 for topic in topics {
                     hub.join(now, connection, &Entry::plain(&topic))?;
                 }
@@ -116,7 +113,7 @@ impl<'a> Message<'a> {
                         .finish(),
                     Published::Frame(text) => counted(text, clients),
                 };
-                hub.publish(now, connection, membership, &frame)
+                hub.forward(now, connection, membership, Reach::Everybody, &frame, true)
             }
             Self::Ping => {
                 let pong = Object::with_capacity(32).text("type", "pong").finish();
@@ -144,19 +141,4 @@ fn topics<'a>(fields: &Fields<'a>) -> Result<Vec<Cow<'a, str>>, Malformed> {
 fn counted(text: &str, clients: usize) -> Bytes {
     let open = text.trim_end().strip_suffix('}').unwrap_or(text);
     Bytes::from(format!("{open},\"clients\":{clients}}}"))
-}
-
-pub(crate) fn encode(event: &Event<'_>) -> Option<Bytes> {
-    match *event {
-        Event::Verbatim { text } => Some(Bytes::copy_from_slice(text.as_bytes())),
-        _ => None,
-    }
-}
-
-pub(crate) fn refusal(reject: &Reject) -> Bytes {
-    Object::with_capacity(64 + reject.message.len())
-        .text("type", "error")
-        .text("message", reject.message)
-        .text("code", reject.code.as_label())
-        .finish()
 }

@@ -1,6 +1,6 @@
 //! Credentials end before connections do: each connection is given newer ones in time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Due, Hub, Ice};
 use crate::signaling::{Now, connection::ConnectionId, dialect::native};
@@ -19,18 +19,21 @@ impl Hub {
             let wait = Duration::from_millis(left.saturating_mul(permille) / 1_000).max(SOONEST);
             now.instant.checked_add(wait)
         });
-        self.set_ice_due(connection, due);
+        self.set_due(connection, Due::Ice, due);
     }
 
     /// Every connection is due for new credentials within that time, because those it has are about to lose their worth: a
     /// secret goes. What the driver is asked for: [`super::Output::RenewIce`].
     pub fn renew_all_ice(&mut self, now: Now, within: Duration) {
-        let holders = self.connections.iter().filter(|(_, entry)| entry.ice_due.is_some());
+        let holders = self
+            .connections
+            .iter()
+            .filter(|(_, entry)| entry.due[Due::Ice.index()].is_some());
         let holders: Vec<ConnectionId> = holders.map(|(key, _)| key).collect();
         let span = u64::try_from(within.as_millis()).unwrap_or(u64::MAX).max(1);
         for connection in holders {
             let wait = Duration::from_millis(self.lot(connection) % span);
-            self.set_ice_due(connection, now.instant.checked_add(wait));
+            self.set_due(connection, Due::Ice, now.instant.checked_add(wait));
         }
     }
 
@@ -41,18 +44,6 @@ impl Hub {
             self.plan_ice(now, connection, Some(ice));
             self.stats.ice_pushes += 1;
             self.answer(connection, native::frame::ice(None, Some(ice)));
-        }
-    }
-
-    pub(super) fn set_ice_due(&mut self, connection: ConnectionId, due: Option<Instant>) {
-        let Some(entry) = self.connections.get_mut(connection) else {
-            return;
-        };
-        if let Some(old) = std::mem::replace(&mut entry.ice_due, due) {
-            self.deadlines.remove(&(old, connection, Due::Ice));
-        }
-        if let Some(new) = due {
-            self.deadlines.insert((new, connection, Due::Ice));
         }
     }
 

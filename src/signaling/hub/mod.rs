@@ -25,6 +25,7 @@ use hashbrown::HashMap;
 
 pub use admission::{Admitted, Frame, Grants, Ice};
 pub(crate) use presence::{Page, Snapshot};
+pub(crate) use relay::Reach;
 pub(crate) use resume::Older;
 pub(crate) use rooms::Entry;
 pub(crate) use sessions::Greeting;
@@ -33,7 +34,7 @@ pub use views::RoomView;
 use super::{
     Now,
     config::Config,
-    connection::{Budget, Connection, ConnectionId},
+    connection::{Budget, Connection, ConnectionId, Due},
     dialect::{Dialect, native},
     error::Reject,
     labels::{CloseCode, ErrorCode},
@@ -81,15 +82,6 @@ pub struct Connected {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the hub holds as many connections as it may")]
 pub struct Full;
-
-/// What happens at a deadline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Due {
-    /// The connection (or the session without one) ends.
-    End,
-    /// Its ICE credentials are renewed.
-    Ice,
-}
 
 /// The hub.
 #[derive(Debug)]
@@ -170,14 +162,13 @@ impl Hub {
             dialect,
             sid,
             budget: Budget::full(&self.config, now.instant),
-            deadline: Some(deadline),
-            ice_due: None,
+            due: [None; Due::ALL.len()],
             peer: None,
             rooms: Vec::new(),
             replay: None,
         });
         self.by_sid.insert(sid, connection);
-        self.deadlines.insert((deadline, connection, Due::End));
+        self.set_due(connection, Due::End, Some(deadline));
         self.stats.connects += 1;
         if let Some(payload) = dialect.opened(now) {
             self.deliver(connection, payload);
@@ -276,7 +267,7 @@ impl Hub {
                 break;
             }
             if due == Due::Ice {
-                self.set_ice_due(connection, None);
+                self.set_due(connection, Due::Ice, None);
                 self.outputs.push_back(Output::RenewIce { connection });
                 continue;
             }
@@ -299,23 +290,23 @@ impl Hub {
     }
 
     fn forget_deadlines(&mut self, connection: ConnectionId, gone: &Connection) {
-        for (deadline, due) in [(gone.deadline, Due::End), (gone.ice_due, Due::Ice)] {
-            if let Some(deadline) = deadline {
-                self.deadlines.remove(&(deadline, connection, due));
+        for due in Due::ALL {
+            if let Some(at) = gone.due[due.index()] {
+                self.deadlines.remove(&(at, connection, due));
             }
         }
     }
 
-    /// Moves the end of a connection.
-    fn set_deadline(&mut self, connection: ConnectionId, deadline: Option<Instant>) {
+    /// Moves what a connection waits for.
+    fn set_due(&mut self, connection: ConnectionId, due: Due, at: Option<Instant>) {
         let Some(entry) = self.connections.get_mut(connection) else {
             return;
         };
-        if let Some(old) = std::mem::replace(&mut entry.deadline, deadline) {
-            self.deadlines.remove(&(old, connection, Due::End));
+        if let Some(old) = std::mem::replace(&mut entry.due[due.index()], at) {
+            self.deadlines.remove(&(old, connection, due));
         }
-        if let Some(new) = deadline {
-            self.deadlines.insert((new, connection, Due::End));
+        if let Some(new) = at {
+            self.deadlines.insert((new, connection, due));
         }
     }
 

@@ -10,10 +10,10 @@ use crate::signaling::{
     connection::{Connection, ConnectionId, Membership},
     error::Reject,
     event::Event,
-    json::{Object, push_string},
+    json::Object,
     labels::ErrorCode,
     meta::{Entries, Meta},
-    room::{Member, Room},
+    room::Member,
 };
 
 /// Members looked at for one page when a filter turns most of them away. Bounds what one `who` costs.
@@ -129,18 +129,14 @@ impl Hub {
         })
     }
 
-    /// Writes a JSON array of the ids of all other members: for dialects that know no pages.
-    pub(crate) fn write_peers(&self, connection: ConnectionId, membership: Membership, text: &mut String) {
-        let members = self.rooms.get(membership.room).map(Room::members).unwrap_or_default();
-        text.push('[');
-        let others = members.iter().filter(|member| member.connection != connection);
-        for (at, member) in others.enumerate() {
-            if at > 0 {
-                text.push(',');
-            }
-            push_string(text, &member.peer);
+    /// Writes a JSON array of the ids of all other members.
+    pub(crate) fn write_peers(&self, membership: Membership, text: &mut String) {
+        let room = self.rooms.get(membership.room);
+        let found = room.and_then(|room| Some((room, room.member(membership.ordinal)?)));
+        match found {
+            Some((room, own)) => room.write_others(&own.peer, text),
+            None => text.push_str("[]"),
         }
-        text.push(']');
     }
 
     /// Changes a member's own presence data and tells the others.

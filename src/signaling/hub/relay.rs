@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use bytes::Bytes;
+
 use super::Hub;
 use crate::signaling::{
     Now,
@@ -11,6 +13,24 @@ use crate::signaling::{
     labels::ErrorCode,
     room::{Room, RoomRef},
 };
+
+/// Whom a forwarded frame is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach<'a> {
+    /// The member of that name.
+    Peer(&'a str),
+    /// All but the sender.
+    Others,
+    /// The sender too.
+    Everybody,
+}
+
+impl<'a> Reach<'a> {
+    /// Whom a frame names, or else all others.
+    pub(crate) fn named(to: Option<&'a str>) -> Self {
+        to.map_or(Self::Others, Self::Peer)
+    }
+}
 
 /// What became of a message to several peers.
 #[derive(Debug)]
@@ -60,56 +80,42 @@ impl Hub {
         if heard { Ok(()) } else { Err(NO_PEER) }
     }
 
-    /// Hands a frame as it came to one member, or to all others. `relayed` data is charged, signals are not.
+    /// Hands a frame of the sender's own dialect to one member or to many. `relayed` data is charged, signals are not.
     pub(crate) fn forward(
         &mut self,
         now: Now,
         connection: ConnectionId,
         membership: Membership,
-        to: Option<&str>,
-        text: &str,
+        reach: Reach<'_>,
+        frame: &Bytes,
         relayed: bool,
     ) -> Result<(), Reject> {
         self.check_publish(connection)?;
         let room = self.rooms.get(membership.room).ok_or(NOT_IN_ROOM)?;
-        let receiver = match to {
-            Some(to) => Some(
-                room.find(to)
-                    .ok_or(Reject::new(ErrorCode::NoPeer, "Peer not found"))?
-                    .connection,
-            ),
-            None => None,
+        let (receiver, receivers) = match reach {
+            Reach::Peer(to) => {
+                let nobody = Reject::new(ErrorCode::NoPeer, "Peer not found");
+                (Some(room.find(to).ok_or(nobody)?.connection), 1)
+            }
+            Reach::Others => (None, room.len() - 1),
+            Reach::Everybody => (None, room.len()),
         };
         // What names nobody is no negotiation, whatever it calls itself.
         if relayed || receiver.is_none() {
-            let receivers = receiver.map_or(room.len() - 1, |_| 1);
             self.check_relay(connection)?;
-            self.charge_relay(now, connection, text.len(), receivers)?;
-            self.stats.relayed_bytes += (text.len() * receivers) as u64;
+            self.charge_relay(now, connection, frame.len(), receivers)?;
+            self.stats.relayed_bytes += (frame.len() * receivers) as u64;
         }
-        let event = Event::Verbatim { text };
-        let _receivers = match receiver {
-            Some(receiver) => usize::from(self.unicast(receiver, &event)),
-            None => self.broadcast(membership.room, Some(connection), &event),
-        };
-        Ok(())
-    }
-
-    /// Hands a frame to every member, its sender too, charged as data.
-    pub(crate) fn publish(
-        &mut self,
-        now: Now,
-        connection: ConnectionId,
-        membership: Membership,
-        frame: &[u8],
-    ) -> Result<(), Reject> {
-        self.check_publish(connection)?;
-        self.check_relay(connection)?;
-        let receivers = self.members(membership);
-        self.charge_relay(now, connection, frame.len(), receivers)?;
-        self.stats.relayed_bytes += (frame.len() * receivers) as u64;
-        let text = std::str::from_utf8(frame).unwrap_or_default();
-        self.broadcast(membership.room, None, &Event::Verbatim { text });
+        let event = Event::Verbatim { frame };
+        match receiver {
+            Some(receiver) => {
+                self.unicast(receiver, &event);
+            }
+            None => {
+                let except = (reach == Reach::Others).then_some(connection);
+                self.broadcast(membership.room, except, &event);
+            }
+        }
         Ok(())
     }
 

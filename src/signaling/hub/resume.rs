@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::{Hub, admission::cost, presence::Presence};
 use crate::signaling::{
     Now,
-    connection::{Connection, ConnectionId, Rated},
+    connection::{Connection, ConnectionId, Due, Rated},
     event::Event,
     identity::Identity,
     labels::{CloseCode, MessageKind},
@@ -68,13 +68,13 @@ impl Hub {
             return false;
         }
         replay.away = Some(Away { why, unseen_after });
-        let identity_ends = entry.deadline;
+        let identity_ends = entry.due[Due::End.index()];
         let grace_ends = now.instant.checked_add(self.config.resume_grace);
         let deadline = [identity_ends, grace_ends].into_iter().flatten().min();
         self.away += 1;
         self.stats.closes[why] += 1;
-        self.set_deadline(connection, deadline);
-        self.set_ice_due(connection, None);
+        self.set_due(connection, Due::End, deadline);
+        self.set_due(connection, Due::Ice, None);
         self.announce(connection, Presence::Away);
         true
     }

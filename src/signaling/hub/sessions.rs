@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{Hub, Older, rooms::WATCHES};
 use crate::signaling::{
     Now,
-    connection::{ConnectionId, Membership, Peer},
+    connection::{ConnectionId, Due, Membership, Peer},
     error::Reject,
     identity::{AuthError, Identity},
     labels::{CloseCode, ErrorCode},
@@ -112,7 +112,7 @@ impl Hub {
         let id: Arc<str> = chosen.unwrap_or_else(|| Arc::from(self.secrets.peer_id()));
         let allowed = identity.clone();
         let identity = (identity != Identity::ANONYMOUS).then(|| Box::new(identity));
-        self.set_deadline(connection, deadline);
+        self.set_due(connection, Due::End, deadline);
         let fresh = missed.is_none().then(|| self.new_replay(greeting.resumes));
         let Some(entry) = self.connections.get_mut(connection) else {
             return Err(Reject::new(ErrorCode::Unavailable, "the connection is gone"));
@@ -161,7 +161,7 @@ impl Hub {
         }
         let rooms = entry.rooms.clone();
         peer.identity = (identity != Identity::ANONYMOUS).then(|| Box::new(identity.clone()));
-        self.set_deadline(connection, deadline);
+        self.set_due(connection, Due::End, deadline);
         self.leave_forbidden(connection, &rooms, &identity);
         Ok(())
     }

@@ -63,8 +63,7 @@ pub(crate) fn event(event: &Event<'_>, seq: u64) -> Bytes {
                 .number("seq", seq)
                 .finish()
         }
-        // Peers of this dialect meet no others, so nobody sends this.
-        Event::Verbatim { text } => Bytes::copy_from_slice(text.as_bytes()),
+        Event::Verbatim { frame } => frame.clone(),
         Event::Message { room, from, data, .. } => Object::frame("msg", 48 + room.len() + from.len() + data.len())
             .text("room", room)
             .text("from", from)
