@@ -380,6 +380,7 @@ impl Signaling {
             away_sessions: self.away_sessions,
             ping_interval: self.ping_interval,
             dead_after: self.dead_after,
+            bus: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Takeover;
+use super::{BusConfig, Takeover};
 
 /// Limits and policies of the hub. Every table and every rate has its bound here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +74,8 @@ pub struct Config {
     pub ping_interval: Duration,
     /// After how long without a byte a connection is dead (close 4001), told to clients in `welcome.hb.dead`. Default 60 s.
     pub dead_after: Duration,
+    /// Other replicas that rooms are shared with. Default `None`: this process is alone.
+    pub bus: Option<BusConfig>,
 }
 
 impl Default for Config {
@@ -108,6 +110,7 @@ impl Default for Config {
             away_sessions: 5_000,
             ping_interval: Duration::from_secs(25),
             dead_after: Duration::from_secs(60),
+            bus: None,
         }
     }
 }

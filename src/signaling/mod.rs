@@ -20,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cluster;
 mod config;
 mod connection;
 mod dialect;
@@ -37,6 +38,7 @@ mod secrets;
 mod slab;
 mod stats;
 
+pub use cluster::{BusConfig, NodeId, RoomTopic, Topic};
 pub use config::Config;
 pub use connection::ConnectionId;
 pub use dialect::{
@@ -48,7 +50,7 @@ pub use identity::{AuthError, IceUser, Identity, Rights, Takeover};
 pub use labels::{CloseCode, ErrorCode, MessageKind};
 pub use room::Realm;
 pub use secrets::Sid;
-pub use stats::{CloseCounts, Counters, ErrorCounts, MessageCounts, Stats};
+pub use stats::{BusStats, CloseCounts, Counters, ErrorCounts, MessageCounts, Stats};
 
 use std::time::Instant;
 

@@ -95,4 +95,47 @@ pub struct Stats {
     pub rooms: u64,
     /// Gauge: memberships, that is peers summed over rooms.
     pub memberships: u64,
+    /// What goes on between replicas; all zero without a bus.
+    pub bus: BusStats,
+}
+
+/// Counters and gauges of what goes on between replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BusStats {
+    /// Counter: messages published to other replicas.
+    pub published: u64,
+    /// Counter: messages of other replicas that were taken in.
+    pub received: u64,
+    /// Counter: messages from the bus that were not understood: broken, too long, or of a version that is not known here.
+    pub malformed: u64,
+    /// Counter: messages of other replicas that came to nothing, because what they are about is not here (any more).
+    pub stale: u64,
+    /// Counter: messages turned away because a table was full: of nodes, of members that live elsewhere.
+    pub turned_away: u64,
+    /// Counter: lists of members that were asked for again because a message of them was lost.
+    pub resyncs: u64,
+    /// Counter: requests that waited for other replicas.
+    pub held: u64,
+    /// Counter: requests that waited in vain.
+    pub held_timeouts: u64,
+    /// Counter: requests refused because as many as may were waiting.
+    pub held_refused: u64,
+    /// Counter: other replicas that fell silent.
+    pub nodes_lost: u64,
+    /// Gauge: whether the bus can be used.
+    pub connected: bool,
+    /// Gauge: other replicas that are alive.
+    pub nodes: u64,
+    /// Gauge: requests that wait for other replicas.
+    pub waiting: u64,
+    /// Gauge: members of rooms here that live on other replicas.
+    pub mirrored: u64,
+    /// Gauge: open connections of all replicas together, this one included, as they told last.
+    pub total_connections: u64,
+    /// Gauge: welcomed sessions of all replicas together.
+    pub total_peers: u64,
+    /// Gauge: rooms of all replicas together, each counted once.
+    pub total_rooms: u64,
+    /// Gauge: memberships of all replicas together.
+    pub total_memberships: u64,
 }

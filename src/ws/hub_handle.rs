@@ -412,6 +412,8 @@ impl State {
                     wakers.extend(self.outbox(connection).and_then(|outbox| outbox.close(code)));
                     self.forget(connection);
                 }
+                // This process is alone.
+                Output::Publish { .. } | Output::Subscribe { .. } | Output::Unsubscribe { .. } => {}
             }
         }
         wakers

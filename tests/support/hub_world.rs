@@ -196,6 +196,9 @@ impl World {
                 Output::Close { connection, code } => {
                     assert!(self.closed.insert(connection, code).is_none(), "closed twice");
                 }
+                Output::Publish { .. } | Output::Subscribe { .. } | Output::Unsubscribe { .. } => {
+                    panic!("a hub without a bus speaks to other replicas")
+                }
             }
         }
     }

@@ -241,6 +241,9 @@ impl World {
                     let known = client.clone();
                     self.park(Some(known));
                 }
+                Output::Publish { .. } | Output::Subscribe { .. } | Output::Unsubscribe { .. } => {
+                    unreachable!("a hub without a bus speaks to other replicas")
+                }
                 Output::Deliver { connection, payload } => {
                     let client = self.clients.get_mut(&connection).expect("a frame for nobody");
                     assert!(!client.closed, "a frame after the close");

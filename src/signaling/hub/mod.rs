@@ -4,6 +4,7 @@
 //! for a room is written once and its bytes are shared by all receivers.
 
 mod admission;
+mod cluster;
 mod deliver;
 mod ice;
 mod presence;
@@ -33,6 +34,7 @@ pub use views::RoomView;
 
 use super::{
     Now,
+    cluster::{RoomTopic, Topic},
     config::Config,
     connection::{Budget, Connection, ConnectionId, Due},
     dialect::{Dialect, native},
@@ -66,6 +68,24 @@ pub enum Output {
         connection: ConnectionId,
         /// Why.
         code: CloseCode,
+    },
+    /// Publish this to other replicas, in the order of these outputs. One that cannot go out is dropped: nobody waits for it.
+    Publish {
+        /// Where to.
+        topic: Topic,
+        /// The bytes, for [`Hub::handle_remote`] of those who listen.
+        payload: Bytes,
+    },
+    /// Listen to a room's topic, now and on every connection to the bus until [`Output::Unsubscribe`]; say so by
+    /// [`Hub::subscribed`] when that is in force.
+    Subscribe {
+        /// Whose.
+        topic: RoomTopic,
+    },
+    /// Listen no more.
+    Unsubscribe {
+        /// To whose topic.
+        topic: RoomTopic,
     },
 }
 
