@@ -54,6 +54,8 @@ pub(crate) struct Connection {
     /// `None` until welcomed.
     pub(crate) peer: Option<Peer>,
     pub(crate) rooms: Vec<Membership>,
+    /// It reads binary frames, and may send them.
+    pub(crate) binary: bool,
     /// What it can be told again on another socket; `None` for clients that do not resume.
     pub(crate) replay: Option<Box<Replay>>,
 }

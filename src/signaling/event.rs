@@ -48,17 +48,48 @@ pub(crate) enum Event<'a> {
     },
     /// A frame of the receivers' own dialect, as it came: its sender is checked, and stands in it.
     Verbatim { frame: &'a Bytes },
-    /// Application data. `data` is one JSON value, byte for byte as it came.
+    /// Application data.
     Message {
         room: &'a str,
         from: &'a str,
-        data: &'a str,
+        data: Data<'a>,
         /// Kept for receivers who are away, or whose socket breaks before they have it.
         reliable: bool,
     },
 }
 
+/// Application data, byte for byte as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Data<'a> {
+    /// One JSON value.
+    Json(&'a str),
+    /// Anything.
+    Bytes(&'a [u8]),
+}
+
+impl Data<'_> {
+    pub(crate) const fn len(&self) -> usize {
+        match self {
+            Self::Json(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+}
+
 impl Event<'_> {
+    /// A message of bytes: its room, its sender, and they.
+    pub(crate) const fn message_in_bytes(&self) -> Option<(&str, &str, &[u8])> {
+        match *self {
+            Self::Message {
+                room,
+                from,
+                data: Data::Bytes(bytes),
+                ..
+            } => Some((room, from, bytes)),
+            _ => None,
+        }
+    }
+
     /// Whether a receiver who resumes is told of it again. Data relayed at most once is not: it would crowd out the signals.
     pub(crate) const fn is_kept(&self) -> bool {
         !matches!(self, Self::Message { reliable: false, .. })

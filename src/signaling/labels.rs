@@ -55,7 +55,7 @@ labels! {
         Unknown => "unknown",
         /// Text that is not one JSON object with a string `t`, or a known message with missing or wrong fields.
         Malformed => "malformed",
-        /// A binary frame.
+        /// A binary frame that is no `send`, or on a connection that reads none.
         Binary => "binary",
         /// A frame longer than the limit.
         Oversize => "oversize",
@@ -65,7 +65,7 @@ labels! {
 labels! {
     /// Why the hub refused a message: the `code` of `err`.
     ErrorCode {
-        /// Not one JSON object with a string `t`, or not text.
+        /// Not one JSON object with a string `t`, nor a binary frame of this protocol.
         BadFrame => "bad_frame",
         /// A known message with a missing, wrong or contradictory field, or at the wrong moment.
         BadRequest => "bad_request",

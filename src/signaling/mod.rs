@@ -32,6 +32,7 @@ mod json;
 mod labels;
 mod limits;
 mod meta;
+mod payload;
 mod replay;
 mod room;
 mod secrets;
@@ -48,6 +49,7 @@ pub use dialect::{
 pub use hub::{Admitted, Connected, Frame, Full, Grants, Hub, Ice, Output, RoomView};
 pub use identity::{AuthError, IceUser, Identity, Rights, Takeover};
 pub use labels::{CloseCode, ErrorCode, MessageKind};
+pub use payload::Payload;
 pub use room::Realm;
 pub use secrets::Sid;
 pub use stats::{BusStats, CloseCounts, Counters, ErrorCounts, MessageCounts, Stats};

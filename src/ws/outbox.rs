@@ -6,15 +6,13 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
-
-use crate::signaling::CloseCode;
+use crate::signaling::{CloseCode, Payload};
 
 /// What the session has to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Item {
-    /// Write this text frame.
-    Frame(Bytes),
+    /// Write this message.
+    Frame(Payload),
     /// Ask for newer ICE credentials.
     RenewIce,
     /// Everything is written; close.
@@ -40,7 +38,7 @@ pub(crate) struct Outbox {
 
 #[derive(Debug, Default)]
 struct State {
-    frames: VecDeque<Bytes>,
+    frames: VecDeque<Payload>,
     bytes: usize,
     renew_ice: bool,
     close: Option<CloseCode>,
@@ -48,7 +46,7 @@ struct State {
 }
 
 impl State {
-    fn pop(&mut self) -> Option<Bytes> {
+    fn pop(&mut self) -> Option<Payload> {
         let frame = self.frames.pop_front()?;
         self.bytes -= frame.len();
         if self.frames.is_empty() && self.frames.capacity() > 4 {
@@ -72,7 +70,7 @@ impl Outbox {
     }
 
     /// Queues a frame; the waker, if there is one, is to be woken outside the hub's lock. A closing queue takes nothing more.
-    pub(crate) fn push(&self, frame: Bytes, bound: Bound) -> Result<Option<Waker>, Overflow> {
+    pub(crate) fn push(&self, frame: Payload, bound: Bound) -> Result<Option<Waker>, Overflow> {
         let mut state = self.lock();
         if state.close.is_some() {
             return Ok(None);
@@ -120,7 +118,7 @@ impl Outbox {
     }
 
     /// The next frame, for a session on its way out.
-    pub(crate) fn pop(&self) -> Option<Bytes> {
+    pub(crate) fn pop(&self) -> Option<Payload> {
         self.lock().pop()
     }
 
@@ -137,6 +135,8 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     const BOUND: Bound = Bound { frames: 3, bytes: 10 };
@@ -145,8 +145,8 @@ mod tests {
         outbox.poll_next(&Context::from_waker(Waker::noop()))
     }
 
-    fn frame(text: &'static str) -> Bytes {
-        Bytes::from_static(text.as_bytes())
+    fn frame(text: &'static str) -> Payload {
+        Bytes::from_static(text.as_bytes()).into()
     }
 
     #[test]

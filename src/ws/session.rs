@@ -158,7 +158,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     // Only the first message can be a hello.
                     self.opening.token = None;
                 }
-                Message::Binary(bytes) => self.admission.hub.handle_frame(asker, Frame::binary(bytes.len())),
+                Message::Binary(bytes) => {
+                    let frame = Frame::binary(self.dialect, &bytes);
+                    self.admission.hub.handle_frame(asker, frame);
+                }
                 Message::Close(_) => return Poll::Ready(CloseCode::Normal),
                 // Answered by the WebSocket itself; that bytes came has been noted.
                 Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {

@@ -1,4 +1,4 @@
-//! The byte stream under the WebSocket: notes when bytes arrive, and writes our own text frames straight from the bytes that
+//! The byte stream under the WebSocket: notes when bytes arrive, and writes our own messages straight from the bytes that
 //! all receivers share.
 //!
 //! The WebSocket library copies each frame into a buffer of the connection, which then stays as large as its largest frame. A
@@ -18,6 +18,8 @@ use tokio::{
     time::Instant,
 };
 
+use crate::signaling::Payload;
+
 /// A socket with the frame that is being written to it.
 #[derive(Debug)]
 pub(crate) struct Wire<S> {
@@ -35,7 +37,7 @@ struct Outgoing {
     sent: usize,
 }
 
-/// Head of an unmasked, final text frame.
+/// Head of an unmasked, final frame.
 #[derive(Debug, Clone, Copy)]
 struct Head {
     bytes: [u8; 10],
@@ -43,10 +45,15 @@ struct Head {
 }
 
 impl Head {
-    fn text(payload: usize) -> Self {
+    fn of(payload: &Payload) -> Self {
         const FINAL_TEXT: u8 = 0x81;
+        const FINAL_BINARY: u8 = 0x82;
         let mut bytes = [0; 10];
-        bytes[0] = FINAL_TEXT;
+        bytes[0] = match payload {
+            Payload::Text(_) => FINAL_TEXT,
+            Payload::Binary(_) => FINAL_BINARY,
+        };
+        let payload = payload.len();
         // The shortest of three forms (RFC 6455 §5.2).
         let length = if payload < 126 {
             bytes[1] = payload as u8;
@@ -74,11 +81,13 @@ impl<S> Wire<S> {
     }
 
     /// Makes this the next frame. The one before must be out: flush first.
-    pub(crate) fn start(&mut self, payload: Bytes) {
+    pub(crate) fn start(&mut self, payload: Payload) {
         debug_assert!(self.outgoing.is_none(), "two frames at once");
         self.outgoing = Some(Outgoing {
-            head: Head::text(payload.len()),
-            payload,
+            head: Head::of(&payload),
+            payload: match payload {
+                Payload::Text(bytes) | Payload::Binary(bytes) => bytes,
+            },
             sent: 0,
         });
     }
@@ -172,7 +181,7 @@ mod tests {
     #[test]
     fn the_head_has_the_shortest_length_of_three() {
         let head = |length| {
-            let head = Head::text(length);
+            let head = Head::of(&Payload::Text(vec![b' '; length].into()));
             head.bytes[..head.length].to_vec()
         };
         assert_eq!(head(0), [0x81, 0]);
@@ -183,10 +192,16 @@ mod tests {
     }
 
     #[test]
+    fn a_binary_message_says_that_it_is_one() {
+        let head = Head::of(&Payload::Binary(Bytes::from_static(&[0xFF])));
+        assert_eq!(head.bytes[..head.length], [0x82, 1]);
+    }
+
+    #[test]
     fn a_frame_written_byte_by_byte_is_whole_and_what_others_write_waits_for_its_end() {
         let mut cx = Context::from_waker(Waker::noop());
         let mut wire = Wire::new(Narrow::default());
-        wire.start(Bytes::from_static(b"hello"));
+        wire.start(Bytes::from_static(b"hello").into());
         for _ in 0..6 {
             wire.io.room = 1;
             assert!(Pin::new(&mut wire).poll_write(&mut cx, b"PONG").is_pending());
@@ -206,7 +221,7 @@ mod tests {
             room: 10,
             ..Narrow::default()
         });
-        wire.start(Bytes::new());
+        wire.start(Bytes::new().into());
         assert!(Pin::new(&mut wire).poll_flush(&mut cx).is_ready());
         assert_eq!(wire.io.taken, b"\x81\x00");
     }

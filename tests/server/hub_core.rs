@@ -13,6 +13,8 @@ mod hub_world;
 #[path = "../support/signaling_schema.rs"]
 mod signaling_schema;
 
+#[path = "hub_core/binary.rs"]
+mod binary;
 #[path = "hub_core/dialects/mod.rs"]
 mod dialects;
 #[path = "hub_core/docs.rs"]

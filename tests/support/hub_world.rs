@@ -2,13 +2,13 @@
 //! that is gone fails the test.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
 use meetpoint::signaling::{
     AuthError, CloseCode, Config, Connected, ConnectionId, Dialect, Frame, Grants, Hub, Ice, Identity, Needs, Now,
-    Output,
+    Output, Payload,
 };
 use serde_json::{Value, json};
 
@@ -23,6 +23,8 @@ pub(crate) struct World {
     closed: HashMap<ConnectionId, CloseCode>,
     /// Connections of other dialects than the native one, whose frames no schema judges.
     foreign: HashMap<ConnectionId, Dialect>,
+    /// Connections that have said that they read binary frames.
+    binary: HashSet<ConnectionId>,
 }
 
 /// How long ICE credentials live here.
@@ -49,6 +51,7 @@ impl World {
             inboxes: HashMap::new(),
             closed: HashMap::new(),
             foreign: HashMap::new(),
+            binary: HashSet::new(),
         }
     }
 
@@ -126,6 +129,12 @@ impl World {
         identity: Result<Identity, AuthError>,
     ) {
         let text = request.to_string();
+        if request["caps"]
+            .as_array()
+            .is_some_and(|caps| caps.contains(&json!("bin")))
+        {
+            self.binary.insert(connection);
+        }
         if let Some(admitted) = self
             .hub
             .try_admit(self.now, connection, Frame::text(Dialect::Native, &text))
@@ -143,6 +152,14 @@ impl World {
     pub(crate) fn say_text(&mut self, connection: ConnectionId, text: &str) {
         self.hub
             .handle_frame(self.now, connection, Frame::text(Dialect::Native, text));
+        self.collect();
+    }
+
+    /// Hands in one binary frame.
+    pub(crate) fn say_binary(&mut self, connection: ConnectionId, header: &Value, payload: &[u8]) {
+        let frame = signaling_schema::client_binary(header, payload);
+        self.hub
+            .handle_frame(self.now, connection, Frame::binary(Dialect::Native, &frame));
         self.collect();
     }
 
@@ -180,7 +197,19 @@ impl World {
                         !self.closed.contains_key(&connection),
                         "a frame for a closed connection"
                     );
-                    let text = String::from_utf8(payload.to_vec()).unwrap();
+                    let text = match &payload {
+                        Payload::Text(text) => String::from_utf8(text.to_vec()).unwrap(),
+                        Payload::Binary(frame) => {
+                            assert!(self.binary.contains(&connection), "a binary frame for who reads none");
+                            let (mut header, payload) = signaling_schema::server_binary(frame);
+                            header["payload"] = json!(payload);
+                            self.inboxes
+                                .get_mut(&connection)
+                                .expect("a frame for an unknown connection")
+                                .push_back(header.to_string());
+                            continue;
+                        }
+                    };
                     if !self.foreign.contains_key(&connection) {
                         signaling_schema::server_frame(&text);
                     }
@@ -203,7 +232,7 @@ impl World {
         }
     }
 
-    /// Everything the connection has been told and not yet looked at.
+    /// Everything the connection has been told and not yet looked at. A binary frame is its header with a list of bytes, `payload`.
     pub(crate) fn all(&mut self, connection: ConnectionId) -> Vec<Value> {
         let texts = self.inboxes.get_mut(&connection).expect("a connection").drain(..);
         texts.map(|text| serde_json::from_str(&text).unwrap()).collect()

@@ -43,6 +43,27 @@ pub(crate) fn server_frame(text: &str) -> Value {
     judge(&VALIDATOR, "server", text)
 }
 
+/// The head and payload of a binary frame that a server may send.
+pub(crate) fn server_binary(frame: &[u8]) -> (Value, &[u8]) {
+    static VALIDATOR: LazyLock<jsonschema::Validator> = LazyLock::new(|| validator("binaryMsg"));
+    assert_eq!(frame[..2], [1, 0], "version and flags");
+    let length = usize::from(u16::from_be_bytes([frame[2], frame[3]]));
+    let (header, payload) = frame[4..].split_at(length);
+    (
+        judge(&VALIDATOR, "server", std::str::from_utf8(header).unwrap()),
+        payload,
+    )
+}
+
+/// A binary frame that a client may send.
+pub(crate) fn client_binary(header: &Value, payload: &[u8]) -> Vec<u8> {
+    static VALIDATOR: LazyLock<jsonschema::Validator> = LazyLock::new(|| validator("binarySend"));
+    let header = header.to_string();
+    judge(&VALIDATOR, "client", &header);
+    let length = u16::try_from(header.len()).unwrap().to_be_bytes();
+    [&[1, 0], &length[..], header.as_bytes(), payload].concat()
+}
+
 /// The frame as a value, if it is one a client may send.
 pub(crate) fn client_frame(text: &str) -> Value {
     static VALIDATOR: LazyLock<jsonschema::Validator> = LazyLock::new(|| validator("client"));

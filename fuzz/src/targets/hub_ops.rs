@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use meetpoint::signaling::{
     AuthError, CloseCode, Config, ConnectionId, Dialect, Frame, Grants, Hub, Ice, Identity, Now, Output,
+    Payload,
 };
 use serde_json::Value;
 
@@ -23,6 +24,8 @@ struct Client {
     last_seq: u64,
     /// The session that its hello asked to go on with.
     resumes: Option<String>,
+    /// Its hello said that it reads binary frames.
+    binary: bool,
 }
 
 #[derive(Default, Clone)]
@@ -146,6 +149,21 @@ impl World {
                     self.forget(connection, |name| name != "r");
                 }
             }
+            118..124 => {
+                // Mostly a frame that is one, now and then with a head that lies.
+                let head = input.pick(&["\u{1}\0", "\u{1}\0", "\u{1}\0", "\u{2}\0", "\u{1}\u{1}"]);
+                let to = input.pick(&["", r#","to":"a""#, r#","to":["a","b"],"rel":true"#, r#","rel":true"#]);
+                let header = match input.byte() % 4 {
+                    0 => input.text(),
+                    _ => format!(r#"{{"id":7,"room":"{room}"{to}}}"#),
+                };
+                let lie = usize::from(input.byte()).saturating_sub(250);
+                let length = u16::try_from(header.len() + lie).unwrap_or(u16::MAX).to_be_bytes();
+                let payload = input.text();
+                let frame = [head.as_bytes(), &length, header.as_bytes(), payload.as_bytes()].concat();
+                self.hub.handle_frame(self.now, connection, Frame::binary(Dialect::Native, &frame));
+                self.collect();
+            }
             _ => self.advance(u64::from(input.byte()) * 50),
         }
     }
@@ -170,13 +188,19 @@ impl World {
         };
         if let Some(client) = self.clients.get_mut(&connection) {
             client.resumes = older.as_ref().map(|([_, sid, _], _)| sid.clone());
+            client.binary |= how & 64 == 0;
         }
         // A client that comes back leaves the choice of its name to its session, now and then.
         let peer = match older {
             Some(([own, ..], _)) if how & 32 == 0 => own,
             _ => peer.to_owned(),
         };
-        let caps = if how & 16 == 0 { r#","caps":["resume"]"# } else { "" };
+        let caps = match (how & 16, how & 64) {
+            (0, 0) => r#","caps":["resume","bin"]"#,
+            (0, _) => r#","caps":["resume"]"#,
+            (_, 0) => r#","caps":["bin"]"#,
+            _ => "",
+        };
         let user = (how & 2 == 0).then(|| Box::from("u"));
         let expires_at_ms = (how & 12 == 0).then_some(self.now.unix_ms + 3_000);
         let identity = Identity { user, expires_at_ms, ..Identity::ANONYMOUS };
@@ -247,7 +271,16 @@ impl World {
                 Output::Deliver { connection, payload } => {
                     let client = self.clients.get_mut(&connection).expect("a frame for nobody");
                     assert!(!client.closed, "a frame after the close");
-                    let frame: Value = serde_json::from_slice(&payload).expect("a frame is JSON");
+                    let frame: Value = match &payload {
+                        Payload::Text(text) => serde_json::from_slice(text).expect("a frame is JSON"),
+                        Payload::Binary(frame) => {
+                            assert!(client.binary, "a binary frame for who reads none");
+                            let length = usize::from(u16::from_be_bytes([frame[2], frame[3]]));
+                            let mut header: Value = serde_json::from_slice(&frame[4..4 + length]).expect("a header");
+                            header["t"] = Value::from("msg");
+                            header
+                        }
+                    };
                     if frame["resumed"] == true {
                         let session = client.resumes.take().expect("resumed what it did not ask for");
                         let known = self.parked.remove(&session).expect("resumed a session that was not parted with");

@@ -237,6 +237,7 @@ fn greet(
         peer,
         older: None,
         resumes: false,
+        binary: false,
         meta: None,
     };
     hub.greet(now, connection, greeting, grants.identity.ok_or(nobody)?)?;

@@ -6,7 +6,10 @@ use crate::signaling::{
     connection::{Connection, ConnectionId, Rated},
     dialect::{
         Dialect, Message,
-        native::request::{Malformed, Needs},
+        native::{
+            self,
+            request::{Malformed, Needs},
+        },
     },
     error::Reject,
     identity::{AuthError, Identity},
@@ -18,6 +21,7 @@ use crate::signaling::{
 pub struct Frame<'a> {
     parsed: Result<Message<'a>, Malformed>,
     bytes: usize,
+    binary: bool,
     /// What it was read as; for a first frame on a connection of [`Dialect::Auto`] what it turned out to be.
     dialect: Dialect,
 }
@@ -32,6 +36,7 @@ impl<'a> Frame<'a> {
         Self {
             parsed: Message::parse(dialect, text),
             bytes: text.len(),
+            binary: false,
             dialect,
         }
     }
@@ -41,11 +46,15 @@ impl<'a> Frame<'a> {
         self.dialect
     }
 
-    /// A binary frame of that length.
-    pub const fn binary(bytes: usize) -> Self {
+    /// Reads a binary frame. The native protocol alone has them, and only after a hello that says so: none shows a dialect.
+    pub fn binary(dialect: Dialect, frame: &'a [u8]) -> Self {
         Self {
-            parsed: Err(Malformed::BINARY),
-            bytes,
+            parsed: match dialect {
+                Dialect::Native => native::binary::parse(frame).map(Message::Native),
+                _ => Err(Malformed::BINARY),
+            },
+            bytes: frame.len(),
+            binary: true,
             dialect: Dialect::Auto,
         }
     }
@@ -55,6 +64,7 @@ impl<'a> Frame<'a> {
         Self {
             parsed: Err(Malformed::OVERSIZE),
             bytes: 0,
+            binary: false,
             dialect: Dialect::Auto,
         }
     }
@@ -129,13 +139,18 @@ impl Hub {
             self.adopt(now, connection, frame.dialect);
         }
         let entry = self.connections.get_mut(connection).filter(|entry| !entry.is_away())?;
-        let (kind, id) = match &frame.parsed {
+        let parsed = match frame.parsed {
+            // Also its number is nothing to this connection.
+            _ if frame.binary && !entry.binary => Err(Malformed::BINARY),
+            parsed => parsed,
+        };
+        let (kind, id) = match &parsed {
             Ok(message) => (message.kind(), message.id()),
             Err(malformed) => (malformed.kind, malformed.id),
         };
         self.stats.messages[kind] += 1;
         let rated = entry.budget.charge(&self.config, now.instant, cost(kind), frame.bytes);
-        let reject = match (frame.parsed, rated) {
+        let reject = match (parsed, rated) {
             (Ok(message), Rated::Passed) => return Some(Admitted { message }),
             (Err(malformed), _) if malformed.kind == MessageKind::Oversize => {
                 Reject::new(malformed.code, malformed.message).fatal(CloseCode::TooLarge)

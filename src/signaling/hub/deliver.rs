@@ -1,21 +1,24 @@
 //! The three ways out: to one connection, to one member, to a room.
 
-use bytes::Bytes;
-
 use super::{Hub, Output};
 use crate::signaling::{
     connection::ConnectionId,
-    dialect::{Dialect, Told},
+    dialect::{Dialect, Told, native},
     event::Event,
+    payload::Payload,
     slab::Key,
 };
 
-/// One frame per dialect, written when the first receiver of that dialect comes up.
-type Written = [Option<Bytes>; Dialect::ALL.len()];
+/// One frame per dialect, written when the first receiver of that dialect comes up; and one more for bytes as such.
+type Written = [Option<Payload>; Dialect::ALL.len() + 1];
+
+/// Where the frame of those is kept who read bytes as such.
+const BINARY: usize = Dialect::ALL.len();
 
 impl Hub {
     /// Queues a frame for a connection that is known to be there; one whose socket has ended gets none.
-    pub(super) fn deliver(&mut self, connection: ConnectionId, payload: Bytes) {
+    pub(super) fn deliver(&mut self, connection: ConnectionId, payload: impl Into<Payload>) {
+        let payload = payload.into();
         if self.connections.get(connection).is_none_or(|entry| entry.is_away()) {
             return;
         }
@@ -25,7 +28,7 @@ impl Hub {
     }
 
     /// Queues an answer; a connection that is gone gets none.
-    pub(crate) fn answer(&mut self, connection: ConnectionId, payload: Bytes) {
+    pub(crate) fn answer(&mut self, connection: ConnectionId, payload: impl Into<Payload>) {
         if self.connections.get(connection).is_some() {
             self.deliver(connection, payload);
         }
@@ -94,10 +97,14 @@ impl Hub {
             return false;
         }
         let dialect = entry.dialect;
-        let slot = &mut written[dialect.index()];
-        let payload = match slot {
-            Some(payload) if dialect.is_shared() => payload,
-            slot => {
+        let bytes = event.message_in_bytes().filter(|_| entry.binary);
+        let slot = &mut written[if bytes.is_some() { BINARY } else { dialect.index() }];
+        let payload = match (slot, bytes) {
+            (Some(payload), _) if dialect.is_shared() => payload,
+            (slot, Some((room, from, data))) => {
+                slot.insert(Payload::Binary(native::binary::message(room, from, data, seq)))
+            }
+            (slot, None) => {
                 let told = Told {
                     peer: entry.peer.as_ref().map_or("", |peer| &*peer.id),
                     room: room.and_then(|room| self.rooms.get(room)),
@@ -105,7 +112,7 @@ impl Hub {
                 let Some(payload) = dialect.encode(event, seq, &told) else {
                     return false;
                 };
-                slot.insert(payload)
+                slot.insert(payload.into())
             }
         };
         if event.is_kept()

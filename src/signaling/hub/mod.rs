@@ -41,6 +41,7 @@ use super::{
     error::Reject,
     labels::{CloseCode, ErrorCode},
     limits::{Bucket, Rate},
+    payload::Payload,
     room::{Realm, Room, RoomName},
     secrets::{Secrets, Sid},
     slab::{Key, Slab},
@@ -50,12 +51,12 @@ use super::{
 /// What the driver has to do. Outputs for one connection keep their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Queue this text frame for that connection. If its queue is full, call [`Hub::disconnect`] with [`CloseCode::Slow`].
+    /// Queue this message for that connection. If its queue is full, call [`Hub::disconnect`] with [`CloseCode::Slow`].
     Deliver {
         /// Whose queue.
         connection: ConnectionId,
-        /// The frame's payload, UTF-8, shared with the other receivers of the same event.
-        payload: Bytes,
+        /// What it carries, shared with the other receivers of the same event.
+        payload: Payload,
     },
     /// Mint ICE credentials for this connection and hand them in with [`Hub::push_ice`]; those it has end before long.
     RenewIce {
@@ -185,6 +186,7 @@ impl Hub {
             due: [None; Due::ALL.len()],
             peer: None,
             rooms: Vec::new(),
+            binary: false,
             replay: None,
         });
         self.by_sid.insert(sid, connection);

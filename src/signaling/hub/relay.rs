@@ -9,7 +9,7 @@ use crate::signaling::{
     Now,
     connection::{ConnectionId, Membership},
     error::Reject,
-    event::Event,
+    event::{Data, Event},
     labels::ErrorCode,
     room::{Room, RoomRef},
 };
@@ -127,7 +127,7 @@ impl Hub {
         connection: ConnectionId,
         membership: Membership,
         to: Option<&'a [Cow<'a, str>]>,
-        data: &str,
+        data: Data<'_>,
         reliable: bool,
     ) -> Result<Sent<'a>, Reject> {
         self.check_publish(connection)?;

@@ -1,15 +1,15 @@
 //! Sessions that outlive their socket: a peer whose network blinked is `away` for a while, keeps its places, and finds what
 //! it missed when it comes back.
 
-use bytes::Bytes;
-
 use super::{Hub, admission::cost, presence::Presence};
 use crate::signaling::{
     Now,
     connection::{Connection, ConnectionId, Due, Rated},
+    dialect::native,
     event::Event,
     identity::Identity,
     labels::{CloseCode, MessageKind},
+    payload::Payload,
     replay::{Away, Bound, Replay},
     secrets::Sid,
 };
@@ -105,14 +105,16 @@ impl Hub {
         (found != connection && self.secrets.proves(sid, older.key)).then_some(found)
     }
 
-    /// What the owner of `older` has missed, if the session can go on under this identity.
+    /// What the owner of `older` has missed, if the session can go on under this identity; as text alone, unless its client reads
+    /// `binary` frames.
     pub(super) fn missed(
         &self,
         connection: ConnectionId,
         older: ConnectionId,
         identity: &Identity,
         seen: u64,
-    ) -> Option<Vec<Bytes>> {
+        binary: bool,
+    ) -> Option<Vec<Payload>> {
         let (new, old) = (self.connections.get(connection)?, self.connections.get(older)?);
         let owner = old.peer.as_ref()?.identity();
         let same = (new.realm, new.dialect) == (old.realm, old.dialect)
@@ -121,7 +123,12 @@ impl Hub {
         if !same {
             return None;
         }
-        Some(old.replay.as_ref()?.after(seen)?.collect())
+        let readable = |payload| match payload {
+            // It was kept for a client that reads binary frames.
+            Payload::Binary(frame) if !binary => native::binary::as_text(&frame).map(Payload::Text),
+            other => Some(other),
+        };
+        old.replay.as_ref()?.after(seen)?.map(readable).collect()
     }
 
     /// Charges a session for coming back what it would cost to join its rooms anew: they hear of it as often, and a hello on a

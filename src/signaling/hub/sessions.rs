@@ -5,8 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
 use super::{Hub, Older, rooms::WATCHES};
 use crate::signaling::{
     Now,
@@ -15,6 +13,7 @@ use crate::signaling::{
     identity::{AuthError, Identity},
     labels::{CloseCode, ErrorCode},
     meta::Meta,
+    payload::Payload,
     secrets::Sid,
 };
 
@@ -27,6 +26,8 @@ pub(crate) struct Greeting<'a> {
     pub(crate) older: Option<Older<'a>>,
     /// It understands events that are told again, and says what it has seen.
     pub(crate) resumes: bool,
+    /// It reads binary frames.
+    pub(crate) binary: bool,
     /// Presence data for rooms joined without any of their own.
     pub(crate) meta: Option<Arc<Meta>>,
 }
@@ -38,7 +39,7 @@ pub(crate) struct Greeted {
     pub(crate) key: String,
     pub(crate) peer: Arc<str>,
     /// The older session goes on: what it missed, to be told after the welcome.
-    pub(crate) missed: Option<Vec<Bytes>>,
+    pub(crate) missed: Option<Vec<Payload>>,
 }
 
 impl Hub {
@@ -97,7 +98,7 @@ impl Hub {
             .any(|asked| inherited.as_deref() != Some(asked));
         let missed = older
             .filter(|_| greeting.resumes && !renamed)
-            .and_then(|(older, seen)| self.missed(connection, older, &identity, seen?));
+            .and_then(|(older, seen)| self.missed(connection, older, &identity, seen?, greeting.binary));
         let missed = missed.filter(|_| older.is_some_and(|(older, _)| self.try_charge_return(now, older)));
         if let Some((older, _)) = older {
             if missed.is_some() {
@@ -125,6 +126,7 @@ impl Hub {
         if let Some(fresh) = fresh {
             entry.replay = fresh;
         }
+        entry.binary = greeting.binary;
         let (sid, rooms) = (entry.sid, entry.rooms.clone());
         self.stats.peers += 1;
         self.leave_forbidden(connection, &rooms, &allowed);

@@ -2,7 +2,7 @@
 
 use meetpoint::signaling::{CloseCode, ErrorCode};
 
-use crate::signaling_schema::{client_frame, server_frame};
+use crate::signaling_schema::{client_binary, client_frame, server_binary, server_frame};
 
 const PAGE: &str = include_str!("../../../docs/signaling-protocol.md");
 
@@ -25,6 +25,14 @@ fn every_example_of_the_page_is_a_frame_of_the_schema() {
     let (client, server) = (examples("client"), examples("server"));
     client.iter().for_each(|line| drop(client_frame(line)));
     server.iter().for_each(|line| drop(server_frame(line)));
+    for header in examples("binary client") {
+        client_binary(&serde_json::from_str(header).unwrap(), b"");
+    }
+    for header in examples("binary server") {
+        let length = u16::try_from(header.len()).unwrap().to_be_bytes();
+        server_binary(&[&[1, 0], &length[..], header.as_bytes()].concat());
+    }
+    assert!(!examples("binary client").is_empty() && !examples("binary server").is_empty());
     let shown = |examples: &[&str], kind: &str| {
         examples
             .iter()

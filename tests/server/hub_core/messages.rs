@@ -1,6 +1,6 @@
 //! sig, send, ice, ping and what is not understood.
 
-use meetpoint::signaling::{Config, ErrorCode, Frame, MessageKind};
+use meetpoint::signaling::{Config, Dialect, ErrorCode, Frame, MessageKind};
 use serde_json::json;
 
 use crate::hub_world::World;
@@ -170,7 +170,9 @@ fn what_is_not_offered_is_said_and_disturbs_nobody() {
         world.say_text(a, text);
         assert_eq!(world.recv(a)["code"], code, "{text}");
     }
-    world.hub.handle_frame(world.now, a, Frame::binary(3));
+    world
+        .hub
+        .handle_frame(world.now, a, Frame::binary(Dialect::Native, b"\x01\0\0"));
     world.collect();
     assert_eq!(world.recv(a)["code"], "bad_frame");
     assert!(world.all(b).is_empty());

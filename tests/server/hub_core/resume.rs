@@ -217,7 +217,7 @@ fn without_grace_or_without_asking_for_it_a_socket_is_its_session() {
     let elder = off.member("elder", "r");
     let connection = off.connect();
     let welcome = hello(&mut off, connection, json!({"peer": "p"}), Ok(Identity::ANONYMOUS));
-    assert_eq!(welcome["caps"], json!(["relay"]));
+    assert_eq!(welcome["caps"], json!(["bin", "relay"]));
     off.ask(connection, json!({"t": "join", "room": "r"}));
     off.all(elder);
     off.gone(connection, CloseCode::Abnormal);

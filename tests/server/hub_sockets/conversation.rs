@@ -8,7 +8,10 @@ use meetpoint::{
 };
 use serde_json::json;
 
-use crate::support::Server;
+use futures_util::SinkExt;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::{signaling_schema, support::Server};
 
 #[tokio::test]
 async fn two_peers_exchange_an_offer_an_answer_and_candidates_byte_for_byte() {
@@ -70,6 +73,40 @@ async fn the_host_and_the_user_reach_the_ice_source_and_a_query_token_counts() {
     let mut anonymous = server.connect().await;
     let welcome = anonymous.ask(json!({"t": "hello", "v": [1]})).await;
     assert_eq!(welcome["ice"]["servers"][0]["username"], welcome["sid"]);
+}
+
+#[tokio::test]
+async fn bytes_go_through_sockets_as_binary_frames_of_every_length() {
+    let server = Server::default().await;
+    let hello = |peer: &str| json!({"t": "hello", "v": [1], "peer": peer, "caps": ["bin"]});
+    let (mut a, mut b) = (server.connect().await, server.connect().await);
+    for (client, peer) in [(&mut a, "a"), (&mut b, "b")] {
+        assert_eq!(client.ask(hello(peer)).await["t"], "welcome");
+        assert_eq!(client.ask(json!({"t": "join", "room": "r"})).await["t"], "joined");
+    }
+    assert_eq!(a.recv().await["ev"], "join");
+    let mut plain = server.member("plain", "r").await;
+    for client in [&mut a, &mut b] {
+        assert_eq!(client.recv().await["ev"], "join");
+    }
+    let header = json!({"id": 1, "room": "r"});
+    let longest = 65_536 - signaling_schema::client_binary(&header, b"").len();
+    for length in [0, 1, 100, 1_000, longest] {
+        let payload: Vec<u8> = (0..length).map(|at| (at * 7) as u8).collect();
+        let frame = signaling_schema::client_binary(&header, &payload);
+        a.socket.send(Message::binary(frame)).await.unwrap();
+        assert_eq!(a.recv().await, json!({"t": "ok", "id": 1, "sent": 2}));
+        let (header, got) = b.recv_binary().await;
+        assert_eq!((&header["from"], got == payload), (&json!("a"), true));
+        assert_eq!(
+            plain.recv().await["bin"].as_str().unwrap().len(),
+            length.div_ceil(3) * 4
+        );
+    }
+    let frame = signaling_schema::client_binary(&header, &vec![0; longest + 1]);
+    a.socket.send(Message::binary(frame)).await.unwrap();
+    let (code, before) = a.closed().await;
+    assert_eq!((code, &before[0]["code"]), (1009, &json!("too_large")));
 }
 
 #[tokio::test]

@@ -156,6 +156,18 @@ impl Client {
         self.socket.send(Message::text(text)).await.unwrap();
     }
 
+    /// The header and payload of a binary frame.
+    pub(crate) async fn recv_binary(&mut self) -> (Value, Vec<u8>) {
+        let message = tokio::time::timeout(PATIENCE, self.socket.next())
+            .await
+            .expect("a frame in time");
+        let Some(Ok(Message::Binary(frame))) = message else {
+            panic!("not a binary frame: {message:?}")
+        };
+        let (header, payload) = signaling_schema::server_binary(&frame);
+        (header, payload.to_vec())
+    }
+
     pub(crate) async fn recv_text(&mut self) -> String {
         loop {
             let message = tokio::time::timeout(PATIENCE, self.socket.next())

@@ -43,6 +43,7 @@ pub(crate) fn carry_out(
                 peer: hello.peer.as_deref(),
                 older: hello.older(),
                 resumes: hello.caps.iter().any(|cap| cap == "resume"),
+                binary: hello.caps.iter().any(|cap| cap == "bin"),
                 meta: presence(hub, hello.meta.as_ref()).map_err(|reject| reject.fatal(CloseCode::BadRequest))?,
             };
             let greeted = hub.greet(now, connection, greeting, identity)?;
@@ -190,7 +191,7 @@ fn send(hub: &mut Hub, now: Now, connection: ConnectionId, id: Option<u64>, send
         connection,
         membership,
         send.to.as_deref(),
-        send.data.get(),
+        send.data,
         send.reliable,
     )?;
     if id.is_some() {

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::binary;
 use crate::signaling::{
     config::Config,
     error::Reject,
-    event::Event,
+    event::{Data, Event},
     hub::{Ice, Page, Snapshot},
     json::Object,
     meta::Meta,
@@ -64,12 +65,23 @@ pub(crate) fn event(event: &Event<'_>, seq: u64) -> Bytes {
                 .finish()
         }
         Event::Verbatim { frame } => frame.clone(),
-        Event::Message { room, from, data, .. } => Object::frame("msg", 48 + room.len() + from.len() + data.len())
+        Event::Message {
+            room,
+            from,
+            data: Data::Json(data),
+            ..
+        } => Object::frame("msg", 48 + room.len() + from.len() + data.len())
             .text("room", room)
             .text("from", from)
             .raw("data", data)
             .number("seq", seq)
             .finish(),
+        Event::Message {
+            room,
+            from,
+            data: Data::Bytes(payload),
+            ..
+        } => binary::message_text(room, from, payload, seq),
     }
 }
 
@@ -120,9 +132,9 @@ pub(crate) fn welcome(welcome: &Welcome<'_>, config: &Config) -> Bytes {
         .raw(
             "caps",
             if config.offers_resume() {
-                r#"["relay","resume"]"#
+                r#"["bin","relay","resume"]"#
             } else {
-                r#"["relay"]"#
+                r#"["bin","relay"]"#
             },
         )
         .raw_with("hb", |text| Object::nested(text, heartbeat))

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, value::RawValue};
 
 use crate::signaling::{
+    event::Data,
     hub::Older,
     labels::{ErrorCode, MessageKind},
     meta::Entries,
@@ -31,12 +32,12 @@ pub struct Malformed {
 }
 
 impl Malformed {
-    /// What a binary frame is on a connection that did not negotiate binary.
+    /// What a binary frame is on a connection that did not say that it reads them, or of a dialect without them.
     pub const BINARY: Self = Self {
         kind: MessageKind::Binary,
         id: None,
         code: ErrorCode::BadFrame,
-        message: "binary frames are not part of meetpoint.v1.json",
+        message: "binary frames are for connections with bin in their caps",
     };
 
     /// What a frame above the limit is. The connection cannot go on after it.
@@ -138,7 +139,7 @@ pub(crate) struct Send<'a> {
     pub(crate) room: Cow<'a, str>,
     /// `None` is the whole room.
     pub(crate) to: Option<Vec<Cow<'a, str>>>,
-    pub(crate) data: &'a RawValue,
+    pub(crate) data: Data<'a>,
     pub(crate) reliable: bool,
 }
 
@@ -223,7 +224,7 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 /// A field's problem; becomes `bad_request`.
 type Wrong = &'static str;
 
-fn read<'a, T: Deserialize<'a>>(field: Option<&'a RawValue>, wrong: Wrong) -> Result<Option<T>, Wrong> {
+pub(super) fn read<'a, T: Deserialize<'a>>(field: Option<&'a RawValue>, wrong: Wrong) -> Result<Option<T>, Wrong> {
     match field {
         None => Ok(None),
         // A client that writes `null` for "nothing" means nothing. (Payloads do not come through here.)
@@ -236,7 +237,7 @@ fn text<'a>(field: Option<&'a RawValue>, wrong: Wrong) -> Result<Option<Cow<'a, 
     Ok(read::<Text<'a>>(field, wrong)?.map(|text| text.0))
 }
 
-fn integer(field: Option<&RawValue>, wrong: Wrong) -> Result<Option<u64>, Wrong> {
+pub(super) fn integer(field: Option<&RawValue>, wrong: Wrong) -> Result<Option<u64>, Wrong> {
     match read::<u64>(field, wrong)? {
         Some(number) if number > MAX_INTEGER => Err(wrong),
         number => Ok(number),
@@ -248,9 +249,23 @@ fn texts<'a>(field: Option<&'a RawValue>, wrong: Wrong) -> Result<Option<Vec<Cow
     Ok(texts.map(|texts| texts.into_iter().map(|text| text.0).collect()))
 }
 
+/// The room of a request that names one.
+pub(super) fn room<'a>(field: Option<&'a RawValue>) -> Result<Cow<'a, str>, Wrong> {
+    text(field, "room must be a string")?.ok_or("room is missing")
+}
+
+/// The receivers of a `send`; `None` is the whole room.
+pub(super) fn to<'a>(field: Option<&'a RawValue>) -> Result<Option<Vec<Cow<'a, str>>>, Wrong> {
+    let wrong = "to must be a string or an array of strings";
+    match field {
+        Some(raw) if raw.get().starts_with('[') => texts(Some(raw), wrong),
+        one => Ok(text(one, wrong)?.map(|one| vec![one])),
+    }
+}
+
 impl<'a> Fields<'a> {
     fn room(&self) -> Result<Cow<'a, str>, Wrong> {
-        text(self.room, "room must be a string")?.ok_or("room is missing")
+        room(self.room)
     }
 
     fn hello(&self) -> Result<Body<'a>, Wrong> {
@@ -302,15 +317,10 @@ impl<'a> Fields<'a> {
     }
 
     fn send(&self) -> Result<Body<'a>, Wrong> {
-        let wrong = "to must be a string or an array of strings";
-        let to = match self.to {
-            Some(raw) if raw.get().starts_with('[') => texts(Some(raw), wrong)?,
-            to => text(to, wrong)?.map(|one| vec![one]),
-        };
         Ok(Body::Send(Send {
             room: self.room()?,
-            to,
-            data: self.data.ok_or("data is missing")?,
+            to: to(self.to)?,
+            data: Data::Json(self.data.ok_or("data is missing")?.get()),
             reliable: read(self.rel, "rel must be a boolean")?.unwrap_or(false),
         }))
     }
@@ -634,7 +644,7 @@ mod tests {
         let Body::Send(send) = request.body else {
             panic!("not a send")
         };
-        assert_eq!(send.data.get(), "null");
+        assert_eq!(send.data, Data::Json("null"));
     }
 
     #[test]
