@@ -135,19 +135,8 @@ fn four(places: &DiscoveryPlaces) -> [SocketAddr; 4] {
 mod tests {
     use super::*;
     use crate::config::detect::Machine;
-    use crate::config::{File, Problems, Settings, Sources, advertised, load};
-
-    fn loaded(text: &str) -> Result<Config, Problems> {
-        let file = File {
-            path: "m.toml".into(),
-            text: text.into(),
-        };
-        let sources = Sources {
-            file: Some(file),
-            ..Sources::none()
-        };
-        load(&sources).map(|loaded| loaded.config)
-    }
+    use crate::config::tests::loaded;
+    use crate::config::{Settings, advertised};
 
     fn settings(text: &str) -> Settings {
         loaded(text).unwrap().settings(&Machine::default())

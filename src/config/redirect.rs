@@ -80,19 +80,8 @@ impl Config {
 mod tests {
     use super::*;
     use crate::config::detect::Machine;
-    use crate::config::{File, Problems, Sources, advertised, load, show_values};
-
-    fn loaded(text: &str) -> Result<Config, Problems> {
-        let file = File {
-            path: "m.toml".into(),
-            text: text.into(),
-        };
-        let sources = Sources {
-            file: Some(file),
-            ..Sources::none()
-        };
-        load(&sources).map(|loaded| loaded.config)
-    }
+    use crate::config::tests::loaded;
+    use crate::config::{advertised, show_values};
 
     #[test]
     fn without_servers_nobody_is_redirected() {

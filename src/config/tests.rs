@@ -18,6 +18,11 @@ fn file(text: &str) -> Sources<'static> {
     }
 }
 
+/// What a file of that text becomes with nothing beside it.
+pub(super) fn loaded(text: &str) -> Result<Config, Problems> {
+    load(&file(text)).map(|loaded| loaded.config)
+}
+
 fn env(pairs: &[(&str, &str)]) -> Sources<'static> {
     let env = pairs
         .iter()

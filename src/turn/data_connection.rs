@@ -6,6 +6,7 @@
 use super::connection::{ConnectionKey, ConnectionState, PeerConnection};
 use super::five_tuple::Family;
 use super::input::Now;
+use super::output::Output;
 use super::server::Server;
 use super::verdict::{Answer, CloseReason, ConnectionEnd, Direction, DropReason, Initiator, Verdict};
 
@@ -65,7 +66,7 @@ impl Server {
         let is_meant = |key: &ConnectionKey| self.connections.get(*key).is_some_and(&fits);
         let keys: Vec<_> = allocation.connections.iter().copied().filter(is_meant).collect();
         for key in keys {
-            self.outputs.close_connection(key);
+            self.outputs.ask(Output::CloseConnection { connection: key });
             let ended = self.forget_connection(key, end);
             if let Some(ConnectionState::Connecting { waiting, .. }) = ended.map(|connection| connection.state) {
                 let (request, signer) = *waiting;
@@ -99,7 +100,7 @@ impl Server {
         };
         let keys: Vec<_> = allocation.connections.iter().copied().filter(is_due).collect();
         for key in keys {
-            self.outputs.close_connection(key);
+            self.outputs.ask(Output::CloseConnection { connection: key });
             let state = self.connections.get(key).map(|connection| &connection.state);
             match state {
                 Some(ConnectionState::Connecting { .. }) => self.fail_connect(now, key, ConnectionEnd::ConnectTimeout),

@@ -5,6 +5,7 @@ use super::allocation::State;
 use super::connection::RelayedTransport;
 use super::five_tuple::Family;
 use super::input::Now;
+use super::output::Output;
 use super::server::Server;
 use super::timers::Due;
 use super::verdict::{CloseReason, DropReason, Verdict};
@@ -30,7 +31,7 @@ impl Server {
                     self.ports.release_reserved(at, token);
                     if self.reservations.release(token).is_some() {
                         self.stats.reservations_expired += 1;
-                        self.outputs.release(token);
+                        self.outputs.ask(Output::ReleaseReserved { token });
                     }
                 }
             }
@@ -175,7 +176,7 @@ impl Server {
         };
         self.ports.release(leg.at);
         self.allocations.remove_relay(leg.id, leg.relayed);
-        self.outputs.close(leg.id);
+        self.outputs.ask(Output::CloseRelay { relay: leg.id });
         if live {
             self.stats.allocations_active[family.index()][transport.index()] -= 1;
             if is_tcp {
@@ -188,7 +189,7 @@ impl Server {
     pub(super) fn give_up_reservation(&mut self, token: super::ReservationToken) {
         if let Some(reservation) = self.reservations.release(token) {
             self.ports.release_reserved(reservation.at, token);
-            self.outputs.release(token);
+            self.outputs.ask(Output::ReleaseReserved { token });
         }
     }
 }

@@ -1,11 +1,9 @@
 //! What waits for `poll_output`: small values and one buffer for all messages, reused once it is drained.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
-use super::connection::ConnectionKey;
-use super::five_tuple::{FiveTuple, PeerAddr, RelayId};
-use super::output::{Output, PeerRoute, RelaySocket, ReservationToken};
+use super::five_tuple::FiveTuple;
+use super::output::Output;
 
 #[derive(Debug, Default)]
 pub(super) struct Outputs {
@@ -15,38 +13,14 @@ pub(super) struct Outputs {
 
 #[derive(Debug)]
 enum Queued {
-    Transmit {
-        to: FiveTuple,
-        start: usize,
-        len: usize,
-    },
-    BindRelay {
-        relay: RelayId,
-        at: SocketAddr,
-        socket: RelaySocket,
-    },
-    CloseRelay {
-        relay: RelayId,
-    },
-    ConnectPeer {
-        connection: ConnectionKey,
-        relay: RelayId,
-        peer: PeerAddr,
-        route: PeerRoute,
-    },
-    JoinConnection {
-        connection: ConnectionKey,
-        client: FiveTuple,
-    },
-    CloseConnection {
-        connection: ConnectionKey,
-    },
-    ReleaseReserved {
-        token: ReservationToken,
-    },
+    /// A message, at that place of the buffer.
+    Transmit { to: FiveTuple, start: usize, len: usize },
+    /// Anything else.
+    Ask(Output<'static>),
 }
 
 impl Outputs {
+    /// Queues a message.
     pub(super) fn transmit(&mut self, to: FiveTuple, message: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(message);
@@ -57,41 +31,17 @@ impl Outputs {
         });
     }
 
+    /// Queues work that carries no bytes.
+    pub(super) fn ask(&mut self, output: Output<'static>) {
+        self.queue.push_back(Queued::Ask(output));
+    }
+
     /// The message queued last, if it was the last thing queued.
     pub(super) fn last_message(&self) -> Option<&[u8]> {
         match self.queue.back()? {
             Queued::Transmit { start, len, .. } => self.bytes.get(*start..*start + *len),
-            _ => None,
+            Queued::Ask(_) => None,
         }
-    }
-
-    pub(super) fn bind(&mut self, relay: RelayId, at: SocketAddr, socket: RelaySocket) {
-        self.queue.push_back(Queued::BindRelay { relay, at, socket });
-    }
-
-    pub(super) fn close(&mut self, relay: RelayId) {
-        self.queue.push_back(Queued::CloseRelay { relay });
-    }
-
-    pub(super) fn connect(&mut self, connection: ConnectionKey, relay: RelayId, peer: PeerAddr, route: PeerRoute) {
-        self.queue.push_back(Queued::ConnectPeer {
-            connection,
-            relay,
-            peer,
-            route,
-        });
-    }
-
-    pub(super) fn join(&mut self, connection: ConnectionKey, client: FiveTuple) {
-        self.queue.push_back(Queued::JoinConnection { connection, client });
-    }
-
-    pub(super) fn close_connection(&mut self, connection: ConnectionKey) {
-        self.queue.push_back(Queued::CloseConnection { connection });
-    }
-
-    pub(super) fn release(&mut self, token: ReservationToken) {
-        self.queue.push_back(Queued::ReleaseReserved { token });
     }
 
     pub(super) fn pop(&mut self) -> Option<Output<'_>> {
@@ -104,22 +54,7 @@ impl Outputs {
                 to,
                 bytes: self.bytes.get(start..start + len).unwrap_or_default(),
             },
-            Queued::BindRelay { relay, at, socket } => Output::BindRelay { relay, at, socket },
-            Queued::CloseRelay { relay } => Output::CloseRelay { relay },
-            Queued::ConnectPeer {
-                connection,
-                relay,
-                peer,
-                route,
-            } => Output::ConnectPeer {
-                connection,
-                relay,
-                peer,
-                route,
-            },
-            Queued::JoinConnection { connection, client } => Output::JoinConnection { connection, client },
-            Queued::CloseConnection { connection } => Output::CloseConnection { connection },
-            Queued::ReleaseReserved { token } => Output::ReleaseReserved { token },
+            Queued::Ask(output) => output,
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::turn::connection::RelayedTransport;
 use crate::turn::five_tuple::{Family, RelayedAddr};
 use crate::turn::input::Now;
 use crate::turn::meter::Usage;
-use crate::turn::output::{RelaySocket, ReservationToken};
+use crate::turn::output::{Output, RelaySocket, ReservationToken};
 use crate::turn::permission::Permissions;
 use crate::turn::ports::PortWish;
 use crate::turn::quota::Applicant;
@@ -233,7 +233,7 @@ impl Server {
             };
             let id = self.allocations.new_relay(RelayOwner { index, family });
             self.ports.take(at);
-            self.outputs.bind(id, at, socket);
+            self.outputs.ask(Output::BindRelay { relay: id, at, socket });
             if let Some(allocation) = self.allocations.get_mut(index) {
                 allocation.relays[family.index()] = Some(RelayLeg {
                     id,

@@ -7,7 +7,7 @@ use crate::turn::allocation::{Bind, RelayOwner, State};
 use crate::turn::connection::RelayedTransport;
 use crate::turn::five_tuple::{Family, RelayId, RelayedAddr};
 use crate::turn::input::{BindError, Now};
-use crate::turn::output::{RelaySocket, ReservationToken};
+use crate::turn::output::{Output, RelaySocket, ReservationToken};
 use crate::turn::reservation::RESERVATION_LIFETIME;
 use crate::turn::server::Server;
 use crate::turn::timers::Due;
@@ -102,7 +102,11 @@ impl Server {
         leg.at = at;
         leg.relayed = RelayedAddr(SocketAddr::new(leg.relay_addr.advertised, port));
         leg.bind = Bind::Waiting { attempts_left, socket };
-        self.outputs.bind(leg.id, at, socket);
+        self.outputs.ask(Output::BindRelay {
+            relay: leg.id,
+            at,
+            socket,
+        });
         true
     }
 

@@ -5,7 +5,7 @@ use crate::turn::connection::{CONNECT_TIMEOUT, ConnectionKey, ConnectionState, P
 use crate::turn::event::Asked;
 use crate::turn::five_tuple::{Family, PeerAddr, RelayId};
 use crate::turn::input::{ConnectError, Now};
-use crate::turn::output::PeerRoute;
+use crate::turn::output::{Output, PeerRoute};
 use crate::turn::peer_filter::PeerClass;
 use crate::turn::quota::ConnectionLease;
 use crate::turn::request::{Reject, Request};
@@ -45,7 +45,12 @@ impl Server {
             lease: wanted.lease,
         };
         let key = self.open_connection(connection, Initiator::Client);
-        self.outputs.connect(key, wanted.relay, wanted.peer, wanted.route);
+        self.outputs.ask(Output::ConnectPeer {
+            connection: key,
+            relay: wanted.relay,
+            peer: wanted.peer,
+            route: wanted.route,
+        });
         self.note_expiry(index, expires);
         Verdict::Deferred
     }

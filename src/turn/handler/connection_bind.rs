@@ -3,6 +3,7 @@
 use crate::turn::auth::{Authenticated, Identity, Purpose};
 use crate::turn::connection::{ConnectionKey, ConnectionState, PeerConnection};
 use crate::turn::input::Now;
+use crate::turn::output::Output;
 use crate::turn::request::{Reject, Request};
 use crate::turn::server::Server;
 use crate::turn::verdict::{Answer, AuthFailure, Verdict};
@@ -37,7 +38,10 @@ impl Server {
         };
         let verdict = self.succeed(request, Some(&signer), |_| {});
         if verdict == Verdict::Answered(Answer::Success) {
-            self.outputs.join(key, request.from);
+            self.outputs.ask(Output::JoinConnection {
+                connection: key,
+                client: request.from,
+            });
             if let Some(connection) = self.connections.get_mut(key) {
                 connection.state = ConnectionState::Bound(request.from.transport);
                 connection.lease.bound();
