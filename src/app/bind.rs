@@ -1,5 +1,7 @@
 //! TCP listeners of the web server, with errors that say what to do.
 
+use crate::config::types::DialectListener;
+use crate::signaling::Dialect;
 use anyhow::bail;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -29,6 +31,27 @@ pub(super) fn listen(addresses: &[SocketAddr], key: &str) -> anyhow::Result<Vec<
         Some((address, error)) if listeners.is_empty() => bail!(advice(address, &error, key)),
         _ => Ok(listeners),
     }
+}
+
+/// Listens on each address that has a dialect of its own.
+pub(super) fn listen_for_dialects(
+    listeners: &[DialectListener],
+    key: &str,
+) -> anyhow::Result<Vec<(TcpListener, Dialect)>> {
+    let mut bound = Vec::with_capacity(listeners.len());
+    for listener in listeners {
+        let opened = listen(&[listener.address], key)?;
+        bound.extend(opened.into_iter().map(|open| (open, listener.dialect)));
+    }
+    Ok(bound)
+}
+
+/// What was taken for which dialect.
+pub(super) fn addresses_of_dialects(listeners: &[(TcpListener, Dialect)]) -> Vec<(SocketAddr, Dialect)> {
+    listeners
+        .iter()
+        .filter_map(|(listener, dialect)| Some((listener.local_addr().ok()?, *dialect)))
+        .collect()
 }
 
 /// The addresses that were taken, with the ports that the kernel chose.

@@ -123,6 +123,7 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     let metrics_only = bind::listen(&config.metrics.listen, "metrics.listen")?;
     let certificates = front::certificates(&config)?;
     let admin_only = bind::listen(&config.admin.listen, "admin.listen")?;
+    let of_dialects = bind::listen_for_dialects(&config.signaling.listeners, "signaling.listeners")?;
     let core = Arc::new(settings.turn.clone());
     let events = Events::start(settings.events.clone(), &metrics).context("cannot tell of events")?;
     let intake = events.intake();
@@ -140,6 +141,7 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     let listening = Listening {
         web: web_addresses,
         metrics: bind::addresses(&metrics_only),
+        dialects: bind::addresses_of_dialects(&of_dialects),
         relay: streams.of_relay(&relay),
         https: streams.addresses(FrontListener::Https),
     };
@@ -166,7 +168,7 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         .streams
         .websocket
         .then(|| http::tunnel_router(&state, ways.tunnels()));
-    let ending = services.spawn(web, metrics_only, ways, (admin_only, admin), tunnels);
+    let ending = services.spawn((web, of_dialects), metrics_only, ways, (admin_only, admin), tunnels);
     if let Some(certificates) = certificates {
         // Ends with the process: certificates are replaced to the last moment.
         tokio::spawn(certificates.watch(config.tls.reload_interval, metrics.front().clone()));
@@ -266,6 +268,9 @@ fn announce(
     }
     let urls = notice::urls(config, listening, machine);
     tracing::info!(version = build_info::VERSION, ?urls, "meetpoint is running");
+    for (address, dialect) in &listening.dialects {
+        tracing::info!(%address, dialect = dialect.as_label(), "signaling.listeners");
+    }
     for warning in notice::warnings(config, settings) {
         tracing::warn!("{warning}");
     }

@@ -5,6 +5,7 @@ use crate::config::types::SecretText;
 use crate::config::{Config, RelayListeners, Settings};
 use crate::credentials::key_ring::RECOMMENDED_SECRET_BYTES;
 use crate::http;
+use crate::signaling::Dialect;
 use crate::telemetry::build_info;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 pub(super) struct Listening {
     pub(super) web: Vec<SocketAddr>,
     pub(super) metrics: Vec<SocketAddr>,
+    pub(super) dialects: Vec<(SocketAddr, Dialect)>,
     pub(super) https: Vec<SocketAddr>,
     pub(super) relay: RelayListeners,
 }
@@ -175,6 +177,9 @@ pub(super) fn banner(config: &Config, settings: &Settings, listening: &Listening
     }
     if !listening.metrics.is_empty() {
         let _ = writeln!(out, "  {:<11}{}", "metrics", list(&listening.metrics));
+    }
+    for (address, dialect) in &listening.dialects {
+        let _ = writeln!(out, "  {:<11}{address} ({})", "signaling", dialect.as_label());
     }
     let relay = &listening.relay;
     let _ = writeln!(out, "  {:<11}{} (UDP)", "STUN/TURN", list(&relay.udp));

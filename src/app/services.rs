@@ -5,6 +5,7 @@ use super::secrets;
 use crate::config::Settings;
 use crate::events::Feed;
 use crate::http::{self, AppState, Issuer, TokenAuthenticator};
+use crate::signaling::Dialect;
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::Surface;
 use crate::transport::Relay;
@@ -74,7 +75,7 @@ impl Services {
     /// Serves on all listeners until [`Ending::drain`].
     pub(super) fn spawn(
         self,
-        web: Vec<TcpListener>,
+        web: (Vec<TcpListener>, Vec<(TcpListener, Dialect)>),
         metrics_only: Vec<TcpListener>,
         ways: Ways,
         admin: (Vec<TcpListener>, axum::Router),
@@ -103,7 +104,13 @@ impl Services {
             Some(tunnels) => routes.merge(tunnels),
             None => routes,
         };
+        let (web, of_dialects) = web;
+        let of_dialects = of_dialects.into_iter().map(|(listener, dialect)| {
+            let routes = routes.clone().layer(axum::Extension(http::SpokenHere(dialect)));
+            (listener, routes)
+        });
         let all = with_routes(web, routes.clone())
+            .chain(of_dialects)
             .chain(with_routes(metrics_only, metrics_routes))
             .chain(with_routes(admin_only, admin_routes));
         for (listener, routes) in all {

@@ -97,9 +97,21 @@ impl Config {
     #[must_use]
     pub fn relay_tcp(&self, udp: &[SocketAddr]) -> Vec<SocketAddr> {
         let web = [&self.http.listen, &self.metrics.listen, &self.streams.one_port];
+        let dialects = self.dialect_listeners();
         self.relay.listen_tcp.addresses(udp, |address| {
-            web.iter().copied().flatten().any(|taken| overlap(*taken, *address))
+            web.iter()
+                .copied()
+                .flatten()
+                .chain(&dialects)
+                .any(|taken| overlap(*taken, *address))
         })
+    }
+
+    /// Where `signaling.listeners` listens.
+    #[must_use]
+    pub fn dialect_listeners(&self) -> Vec<SocketAddr> {
+        let listeners = self.signaling.listeners.iter();
+        listeners.map(|listener| listener.address).collect()
     }
 
     fn relay_addrs(&self, machine: &Machine) -> Vec<RelayAddr> {
@@ -349,6 +361,7 @@ impl Signaling {
         signaling::Config {
             node: self.node.clone(),
             hello_timeout: self.hello_timeout,
+            welcome_silent_after: self.welcome_silent_after,
             connections: self.connections,
             rooms: self.rooms,
             peers_per_room: self.peers_per_room,

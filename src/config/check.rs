@@ -98,14 +98,14 @@ fn dialects(config: &Config, rules: &mut Rules<'_>) {
     let key = "signaling.dialects";
     let mut seen = BTreeSet::new();
     for entry in &config.signaling.dialects {
-        let path = entry.path.as_str();
-        if path == "/" || TAKEN.iter().any(|taken| path.starts_with(taken)) {
+        let path = entry.path.trim_end_matches('/');
+        if TAKEN.iter().any(|taken| path.starts_with(taken)) {
             let fix = "choose another path, or let clients that can choose none come to `/signaling`";
             rules.broken(&[key], format!("`{path}` is answered by something else"), fix.into());
         } else if !seen.insert(path) {
             rules.broken(
                 &[key],
-                format!("`{path}` stands there twice"),
+                format!("`{}` stands there twice", entry.path),
                 "remove one of them".into(),
             );
         }
@@ -206,7 +206,8 @@ fn listeners(config: &Config, rules: &mut Rules<'_>) {
         TcpListen::At(addresses) => addresses.as_slice(),
         TcpListen::Same | TcpListen::Off => &[],
     };
-    let lists: [(&str, &[SocketAddr]); 8] = [
+    let dialects = config.dialect_listeners();
+    let lists: [(&str, &[SocketAddr]); 9] = [
         ("http.listen", &config.http.listen),
         ("relay.listen", &config.relay.listen),
         ("metrics.listen", &config.metrics.listen),
@@ -215,6 +216,7 @@ fn listeners(config: &Config, rules: &mut Rules<'_>) {
         ("http.listen_tls", &config.http.listen_tls),
         ("streams.one_port", &config.streams.one_port),
         ("relay.listen_dtls", &config.relay.listen_dtls),
+        ("signaling.listeners", &dialects),
     ];
     let of_tcp = |key: &str| !["relay.listen", "relay.listen_dtls"].contains(&key);
     tcp_twice(lists.into_iter().filter(|(key, _)| of_tcp(key)), rules);

@@ -35,6 +35,7 @@ const LIVE: &[&str] = &[
     "ice.*",
     "auth.*",
     "admin.tokens",
+    "signaling.dialects",
     "events.*",
     "realms.*",
     "log.level",

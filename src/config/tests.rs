@@ -615,18 +615,34 @@ fn nobody_opens_the_server_to_all_by_a_secret_that_is_missing() {
 #[test]
 fn a_path_of_a_dialect_is_a_path_is_free_and_stands_there_once() {
     let dialects = |list: &str| problems(&file(&format!("[signaling]\ndialects = {list}\n")));
-    let fine = "[signaling]\ndialects = [\"/swarm=reploid\", \"/files=chiral\", \"/any=auto\"]\n";
-    assert_eq!(load(&file(fine)).unwrap().config.signaling.dialects.len(), 3);
+    let fine = "[signaling]\ndialects = [\"/swarm=reploid\", \"/files=chiral\", \"/any=auto\", \"/=chiral\"]\n";
+    assert_eq!(load(&file(fine)).unwrap().config.signaling.dialects.len(), 4);
     for (list, wrong) in [
         (r#"["swarm=reploid"]"#, "begins with a slash"),
         (r#"["/swarm"]"#, "an equals sign"),
         (r#"["/swarm=klingon"]"#, "no such dialect"),
         (r#"["/{room}=reploid"]"#, "letters, digits"),
-        (r#"["/=reploid"]"#, "answered by something else"),
+        (r#"["/a=reploid", "/a/=chiral"]"#, "stands there twice"),
         (r#"["/api/x=reploid"]"#, "answered by something else"),
         (r#"["/a=reploid", "/a=chiral"]"#, "stands there twice"),
     ] {
         let told = dialects(list).join("\n");
+        assert!(told.contains(wrong), "{list}: {told}");
+    }
+}
+
+#[test]
+fn a_listener_of_a_dialect_has_an_address_of_its_own_and_a_dialect() {
+    let fine = "[signaling]\nlisteners = [\"127.0.0.1:9000=chiral\", \"[::1]:9090=reploid\"]\n";
+    assert_eq!(load(&file(fine)).unwrap().config.signaling.listeners.len(), 2);
+    for (list, wrong) in [
+        (r#"["9000=chiral"]"#, "no address with a port"),
+        (r#"["127.0.0.1:9000"]"#, "an equals sign"),
+        (r#"["127.0.0.1:9000=klingon"]"#, "no such dialect"),
+        (r#"["127.0.0.1:9000=chiral", "127.0.0.1:9000=reploid"]"#, "listed twice"),
+        (r#"["127.0.0.1:8000=chiral"]"#, "is also in `http.listen`"),
+    ] {
+        let told = problems(&file(&format!("[signaling]\nlisteners = {list}\n"))).join("\n");
         assert!(told.contains(wrong), "{list}: {told}");
     }
 }

@@ -12,7 +12,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 
 use super::config::MetricsAccess;
 use super::state::AppState;
-use super::{console, cors, health, hosts, ice_servers, observe, stats};
+use super::{console, cors, health, hosts, ice_servers, observe, places, stats};
 use crate::signaling::Dialect;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::CONTENT_TYPE;
@@ -31,17 +31,15 @@ pub fn router(state: AppState) -> Router {
         // Any method: what is not an upgrade is told 426, which says more than 405.
         .route("/signaling", socket(Dialect::Auto))
         .route("/v1/ws", socket(Dialect::Native));
-    for (path, dialect) in &state.config().dialect_paths {
-        routes = routes.route(path, socket(*dialect));
-    }
     if state.config().metrics == MetricsAccess::Public {
         routes = routes.route("/metrics", get(metrics_of_state));
     }
     let body_bytes = state.config().limits.body_bytes;
     routes
         .merge(console::router())
-        .fallback(async || StatusCode::NOT_FOUND)
+        .fallback(places::elsewhere)
         .with_state(state.clone())
+        .layer(from_fn_with_state(state.clone(), places::at_root))
         .layer((
             DefaultBodyLimit::max(body_bytes),
             RequestBodyLimitLayer::new(body_bytes),
@@ -82,7 +80,7 @@ pub fn metrics_router(metrics: Metrics) -> Router {
 
 /// A path of the hub where that is spoken.
 fn socket(dialect: Dialect) -> MethodRouter<AppState> {
-    any(async move |State(state): State<AppState>, request: Request| ws::upgrade(state.hub(), dialect, request))
+    any(async move |State(state): State<AppState>, request: Request| places::upgrade(&state, dialect, request))
 }
 
 async fn metrics_of_state(State(state): State<AppState>) -> Response {

@@ -11,6 +11,9 @@ pub struct Config {
     pub node: String,
     /// How long a connection may stay without a `hello`. Default 10 s. Raising it lets idle strangers hold sockets longer.
     pub hello_timeout: Duration,
+    /// How long a connection of any dialect may be silent before it is told what clients wait for that speak second. Default
+    /// 250 ms; zero never does. Lower, and clients that speak first are told as well when their network is slow.
+    pub welcome_silent_after: Duration,
     /// Connections of this process, greeted or not. Default 20 000. Each idle one costs about 4 KiB of memory and a file descriptor.
     pub connections: usize,
     /// Rooms of this process. Default 20 000. Each costs about 300 bytes and its name.
@@ -83,6 +86,7 @@ impl Default for Config {
         Self {
             node: "meetpoint".into(),
             hello_timeout: Duration::from_secs(10),
+            welcome_silent_after: Duration::from_millis(250),
             connections: 20_000,
             rooms: 20_000,
             peers_per_room: 256,

@@ -24,11 +24,13 @@ pub(crate) enum Due {
     End,
     /// It is given newer ICE credentials; it holds some.
     Ice,
+    /// Its dialect has something to do.
+    Dialect,
 }
 
 impl Due {
-    /// Both, in the order of [`Self::index`].
-    pub(crate) const ALL: [Self; 2] = [Self::End, Self::Ice];
+    /// All of them, in the order of [`Self::index`].
+    pub(crate) const ALL: [Self; 3] = [Self::End, Self::Ice, Self::Dialect];
 
     /// Position in [`Self::ALL`].
     pub(crate) const fn index(self) -> usize {
@@ -48,6 +50,8 @@ pub(crate) struct Connection {
     pub(crate) realm: Realm,
     pub(crate) dialect: Dialect,
     pub(crate) sid: Sid,
+    /// It was silent on a path of any dialect, and has been offered an id.
+    pub(crate) has_offer: bool,
     pub(crate) budget: Budget,
     /// When what is [`Due`] happens to it, by [`Due::index`].
     pub(crate) due: [Option<Instant>; Due::ALL.len()],

@@ -43,7 +43,7 @@ pub use cluster::{BusConfig, NodeId, RoomTopic, Topic};
 pub use config::Config;
 pub use connection::ConnectionId;
 pub use dialect::{
-    Dialect,
+    Dialect, Opening,
     native::request::{Malformed, Needs, Request},
 };
 pub use hub::{Admitted, Connected, Frame, Full, Grants, Hub, Ice, Output, RoomView};

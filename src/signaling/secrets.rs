@@ -55,6 +55,16 @@ impl Secrets {
         Sid(self.draw()).as_str().to_owned()
     }
 
+    /// The peer id that a silent connection is offered, `peer-` and 16 hexadecimal digits; it says nothing of the session id.
+    pub(crate) fn offer(&self, sid: Sid) -> String {
+        let digest = Sha256::new_with_prefix(b"offer")
+            .chain_update(self.seed)
+            .chain_update(sid.0)
+            .finalize();
+        let id = u64::from_be_bytes(std::array::from_fn(|at| digest[at]));
+        format!("peer-{id:016x}")
+    }
+
     /// A seed for hash tables, so that nobody outside can aim at one bucket.
     pub(crate) fn hash_seed(&self) -> u64 {
         let digest = Sha256::new_with_prefix(b"hash").chain_update(self.seed).finalize();

@@ -32,6 +32,6 @@ pub(crate) use per_ip::{PerIp, Slot};
 pub use sources::{Anonymous, Authenticator, IceList, IceSource};
 pub use stats_view::{RoomStats, StatsView};
 pub use tunnel::{Reclaim, Reclaimed, TURN, TunnelPlace, TunnelSink, upgrade_tunnel};
-pub use upgrade::{ClientIp, NATIVE, UpgradeError, upgrade};
+pub use upgrade::{ClientIp, NATIVE, UpgradeError, is_upgrade, upgrade, upgrade_into};
 
 pub use crate::signaling::{AuthError, IceUser, Identity, Rights};

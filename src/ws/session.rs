@@ -32,7 +32,7 @@ use super::{
     per_ip::Slot,
     wire::Wire,
 };
-use crate::signaling::{CloseCode, Dialect, Frame};
+use crate::signaling::{self, CloseCode, Dialect, Frame};
 
 /// What the WebSocket library may hold to be written: control frames, of at most 127 bytes each.
 const WRITE_BUFFER: usize = 1_024;
@@ -73,8 +73,14 @@ struct Session<S> {
 }
 
 /// Serves one upgraded socket until it ends.
-pub(crate) async fn run<S>(io: S, admission: Admission, opening: Opening, dialect: Dialect)
-where
+///
+/// `said` is what the request told its dialect: the first frame of some.
+pub(crate) async fn run<S>(
+    io: S,
+    admission: Admission,
+    opening: Opening,
+    (dialect, said): (Dialect, signaling::Opening),
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let config = admission.hub.config();
@@ -84,6 +90,16 @@ where
         ping_interval,
         dead_after,
     } = admission.hub.session_limits();
+    if let Some(frame) = Frame::opening(dialect, &said) {
+        let asker = Asker {
+            connection: admission.connection,
+            sid: admission.sid,
+            token: opening.token.as_deref(),
+            host: opening.host.as_deref(),
+        };
+        admission.hub.handle_frame(asker, frame);
+    }
+    drop(said);
     let now = Instant::now();
     let websocket = WebSocketConfig::default()
         .read_buffer_size(config.read_buffer)

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{HubHandle, session};
-use crate::signaling::Dialect;
+use crate::signaling::{self, Dialect};
 
 /// The native subprotocol's name in `Sec-WebSocket-Protocol`.
 pub const NATIVE: &str = "meetpoint.v1.json";
@@ -126,8 +126,13 @@ struct Parameters {
 
 /// The axum handler behind every path of the hub: answers 101 and serves the socket in a task of its own, or refuses. `dialect`
 /// is that of the path; who names a subprotocol speaks that.
-pub fn upgrade(hub: &HubHandle, dialect: Dialect, mut request: Request) -> Response {
-    match try_upgrade(hub, dialect, &mut request) {
+pub fn upgrade(hub: &HubHandle, dialect: Dialect, request: Request) -> Response {
+    upgrade_into(hub, dialect, None, request)
+}
+
+/// The same on a path that names a room.
+pub fn upgrade_into(hub: &HubHandle, dialect: Dialect, room: Option<&str>, mut request: Request) -> Response {
+    match try_upgrade(hub, dialect, room, &mut request) {
         Ok(response) => response,
         Err(error) => {
             tracing::debug!(%error, "upgrade refused");
@@ -136,7 +141,17 @@ pub fn upgrade(hub: &HubHandle, dialect: Dialect, mut request: Request) -> Respo
     }
 }
 
-fn try_upgrade(hub: &HubHandle, dialect: Dialect, request: &mut Request) -> Result<Response, UpgradeError> {
+/// Whether a request asks for a WebSocket at all.
+pub fn is_upgrade(headers: &HeaderMap) -> bool {
+    has_token(headers, &UPGRADE, "websocket")
+}
+
+fn try_upgrade(
+    hub: &HubHandle,
+    dialect: Dialect,
+    room: Option<&str>,
+    request: &mut Request,
+) -> Result<Response, UpgradeError> {
     let handshake = judge(request.method(), request.headers(), NATIVE)?;
     if !origin_allowed(hub.origins().as_deref().map(Vec::as_slice), request.headers()) {
         return Err(UpgradeError::Origin);
@@ -165,15 +180,30 @@ fn try_upgrade(hub: &HubHandle, dialect: Dialect, request: &mut Request) -> Resu
         .remove::<hyper::upgrade::OnUpgrade>()
         .ok_or(UpgradeError::NotUpgradable)?;
     let dialect = handshake.subprotocol.map_or(dialect, |_native| Dialect::Native);
+    let (dialect, said) = read_opening(dialect, room, request.uri());
     let admission = hub.connect(dialect).map_err(|_full| UpgradeError::Full)?;
     tokio::spawn(async move {
         match upgrading.await {
-            Ok(upgraded) => session::run(TokioIo::new(upgraded), admission, opening, dialect).await,
+            Ok(upgraded) => session::run(TokioIo::new(upgraded), admission, opening, (dialect, said)).await,
             Err(error) => tracing::debug!(%error, "upgrade failed"),
         }
     });
 
     Ok(switching(handshake))
+}
+
+/// What the request says to its dialect, and which one that is.
+fn read_opening(dialect: Dialect, room: Option<&str>, uri: &Uri) -> (Dialect, signaling::Opening) {
+    let query = Query::<Vec<(String, String)>>::try_from_uri(uri).map_or_else(|_| Vec::new(), |query| query.0);
+    let read = |dialect| {
+        let pairs = query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        signaling::Opening::new(dialect, room, pairs)
+    };
+    let said = read(dialect);
+    match dialect.of_opening(&said) {
+        same if same == dialect => (dialect, said),
+        shown => (shown, read(shown)),
+    }
 }
 
 /// The answer to a request that becomes a WebSocket (RFC 6455 §4.2.2).

@@ -61,6 +61,14 @@ impl Api {
         }
     }
 
+    /// The same on a listener that is a dialect's.
+    pub(crate) fn speaking(self, dialect: signaling::Dialect) -> Self {
+        Self {
+            router: self.router.clone().layer(axum::Extension(http::SpokenHere(dialect))),
+            ..self
+        }
+    }
+
     /// Answers one request as if it came from `client`, without a socket.
     pub(crate) async fn answer_to(&self, client: IpAddr, mut request: Request<Body>) -> Reply {
         request

@@ -1,7 +1,7 @@
 //! The signaling hub and its sockets.
 
 use super::{minutes, seconds};
-use crate::config::types::{ByteSize, DialectPath, TakeoverPolicy};
+use crate::config::types::{ByteSize, DialectListener, DialectPath, TakeoverPolicy};
 use crate::config::value::{Between, Must};
 use std::time::Duration;
 
@@ -13,8 +13,16 @@ section! {
         /// Paths where clients of other projects find the hub in their own words, as `/path=dialect`: `native`, `reploid`,
         /// `chiral`, `topics`, or `auto`, which goes by the first message. docs/dialects.md tells what each of them is.
         ///
-        /// `/signaling` is `auto` and `/v1/ws` is `native` without being named.
+        /// `/signaling` is `auto` and `/v1/ws` is `native` without being named, and so is `/` for WebSockets `auto`: a browser
+        /// that opens it as a page sees the console.
         dialects: Vec<DialectPath> = Vec::new();
+        /// Further TCP addresses of the web server, each with the dialect of clients that can be told no path, as
+        /// `address:port=dialect`. A path of `dialects` is what it is there too; every other path is that dialect's.
+        listeners: Vec<DialectListener> = Vec::new();
+        /// How long a client on a path of `auto` may be silent before it is told what clients wait for that speak second:
+        /// `welcome` and `auth_required`. `0s` never tells them. Below the round trip of slow networks it is told to clients as
+        /// well that speak first, which ignore it.
+        welcome_silent_after: Duration = Duration::from_millis(250), Between(Duration::ZERO, seconds(5));
         /// Connections of this process, greeted or not. Each idle one costs about 4 KiB and a file descriptor.
         connections: usize = 20_000, Between(1, 10_000_000);
         /// Connections of one client address (IPv4 address, IPv6 /64); 0 is no limit. Loopback is not limited.

@@ -12,6 +12,11 @@ pub struct DialectPath {
     pub dialect: Dialect,
 }
 
+/// The dialect of that name.
+pub(super) fn named(name: &str) -> Option<Dialect> {
+    Dialect::ALL.iter().find(|dialect| dialect.as_label() == name).copied()
+}
+
 impl Value for DialectPath {
     fn expects() -> String {
         let names: Vec<_> = Dialect::ALL.iter().map(|dialect| dialect.as_label()).collect();
@@ -28,10 +33,7 @@ impl Value for DialectPath {
         if !path.starts_with('/') || !path.bytes().all(plain) {
             return Err(raw.fault("a path begins with a slash and has letters, digits, `-`, `_`, `.` and slashes"));
         }
-        let dialect = Dialect::ALL.iter().find(|dialect| dialect.as_label() == name);
-        let Some(&dialect) = dialect else {
-            return Err(raw.fault("no such dialect"));
-        };
+        let dialect = named(name).ok_or_else(|| raw.fault("no such dialect"))?;
         Ok(Self {
             path: path.to_owned(),
             dialect,

@@ -4,11 +4,17 @@
 //!
 //! A new dialect is a file with five functions: what a fresh connection is told (`opened`), reading a frame (`Message::parse`),
 //! carrying it out (`Message::carry_out`), an event in its words (`encode`), a refusal in its words (`refusal`).
+//!
+//! A dialect whose clients wait for the server may read a message from the request itself (`Message::of_opening`): it is admitted,
+//! charged and judged as the first frame of the connection. One that has something to do in its own time sets a timer
+//! (`Hub::set_timer`) and is called when it is over (`Dialect::due`).
 
 pub(crate) mod chiral;
 mod fields;
 pub(crate) mod native;
+mod opening;
 pub(crate) mod reploid;
+mod silent;
 pub(crate) mod topics;
 
 use bytes::Bytes;
@@ -24,6 +30,7 @@ use super::{
     room::{Realm, Room},
 };
 use native::request::{Malformed, Needs, Request};
+pub use opening::Opening;
 
 /// The language of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -81,6 +88,40 @@ impl Dialect {
         }
     }
 
+    /// Whether what stands in the path behind the dialect's own is a room.
+    pub const fn takes_room(self) -> bool {
+        match self {
+            Self::Native | Self::Auto | Self::Reploid | Self::Chiral | Self::Topics => false,
+        }
+    }
+
+    /// The parameters of the query that an opening keeps for it.
+    pub(crate) const fn parameters(self) -> &'static [&'static str] {
+        match self {
+            Self::Native | Self::Auto | Self::Reploid | Self::Chiral | Self::Topics => &[],
+        }
+    }
+
+    /// The dialect of a request on a path of [`Self::Auto`], where its query shows it: for clients that wait for the server.
+    pub fn of_opening(self, _opening: &Opening) -> Self {
+        self
+    }
+
+    /// What a plain GET is told where the dialect's own server answers one.
+    pub const fn plain_answer(self) -> Option<&'static str> {
+        match self {
+            Self::Topics => Some("okay"),
+            Self::Native | Self::Auto | Self::Reploid | Self::Chiral => None,
+        }
+    }
+
+    /// The time of a connection's timer has come.
+    pub(crate) fn due(self, hub: &mut Hub, now: Now, connection: ConnectionId) {
+        if self == Self::Auto {
+            silent::greet(hub, now, connection);
+        }
+    }
+
     /// What a fresh connection is told before it has said anything.
     pub(crate) fn opened(self, now: Now) -> Option<Bytes> {
         match self {
@@ -107,13 +148,13 @@ impl Dialect {
         }
     }
 
-    /// The frame that tells a connection of this dialect what is wrong.
-    pub(crate) fn refusal(self, id: Option<u64>, reject: &Reject, unix_ms: u64) -> Bytes {
-        match self {
+    /// The frame that tells a connection of this dialect what is wrong; `None` where it has no word for it that would not do harm.
+    pub(crate) fn refusal(self, id: Option<u64>, reject: &Reject, unix_ms: u64) -> Option<Bytes> {
+        Some(match self {
             Self::Native | Self::Auto => native::frame::err(id, reject),
             Self::Reploid => reploid::refusal(reject, unix_ms),
             Self::Chiral | Self::Topics => refusal(reject),
-        }
+        })
     }
 }
 
@@ -142,6 +183,13 @@ impl<'a> Message<'a> {
             Dialect::Reploid => reploid::Message::parse(text).map(Self::Reploid),
             Dialect::Chiral => chiral::Message::parse(text).map(Self::Chiral),
             Dialect::Topics => topics::Message::parse(text).map(Self::Topics),
+        }
+    }
+
+    /// What the request itself says, where that is a message of the dialect.
+    pub(crate) fn of_opening(dialect: Dialect, _opening: &'a Opening) -> Option<Result<Self, Malformed>> {
+        match dialect {
+            Dialect::Native | Dialect::Auto | Dialect::Reploid | Dialect::Chiral | Dialect::Topics => None,
         }
     }
 

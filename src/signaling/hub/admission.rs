@@ -5,7 +5,7 @@ use crate::signaling::{
     Now,
     connection::{Connection, ConnectionId, Rated},
     dialect::{
-        Dialect, Message,
+        Dialect, Message, Opening,
         native::{
             self,
             request::{Malformed, Needs},
@@ -44,6 +44,17 @@ impl<'a> Frame<'a> {
     /// The dialect of the connection from this frame on.
     pub const fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// What the request that opened a connection says in the words of its dialect, as its first frame; `None` where that comes by
+    /// the socket.
+    pub fn opening(dialect: Dialect, opening: &'a Opening) -> Option<Self> {
+        Message::of_opening(dialect, opening).map(|parsed| Self {
+            parsed,
+            bytes: 0,
+            binary: false,
+            dialect,
+        })
     }
 
     /// Reads a binary frame. The native protocol alone has them, and only after a hello that says so: none shows a dialect.
@@ -173,7 +184,9 @@ impl Hub {
         if entry.dialect == Dialect::Auto {
             entry.dialect = dialect;
             entry.realm = dialect.realm();
-            if let Some(payload) = dialect.opened(now) {
+            let greeted = entry.has_offer;
+            self.set_timer(connection, None);
+            if !greeted && let Some(payload) = dialect.opened(now) {
                 self.deliver(connection, payload);
             }
         }
@@ -211,7 +224,9 @@ impl Hub {
         let Some(dialect) = self.connections.get(connection).map(|entry| entry.dialect) else {
             return;
         };
-        self.deliver(connection, dialect.refusal(id, &reject, self.unix_ms));
+        if let Some(payload) = dialect.refusal(id, &reject, self.unix_ms) {
+            self.deliver(connection, payload);
+        }
         if let Some(code) = reject.close {
             self.close(connection, code);
         }

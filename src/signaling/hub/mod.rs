@@ -182,6 +182,7 @@ impl Hub {
             realm: dialect.realm(),
             dialect,
             sid,
+            has_offer: false,
             budget: Budget::full(&self.config, now.instant),
             due: [None; Due::ALL.len()],
             peer: None,
@@ -191,6 +192,9 @@ impl Hub {
         });
         self.by_sid.insert(sid, connection);
         self.set_due(connection, Due::End, Some(deadline));
+        if dialect == Dialect::Auto && !self.config.welcome_silent_after.is_zero() {
+            self.set_timer(connection, now.instant.checked_add(self.config.welcome_silent_after));
+        }
         self.stats.connects += 1;
         if let Some(payload) = dialect.opened(now) {
             self.deliver(connection, payload);
@@ -245,11 +249,12 @@ impl Hub {
     /// Announces that the server goes away: clients should reconnect after a random time within `after_ms`, to `url` if given.
     pub fn drain(&mut self, after_ms: (u64, u64), url: Option<&str>) {
         let payload = native::frame::drain(after_ms, url);
-        let welcomed = self
+        // The word is the native protocol's: a client of another may stumble over it.
+        let told = self
             .connections
             .iter()
-            .filter(|(_, connection)| connection.peer.is_some());
-        let receivers: Vec<ConnectionId> = welcomed.map(|(key, _)| key).collect();
+            .filter(|(_, connection)| connection.peer.is_some() && connection.dialect == Dialect::Native);
+        let receivers: Vec<ConnectionId> = told.map(|(key, _)| key).collect();
         for connection in receivers {
             self.deliver(connection, payload.clone());
         }
@@ -293,6 +298,13 @@ impl Hub {
                 self.outputs.push_back(Output::RenewIce { connection });
                 continue;
             }
+            if due == Due::Dialect {
+                self.set_timer(connection, None);
+                if let Some(dialect) = self.connections.get(connection).map(|entry| entry.dialect) {
+                    dialect.due(self, now, connection);
+                }
+                continue;
+            }
             let entry = self.connections.get(connection);
             let away = entry.and_then(|entry| entry.replay.as_ref()?.away);
             if let Some(away) = away {
@@ -330,6 +342,11 @@ impl Hub {
         if let Some(new) = at {
             self.deadlines.insert((new, connection, due));
         }
+    }
+
+    /// When [`Dialect::due`] is called for a connection, once; `None` forgets it.
+    pub(crate) fn set_timer(&mut self, connection: ConnectionId, at: Option<Instant>) {
+        self.set_due(connection, Due::Dialect, at);
     }
 
     /// Charges bytes that a relay is about to put on the wire against the budget of the whole hub.

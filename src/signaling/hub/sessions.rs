@@ -56,6 +56,19 @@ impl Hub {
         Some(&peer.id)
     }
 
+    /// The id that a silent connection was offered ([`Config::welcome_silent_after`](crate::signaling::Config)), for dialects
+    /// whose clients take it as theirs.
+    pub(crate) fn offered_id(&self, connection: ConnectionId) -> Option<String> {
+        let entry = self.connections.get(connection).filter(|entry| entry.has_offer)?;
+        Some(self.secrets.offer(entry.sid))
+    }
+
+    /// Offers an id to a connection that has said nothing.
+    pub(crate) fn offer_id(&mut self, connection: ConnectionId) -> Option<String> {
+        self.connections.get_mut(connection)?.has_offer = true;
+        self.offered_id(connection)
+    }
+
     /// Makes a connection a peer.
     pub(crate) fn greet(
         &mut self,

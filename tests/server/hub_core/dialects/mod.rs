@@ -2,6 +2,7 @@
 
 mod chiral;
 mod reploid;
+mod silent;
 mod topics;
 
 use meetpoint::signaling::{CloseCode, Config, Dialect, Identity, Takeover};

@@ -1,0 +1,194 @@
+//! Where the hub is found beside its own paths: paths of the configuration, prefixes of dialects whose paths name a room, listeners
+//! with a dialect of their own, and `/`.
+//!
+//! What it is not: a judge of dialects. Which one is spoken goes by the subprotocol (`ws`), then by an explicit path, then by the
+//! listener, then by what the client says. The console stays at `/` for whoever asks for a page.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+use super::config::Config;
+use super::state::AppState;
+use crate::signaling::Dialect;
+use crate::ws;
+
+/// The dialect of a listener that has one of its own, as an extension of its requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpokenHere(pub Dialect);
+
+/// A path of the hub, and what stands behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place<'a> {
+    dialect: Dialect,
+    /// Without slashes around it.
+    rest: &'a str,
+}
+
+/// What answers there without being configured.
+const BUILT_IN: [(&str, Dialect); 0] = [];
+
+/// Answers what no route does.
+pub(super) async fn elsewhere(State(state): State<AppState>, request: Request) -> Response {
+    answer(&state, request).unwrap_or_else(|_request| StatusCode::NOT_FOUND.into_response())
+}
+
+/// Answers `/` where that is the hub's; a page is the console's.
+pub(super) async fn at_root(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    if request.uri().path() != "/" {
+        return next.run(request).await;
+    }
+    match answer(&state, request) {
+        Ok(response) => response,
+        Err(request) => next.run(*request).await,
+    }
+}
+
+/// A path of the hub that has a route, where that is spoken: the listener's dialect, where anything may be.
+pub(super) fn upgrade(state: &AppState, dialect: Dialect, request: Request) -> Response {
+    let dialect = match (dialect, request.extensions().get::<SpokenHere>()) {
+        (Dialect::Auto, Some(SpokenHere(spoken))) => *spoken,
+        _ => dialect,
+    };
+    ws::upgrade(state.hub(), dialect, request)
+}
+
+fn answer(state: &AppState, request: Request) -> Result<Response, Box<Request>> {
+    let listener = request
+        .extensions()
+        .get::<SpokenHere>()
+        .map(|SpokenHere(spoken)| *spoken);
+    let path = request.uri().path().to_owned();
+    let is_upgrade = ws::is_upgrade(request.headers());
+    let Some(place) = find(&state.config(), &path, listener, is_upgrade) else {
+        return Err(Box::new(request));
+    };
+    if !is_upgrade && request.method() == Method::GET {
+        let Some(text) = place.dialect.plain_answer() else {
+            return refuse(state, place, request);
+        };
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        return Ok(([(header::CONTENT_TYPE, plain)], text).into_response());
+    }
+    refuse(state, place, request)
+}
+
+/// Upgrades, or says what is missing for that; a page at `/` is somebody else's.
+fn refuse(state: &AppState, place: Place<'_>, request: Request) -> Result<Response, Box<Request>> {
+    if request.uri().path() == "/" && !ws::is_upgrade(request.headers()) {
+        return Err(Box::new(request));
+    }
+    let Some(room) = percent_decoded(place.rest) else {
+        return Ok(StatusCode::BAD_REQUEST.into_response());
+    };
+    Ok(ws::upgrade_into(state.hub(), place.dialect, Some(&room), request))
+}
+
+/// Where a path leads: the longest path of the configuration that it begins with, one that is built in, the listener's.
+fn find<'a>(config: &Config, path: &'a str, listener: Option<Dialect>, is_upgrade: bool) -> Option<Place<'a>> {
+    let configured = config
+        .dialect_paths
+        .iter()
+        .map(|(path, dialect)| (path.as_str(), *dialect));
+    let explicit = configured.chain(BUILT_IN).filter_map(|(base, dialect)| {
+        let base = base.trim_end_matches('/');
+        let rest = path.strip_prefix(base)?;
+        let place = Place::at(dialect, rest)?;
+        Some((base.len(), place))
+    });
+    // Of two that are equally long the first counts: what is configured.
+    let longest = explicit.rev().max_by_key(|(length, _)| *length).map(|(_, place)| place);
+    let of_listener = || Place::at_listener(listener?, path);
+    let at_root = || {
+        (path == "/" && is_upgrade).then_some(Place {
+            dialect: Dialect::Auto,
+            rest: "",
+        })
+    };
+    longest.or_else(of_listener).or_else(at_root)
+}
+
+impl<'a> Place<'a> {
+    /// A place of that dialect where `rest` stands behind its path.
+    fn at(dialect: Dialect, rest: &'a str) -> Option<Self> {
+        if !rest.is_empty() && !rest.starts_with('/') {
+            return None;
+        }
+        let rest = rest.trim_matches('/');
+        let is_its = rest.is_empty() || (dialect.takes_room() && !rest.contains('/'));
+        is_its.then_some(Self { dialect, rest })
+    }
+
+    /// On a listener that is a dialect's alone every path is.
+    fn at_listener(dialect: Dialect, path: &'a str) -> Option<Self> {
+        if dialect.takes_room() {
+            return Self::at(dialect, path);
+        }
+        Some(Self { dialect, rest: "" })
+    }
+}
+
+/// A part of a path as it was meant (RFC 3986 §2.1); `None` where that is no text.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        if byte == b'%' {
+            let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
+            let plain = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            bytes.push(u8::from_str_radix(digits, 16).ok().filter(|_| plain)?);
+            rest = rest.get(2..)?;
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(paths: &[(&str, Dialect)]) -> Config {
+        Config {
+            dialect_paths: paths
+                .iter()
+                .map(|(path, dialect)| ((*path).to_owned(), *dialect))
+                .collect(),
+            ..Config::default()
+        }
+    }
+
+    #[test]
+    fn an_explicit_path_comes_before_the_listener_and_that_before_the_root() {
+        let config = config(&[("/files", Dialect::Chiral), ("/yjs/", Dialect::Topics)]);
+        let spoken = |path, listener| find(&config, path, listener, true).map(|place| place.dialect);
+        assert_eq!(spoken("/files", Some(Dialect::Reploid)), Some(Dialect::Chiral));
+        assert_eq!(spoken("/files/", None), Some(Dialect::Chiral));
+        assert_eq!(spoken("/yjs", None), Some(Dialect::Topics));
+        assert_eq!(spoken("/files/x", None), None);
+        assert_eq!(spoken("/filesystem", None), None);
+        assert_eq!(spoken("/anything", Some(Dialect::Reploid)), Some(Dialect::Reploid));
+        assert_eq!(spoken("/", Some(Dialect::Reploid)), Some(Dialect::Reploid));
+        assert_eq!(spoken("/", None), Some(Dialect::Auto));
+        assert_eq!(find(&config, "/", None, false), None);
+    }
+
+    #[test]
+    fn a_configured_root_is_not_the_automatic_one() {
+        let config = config(&[("/", Dialect::Chiral)]);
+        let place = find(&config, "/", None, true).unwrap();
+        assert_eq!(place.dialect, Dialect::Chiral);
+        assert_eq!(find(&config, "/x", None, true), None);
+    }
+
+    #[test]
+    fn escapes_in_a_path_are_undone_and_broken_ones_refused() {
+        assert_eq!(percent_decoded("caf%C3%A9+1").as_deref(), Some("café+1"));
+        for broken in ["%", "%4", "%zz", "%+1", "%ff"] {
+            assert_eq!(percent_decoded(broken), None, "{broken}");
+        }
+    }
+}
