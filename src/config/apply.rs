@@ -378,6 +378,7 @@ impl Signaling {
             rate_patience: self.rate_patience,
             relay_bytes_per_second: small(self.relay_bytes_per_second),
             relay_byte_burst: small(self.relay_byte_burst),
+            relay_room_bytes_per_second: small(self.relay_room_bytes_per_second),
             relay_total_bytes_per_second: small(self.relay_total_bytes_per_second),
             receivers_per_send: self.receivers_per_send,
             page_peers: self.page_peers,

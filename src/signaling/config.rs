@@ -51,6 +51,10 @@ pub struct Config {
     pub relay_bytes_per_second: u32,
     /// Payload bytes one peer may relay by `send` at once. Default 262 144 (256 KiB).
     pub relay_byte_burst: u32,
+    /// Payload bytes per second that all `send` of one room together may put on the wire, counted per receiver. Default
+    /// 16 777 216 (16 MiB/s), with a burst of the same size: one peer at its own limit in a full room. Raising it lets one room
+    /// take more of what all may have.
+    pub relay_room_bytes_per_second: u32,
     /// Payload bytes per second that all `send` together may put on the wire, counted per receiver. Default 67 108 864
     /// (64 MiB/s), with a burst of the same size. Bounds what many small peers can do together.
     pub relay_total_bytes_per_second: u32,
@@ -103,6 +107,7 @@ impl Default for Config {
             rate_patience: 200,
             relay_bytes_per_second: 65_536,
             relay_byte_burst: 262_144,
+            relay_room_bytes_per_second: 16_777_216,
             relay_total_bytes_per_second: 67_108_864,
             receivers_per_send: 64,
             page_peers: 100,

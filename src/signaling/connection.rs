@@ -167,4 +167,9 @@ impl Budget {
     ) -> Result<(), std::time::Duration> {
         self.relay.try_take(relay(config), now, length as u64)
     }
+
+    /// Gives back what a `send` was charged that another budget refused.
+    pub(crate) fn refund_relay(&mut self, config: &Config, length: usize) {
+        self.relay.put_back(relay(config), length as u64);
+    }
 }

@@ -97,6 +97,18 @@ labels! {
 }
 
 labels! {
+    /// Which budget of relayed data was used up.
+    RelayBudget {
+        /// That of the peer who sends.
+        Peer => "peer",
+        /// That of the room.
+        Room => "room",
+        /// That of the whole process.
+        Total => "total",
+    }
+}
+
+labels! {
     /// How a connection ended. 40xx ask the client to reconnect, 41xx ask it not to.
     CloseCode {
         /// 1000: the client said `bye` or closed.

@@ -63,6 +63,15 @@ impl Bucket {
     }
 }
 
+impl Bucket {
+    /// Gives back what was taken for something that did not happen after all.
+    pub(crate) fn put_back(&mut self, rate: Rate, amount: u64) {
+        let full = u64::from(rate.burst) * MICROS;
+        let amount = amount.min(u64::from(rate.burst)) * MICROS;
+        self.level = self.level.saturating_add(amount).min(full);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +134,17 @@ mod tests {
         let mut bucket = Bucket::full(rate, start);
         assert_eq!(bucket.try_take(rate, start, 1), Ok(()));
         assert!(bucket.try_take(rate, start + Duration::from_secs(60), 1).is_err());
+    }
+
+    #[test]
+    fn what_is_put_back_can_be_taken_again_and_never_more_than_the_burst() {
+        let start = Instant::now();
+        let mut bucket = Bucket::full(RATE, start);
+        assert_eq!(bucket.try_take(RATE, start, 1_000), Ok(()));
+        bucket.put_back(RATE, 1_000);
+        bucket.put_back(RATE, 3);
+        assert_eq!(bucket.try_take(RATE, start, 5), Ok(()));
+        assert!(bucket.try_take(RATE, start, 1).is_err());
     }
 
     #[test]

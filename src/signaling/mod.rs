@@ -48,11 +48,11 @@ pub use dialect::{
 };
 pub use hub::{Admitted, Connected, Frame, Full, Grants, Hub, Ice, Output, RoomView};
 pub use identity::{AuthError, IceUser, Identity, Rights, Takeover};
-pub use labels::{CloseCode, ErrorCode, MessageKind};
+pub use labels::{CloseCode, ErrorCode, MessageKind, RelayBudget};
 pub use payload::Payload;
 pub use room::Realm;
 pub use secrets::Sid;
-pub use stats::{BusStats, CloseCounts, Counters, ErrorCounts, MessageCounts, Stats};
+pub use stats::{BusStats, CloseCounts, Counters, ErrorCounts, MessageCounts, RelayCounts, Stats};
 
 use std::time::Instant;
 

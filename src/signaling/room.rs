@@ -6,7 +6,7 @@ use foldhash::fast::FixedState;
 use hashbrown::{Equivalent, HashMap};
 use subtle::ConstantTimeEq;
 
-use super::{json::push_string, meta::Meta, slab::Key};
+use super::{json::push_string, limits::Bucket, meta::Meta, slab::Key};
 
 /// A name space of rooms. Rooms of two realms never meet, whatever their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -56,6 +56,8 @@ pub(crate) struct Room {
     pub(crate) meta: Option<Arc<Meta>>,
     /// Grows with every change of `meta`.
     pub(crate) version: u64,
+    /// What may be relayed among its members; full until something is.
+    pub(crate) relay: Option<Bucket>,
 }
 
 impl Room {
@@ -69,6 +71,7 @@ impl Room {
             key_hash: key_hash.map(Box::new),
             meta: None,
             version: 0,
+            relay: None,
         }
     }
 

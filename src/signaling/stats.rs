@@ -1,6 +1,6 @@
 //! What the hub counts: plain integers by closed sets, so that anything can publish them.
 
-use super::labels::{CloseCode, ErrorCode, MessageKind};
+use super::labels::{CloseCode, ErrorCode, MessageKind, RelayBudget};
 
 /// One counter per member of a closed set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,11 @@ macro_rules! counters {
 counters!(MessageCounts, MessageKind, "Received messages by kind.");
 counters!(ErrorCounts, ErrorCode, "Refused messages by code.");
 counters!(CloseCounts, CloseCode, "Ended connections by close code.");
+counters!(
+    RelayCounts,
+    RelayBudget,
+    "Refusals of relayed data by the budget that was used up."
+);
 
 /// Counters and gauges of one hub. Counters only grow; gauges are the present size of a table.
 ///
@@ -61,6 +66,8 @@ pub struct Stats {
     pub delivered_bytes: u64,
     /// Counter: payload bytes relayed by `send`, counted per receiver.
     pub relayed_bytes: u64,
+    /// Counter: relayed data (and lists that cost as much) refused with `relay_busy`, by the budget that was used up.
+    pub relay_refused: RelayCounts,
     /// Counter: connections closed because their queue was full.
     pub queue_overflows: u64,
     /// Counter: room joins.

@@ -63,6 +63,9 @@ section! {
         relay_bytes_per_second: ByteSize = ByteSize::kib(64), Between(ByteSize(0), ByteSize::mib(1024));
         /// Bytes that one peer may relay through the hub at once.
         relay_byte_burst: ByteSize = ByteSize::kib(256), Between(ByteSize(0), ByteSize::mib(1024));
+        /// Bytes per second that all relaying in one room may put on the wire, counted for each receiver: by default what one
+        /// peer at its own limit puts there in a full room.
+        relay_room_bytes_per_second: ByteSize = ByteSize::mib(16), Between(ByteSize(0), ByteSize::mib(4095));
         /// Bytes per second that all relaying through the hub may put on the wire, counted for each receiver.
         relay_total_bytes_per_second: ByteSize = ByteSize::mib(64), Between(ByteSize(0), ByteSize::mib(4095));
         /// Receivers that one `send` may name. A room is addressed by naming nobody.

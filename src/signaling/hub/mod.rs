@@ -40,7 +40,7 @@ use super::{
     dialect::{Dialect, native},
     error::Reject,
     labels::{CloseCode, ErrorCode},
-    limits::{Bucket, Rate},
+    limits::Bucket,
     payload::Payload,
     room::{Realm, Room, RoomName},
     secrets::{Secrets, Sid},
@@ -347,18 +347,6 @@ impl Hub {
     /// When [`Dialect::due`] is called for a connection, once; `None` forgets it.
     pub(crate) fn set_timer(&mut self, connection: ConnectionId, at: Option<Instant>) {
         self.set_due(connection, Due::Dialect, at);
-    }
-
-    /// Charges bytes that a relay is about to put on the wire against the budget of the whole hub.
-    fn charge_relay_total(&mut self, now: Now, bytes: u64) -> Result<(), std::time::Duration> {
-        let per_second = self.config.relay_total_bytes_per_second;
-        let rate = Rate {
-            per_second,
-            burst: per_second,
-        };
-        self.relay_total
-            .get_or_insert_with(|| Bucket::full(rate, now.instant))
-            .try_take(rate, now.instant, bytes)
     }
 
     /// The hash of a room key, as the room keeps it.

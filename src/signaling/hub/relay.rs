@@ -1,6 +1,6 @@
 //! Payloads from one member to others. Nothing in here looks into them.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -10,8 +10,10 @@ use crate::signaling::{
     connection::{ConnectionId, Membership},
     error::Reject,
     event::{Data, Event},
-    labels::ErrorCode,
+    labels::{ErrorCode, RelayBudget},
+    limits::{Bucket, Rate},
     room::{Room, RoomRef},
+    slab::Key,
 };
 
 /// Whom a forwarded frame is for.
@@ -48,6 +50,14 @@ const ENTRY_OVERHEAD: usize = 3;
 
 const NO_PEER: Reject = Reject::new(ErrorCode::NoPeer, "nobody of that id is in the room");
 const NOT_IN_ROOM: Reject = Reject::new(ErrorCode::NoRoom, "you are not in that room");
+
+/// A budget that holds what a second gives it.
+const fn per_second(bytes: u32) -> Rate {
+    Rate {
+        per_second: bytes,
+        burst: bytes,
+    }
+}
 
 impl Hub {
     /// Hands negotiation data to one member.
@@ -103,7 +113,7 @@ impl Hub {
         // What names nobody is no negotiation, whatever it calls itself.
         if relayed || receiver.is_none() {
             self.check_relay(connection)?;
-            self.charge_relay(now, connection, frame.len(), receivers)?;
+            self.charge_relay(now, connection, membership.room, frame.len(), receivers)?;
             self.stats.relayed_bytes += (frame.len() * receivers) as u64;
         }
         let event = Event::Verbatim { frame };
@@ -159,7 +169,7 @@ impl Hub {
             }
         };
         let receivers = named.as_ref().map_or(room.len() - 1, Vec::len);
-        self.charge_relay(now, connection, data.len(), receivers)?;
+        self.charge_relay(now, connection, membership.room, data.len(), receivers)?;
         let event = Event::Message {
             room: &name,
             from: &from,
@@ -174,22 +184,50 @@ impl Hub {
         Ok(Sent { receivers, missing })
     }
 
+    /// Charges relayed data to its sender, its room and the process. What one of them refuses costs the others nothing. Nothing
+    /// waits for its turn here: a queue would be memory for who sends too much, and late data for everybody.
     fn charge_relay(
         &mut self,
         now: Now,
         connection: ConnectionId,
+        room: Key,
         length: usize,
         receivers: usize,
     ) -> Result<(), Reject> {
-        let busy = Reject::new(ErrorCode::RelayBusy, "more than limits.relay_bps");
         let entry = self.connections.get_mut(connection).ok_or(NOT_IN_ROOM)?;
-        entry
-            .budget
-            .charge_relay(&self.config, now.instant, length)
-            .map_err(|retry| busy.retry(retry))?;
-        let total = ((length + FRAME_OVERHEAD) * receivers) as u64;
-        let busy = Reject::new(ErrorCode::RelayBusy, "the server relays as much as it may");
-        self.charge_relay_total(now, total).map_err(|retry| busy.retry(retry))
+        let charged = entry.budget.charge_relay(&self.config, now.instant, length);
+        charged.map_err(|retry| self.relay_busy(RelayBudget::Peer, retry))?;
+        let wire = ((length + FRAME_OVERHEAD) * receivers) as u64;
+        let rate = per_second(self.config.relay_room_bytes_per_second);
+        let shared = self.rooms.get_mut(room).map_or(Ok(()), |room| {
+            let budget = room.relay.get_or_insert_with(|| Bucket::full(rate, now.instant));
+            budget.try_take(rate, now.instant, wire)
+        });
+        let shared = shared.map_err(|retry| (RelayBudget::Room, retry)).and_then(|()| {
+            let charged = self.charge_relay_total(now, wire);
+            charged.map_err(|retry| {
+                if let Some(budget) = self.rooms.get_mut(room).and_then(|room| room.relay.as_mut()) {
+                    budget.put_back(rate, wire);
+                }
+                (RelayBudget::Total, retry)
+            })
+        });
+        shared.map_err(|(budget, retry)| {
+            if let Some(entry) = self.connections.get_mut(connection) {
+                entry.budget.refund_relay(&self.config, length);
+            }
+            self.relay_busy(budget, retry)
+        })
+    }
+
+    fn relay_busy(&mut self, budget: RelayBudget, retry: Duration) -> Reject {
+        self.stats.relay_refused[budget] += 1;
+        let message = match budget {
+            RelayBudget::Peer => "more than limits.relay_bps",
+            RelayBudget::Room => "the room relays as much as it may",
+            RelayBudget::Total => "the server relays as much as it may",
+        };
+        Reject::new(ErrorCode::RelayBusy, message).retry(retry)
     }
 
     /// Charges what it costs to tell all members of a room of all others, when somebody joins it and when it goes again: that
@@ -203,9 +241,16 @@ impl Hub {
         let members = found.and_then(|room| self.rooms.get(*room)).map(Room::members);
         let members = members.unwrap_or_default();
         let list: usize = members.iter().map(|member| member.peer.len() + ENTRY_OVERHEAD).sum();
-        let busy = Reject::new(ErrorCode::RelayBusy, "the server relays as much as it may");
-        self.charge_relay_total(now, 2 * (list * members.len()) as u64)
-            .map_err(|retry| busy.retry(retry))
+        let charged = self.charge_relay_total(now, 2 * (list * members.len()) as u64);
+        charged.map_err(|retry| self.relay_busy(RelayBudget::Total, retry))
+    }
+
+    /// Charges bytes that a relay is about to put on the wire against the budget of the whole hub.
+    fn charge_relay_total(&mut self, now: Now, bytes: u64) -> Result<(), Duration> {
+        let rate = per_second(self.config.relay_total_bytes_per_second);
+        self.relay_total
+            .get_or_insert_with(|| Bucket::full(rate, now.instant))
+            .try_take(rate, now.instant, bytes)
     }
 
     fn check_relay(&self, connection: ConnectionId) -> Result<(), Reject> {

@@ -7,7 +7,7 @@ use prometheus::proto::MetricFamily;
 
 use super::family::AtScrape;
 use super::table as t;
-use crate::signaling::{CloseCode, ErrorCode, MessageKind, Stats};
+use crate::signaling::{CloseCode, ErrorCode, MessageKind, RelayBudget, Stats};
 
 /// Where the hub's counters come from.
 #[derive(Clone, Default)]
@@ -41,6 +41,7 @@ impl HubSlot {
             &t::HUB_DELIVERIES,
             &t::HUB_DELIVERED_BYTES,
             &t::HUB_RELAYED_BYTES,
+            &t::HUB_RELAY_REFUSED,
             &t::HUB_OVERFLOWS,
             &t::HUB_JOINS,
             &t::HUB_LEAVES,
@@ -61,6 +62,8 @@ impl HubSlot {
         let stats = self.stats();
         let messages: Vec<_> = MessageKind::ALL.iter().map(|&kind| stats.messages[kind]).collect();
         let refused: Vec<_> = ErrorCode::ALL.iter().map(|&code| stats.refused[code]).collect();
+        let relay_refused = RelayBudget::ALL.iter().map(|&budget| stats.relay_refused[budget]);
+        let relay_refused: Vec<_> = relay_refused.collect();
         let closes: Vec<_> = CloseCode::ALL.iter().map(|&code| stats.closes[code]).collect();
         vec![
             t::HUB_CONNECTIONS.single(stats.connections as f64),
@@ -74,6 +77,7 @@ impl HubSlot {
             t::HUB_DELIVERIES.single(stats.deliveries as f64),
             t::HUB_DELIVERED_BYTES.single(stats.delivered_bytes as f64),
             t::HUB_RELAYED_BYTES.single(stats.relayed_bytes as f64),
+            t::HUB_RELAY_REFUSED.by_label(&relay_refused),
             t::HUB_OVERFLOWS.single(stats.queue_overflows as f64),
             t::HUB_JOINS.single(stats.joins as f64),
             t::HUB_LEAVES.single(stats.leaves as f64),

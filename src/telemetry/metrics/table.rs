@@ -2,7 +2,7 @@
 
 use super::family::{Family, Kind, Label};
 use crate::credentials::DEFAULT_REALM;
-use crate::signaling::{CloseCode, ErrorCode, MessageKind};
+use crate::signaling::{CloseCode, ErrorCode, MessageKind, RelayBudget};
 use crate::telemetry::labels::{
     AdminRefusal, CertificateReload, FrontFailure, FrontListener, HookAttempt, HookEnd, IssueResult, Method,
     RecordKind, ReloadResult, Route, StatusClass, Surface, TokenFailure,
@@ -52,6 +52,7 @@ const CERTIFICATE_RELOAD: Label = label!("result", CertificateReload);
 const LISTENER: Label = label!("listener", FrontListener);
 const MESSAGE: Label = label!("kind", MessageKind);
 const ERROR: Label = label!("code", ErrorCode);
+const RELAY_BUDGET: Label = label!("budget", RelayBudget);
 const CLOSE: Label = label!("code", CloseCode);
 const ROUTE: Label = label!("route", Route);
 const METHOD: Label = label!("method", Method);
@@ -292,6 +293,8 @@ table! {
             "Bytes of those frames.";
         HUB_RELAYED_BYTES = Kind::Counter, "meetpoint_signaling_relayed_bytes_total", [],
             "Payload bytes relayed by `send`, counted for each receiver.";
+        HUB_RELAY_REFUSED = Kind::Counter, "meetpoint_signaling_relay_refused_total", [RELAY_BUDGET],
+            "Messages refused with `relay_busy`, by whose budget was used up: the peer's, its room's or the server's.";
         HUB_OVERFLOWS = Kind::Counter, "meetpoint_signaling_queue_overflows_total", [],
             "Connections closed because their queue was full.";
         HUB_JOINS = Kind::Counter, "meetpoint_signaling_joins_total", [],

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meetpoint::signaling::{CloseCode, Config, ErrorCode, Frame, Identity};
+use meetpoint::signaling::{CloseCode, Config, ErrorCode, Frame, Identity, RelayBudget};
 use serde_json::json;
 
 use crate::hub_world::World;
@@ -288,6 +288,69 @@ fn all_relaying_together_has_a_bound_that_counts_every_receiver() {
         world.ask(b, json!({"t": "send", "id": 3, "room": "r", "data": data}))["t"],
         "ok"
     );
+}
+
+#[test]
+fn relaying_in_one_room_has_a_bound_that_leaves_other_rooms_and_its_own_signals_alone() {
+    // Each frame counts 64 bytes beside its payload.
+    let wire = 2 * (64 + 100);
+    let mut world = World::new(Config {
+        relay_room_bytes_per_second: 2 * wire,
+        relay_bytes_per_second: 1,
+        relay_byte_burst: 200,
+        ..Config::default()
+    });
+    let (a, b) = (world.member("a", "r"), world.member("b", "r"));
+    let c = world.member("c", "r");
+    let (d, _e) = (world.member("d", "s"), world.member("e", "s"));
+    let data = "d".repeat(98);
+    let send = |id: u64, room: &str| json!({"t": "send", "id": id, "room": room, "data": data});
+    assert_eq!(world.ask(a, send(1, "r"))["sent"], 2);
+    assert_eq!(world.ask(a, send(2, "r"))["sent"], 2, "at the bound");
+    let error = world.ask(b, send(3, "r"));
+    assert_eq!((&error["code"], &error["retry"]), (&json!("relay_busy"), &json!(500)));
+    assert_eq!(
+        world.ask(b, json!({"t": "sig", "id": 4, "room": "r", "to": "a", "kind": "end"}))["t"],
+        "ok"
+    );
+    assert_eq!(world.ask(d, send(5, "s"))["sent"], 1);
+    world.advance(Duration::from_millis(499));
+    assert_eq!(world.ask(b, send(6, "r"))["code"], "relay_busy");
+    world.advance(Duration::from_millis(1));
+    // What the room refused cost the sender nothing: it has its whole burst yet.
+    assert_eq!(world.ask(b, send(7, "r"))["sent"], 2);
+    assert_eq!(world.ask(c, send(8, "r"))["code"], "relay_busy");
+    world.advance(Duration::from_millis(500));
+    assert_eq!(world.ask(b, send(9, "r"))["sent"], 2);
+    assert_eq!(world.ask(b, send(10, "r"))["code"], "relay_busy");
+    let stats = world.hub.stats();
+    let refused = [RelayBudget::Peer, RelayBudget::Room, RelayBudget::Total].map(|budget| stats.relay_refused[budget]);
+    assert_eq!(refused, [1, 3, 0]);
+    assert_eq!(stats.refused[ErrorCode::RelayBusy], 4);
+    world.check();
+}
+
+#[test]
+fn what_all_relaying_refuses_costs_neither_the_peer_nor_its_room() {
+    let mut world = World::new(Config {
+        relay_total_bytes_per_second: 64 + 100,
+        relay_room_bytes_per_second: 64 + 100,
+        relay_bytes_per_second: 0,
+        relay_byte_burst: 100,
+        ..Config::default()
+    });
+    let (a, _b) = (world.member("a", "r"), world.member("b", "r"));
+    let (c, _d) = (world.member("c", "s"), world.member("d", "s"));
+    let data = "d".repeat(98);
+    assert_eq!(
+        world.ask(a, json!({"t": "send", "id": 1, "room": "r", "data": data}))["sent"],
+        1
+    );
+    let send = json!({"t": "send", "id": 2, "room": "s", "data": data});
+    assert_eq!(world.ask(c, send.clone())["code"], "relay_busy");
+    assert_eq!(world.hub.stats().relay_refused[RelayBudget::Total], 1);
+    world.advance(Duration::from_secs(1));
+    assert_eq!(world.ask(c, send)["sent"], 1);
 }
 
 #[test]
