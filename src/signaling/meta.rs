@@ -93,6 +93,12 @@ impl Meta {
         })
     }
 
+    /// One value, as JSON.
+    pub(crate) fn value<'a>(current: Option<&'a Arc<Self>>, key: &str) -> Option<&'a str> {
+        let (_, value) = current?.entries.iter().find(|(known, _)| **known == *key)?;
+        Some(value.get())
+    }
+
     /// Appends the object, `{}` for none.
     pub(crate) fn write(current: Option<&Arc<Self>>, text: &mut String) {
         text.push('{');

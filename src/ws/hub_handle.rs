@@ -316,6 +316,8 @@ impl HubHandle {
             Needs::Nothing => (None, None),
             Needs::Identity { token } => (Some(authenticator.authenticate(Some(token))), None),
             Needs::Ice => (None, self.shared.lock().hub.ice_user(asker.connection)),
+            Needs::Name if self.shared.lock().hub.is_welcomed(asker.connection) => (None, None),
+            Needs::Name => (Some(authenticator.authenticate(asker.token)), None),
             Needs::Welcome { token } => {
                 let identity = authenticator.authenticate(token.or(asker.token));
                 let session = self.shared.lock().hub.session_of(asker.connection, &admitted);

@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::native::request::Malformed;
 use crate::signaling::{
+    json::{Object, push_string},
     labels::{ErrorCode, MessageKind},
     meta::Entries,
 };
@@ -56,6 +58,29 @@ impl<'a> Fields<'a> {
         serde_json::from_str(self.raw(key)?.get()).ok()
     }
 
+    /// Those of these fields that are there, as presence data is made of them.
+    pub(crate) fn only(&self, keys: &[&str]) -> Entries<'a> {
+        let known = self.entries.0.iter().filter(|(key, _)| keys.contains(&&**key));
+        Entries(known.map(|(key, value)| (Cow::clone(key), *value)).collect())
+    }
+
+    /// The frame again, with `sender` in the field `from` whatever stood there. All other values are the bytes they came in.
+    pub(crate) fn stamped(&self, sender: &str, length: usize) -> Bytes {
+        let mut text = String::with_capacity(length + sender.len() + 16);
+        text.push('{');
+        for (key, value) in self.entries.0.iter().filter(|(key, _)| key != "from") {
+            push_string(&mut text, key);
+            text.push(':');
+            text.push_str(value.get());
+            text.push(',');
+        }
+        push_string(&mut text, "from");
+        text.push(':');
+        push_string(&mut text, sender);
+        text.push('}');
+        Bytes::from(text)
+    }
+
     pub(crate) const fn wrong(message: &'static str) -> Malformed {
         Malformed {
             kind: MessageKind::Malformed,
@@ -73,4 +98,36 @@ impl<'a> Fields<'a> {
             message: "this server does not know that type",
         }
     }
+}
+
+/// An array of objects, one for each element. Once it is longer than `bytes`, the rest is written in brief: whoever comes into a
+/// full room shall not be sent more than its queue takes.
+pub(crate) fn write_list<T>(
+    text: &mut String,
+    bytes: usize,
+    elements: impl Iterator<Item = T>,
+    write: impl Fn(Object, T, Detail) -> Object,
+) {
+    let begin = text.len();
+    text.push('[');
+    for (at, element) in elements.enumerate() {
+        if at > 0 {
+            text.push(',');
+        }
+        let detail = if text.len() - begin < bytes {
+            Detail::Whole
+        } else {
+            Detail::Brief
+        };
+        Object::nested(text, |object| write(object, element, detail));
+    }
+    text.push(']');
+}
+
+/// How much is said of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    Whole,
+    /// Its id.
+    Brief,
 }

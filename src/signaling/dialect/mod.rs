@@ -10,10 +10,13 @@
 //! (`Hub::set_timer`) and is called when it is over (`Dialect::due`).
 
 pub(crate) mod chiral;
+pub(crate) mod edge_announce;
+pub(crate) mod edge_relay;
 mod fields;
 pub(crate) mod native;
 mod opening;
 pub(crate) mod reploid;
+pub(crate) mod retcon;
 mod silent;
 pub(crate) mod topics;
 
@@ -46,11 +49,26 @@ pub enum Dialect {
     Chiral,
     /// Topics to subscribe and publish to: y-webrtc, Trystero.
     Topics,
+    /// Retcon Black Mountain, whose clients authenticate with their first message.
+    Retcon,
+    /// edge-net, whose peers announce themselves by their key.
+    EdgeAnnounce,
+    /// edge-net, whose nodes register with a relay.
+    EdgeRelay,
 }
 
 impl Dialect {
     /// Every dialect, in the order of [`Self::index`].
-    pub const ALL: &'static [Self] = &[Self::Native, Self::Auto, Self::Reploid, Self::Chiral, Self::Topics];
+    pub const ALL: &'static [Self] = &[
+        Self::Native,
+        Self::Auto,
+        Self::Reploid,
+        Self::Chiral,
+        Self::Topics,
+        Self::Retcon,
+        Self::EdgeAnnounce,
+        Self::EdgeRelay,
+    ];
 
     /// Position in [`Self::ALL`].
     pub const fn index(self) -> usize {
@@ -65,6 +83,9 @@ impl Dialect {
             Self::Reploid => "reploid",
             Self::Chiral => "chiral",
             Self::Topics => "topics",
+            Self::Retcon => "retcon",
+            Self::EdgeAnnounce => "edge-announce",
+            Self::EdgeRelay => "edge-relay",
         }
     }
 
@@ -84,6 +105,9 @@ impl Dialect {
             Some("join") if has("peerId") => Self::Reploid,
             Some("register") if has("clientId") => Self::Chiral,
             Some("subscribe") if has("topics") || has("topic") => Self::Topics,
+            Some("auth") => Self::Retcon,
+            Some("register") if has("nodeId") => Self::EdgeRelay,
+            Some("announce") if has("piKey") => Self::EdgeAnnounce,
             _ => Self::Native,
         }
     }
@@ -91,14 +115,28 @@ impl Dialect {
     /// Whether what stands in the path behind the dialect's own is a room.
     pub const fn takes_room(self) -> bool {
         match self {
-            Self::Native | Self::Auto | Self::Reploid | Self::Chiral | Self::Topics => false,
+            Self::Native
+            | Self::Auto
+            | Self::Reploid
+            | Self::Chiral
+            | Self::Topics
+            | Self::Retcon
+            | Self::EdgeAnnounce
+            | Self::EdgeRelay => false,
         }
     }
 
     /// The parameters of the query that an opening keeps for it.
     pub(crate) const fn parameters(self) -> &'static [&'static str] {
         match self {
-            Self::Native | Self::Auto | Self::Reploid | Self::Chiral | Self::Topics => &[],
+            Self::Native
+            | Self::Auto
+            | Self::Reploid
+            | Self::Chiral
+            | Self::Topics
+            | Self::Retcon
+            | Self::EdgeAnnounce
+            | Self::EdgeRelay => &[],
         }
     }
 
@@ -111,7 +149,7 @@ impl Dialect {
     pub const fn plain_answer(self) -> Option<&'static str> {
         match self {
             Self::Topics => Some("okay"),
-            Self::Native | Self::Auto | Self::Reploid | Self::Chiral => None,
+            _ => None,
         }
     }
 
@@ -125,8 +163,28 @@ impl Dialect {
     /// What a fresh connection is told before it has said anything.
     pub(crate) fn opened(self, now: Now) -> Option<Bytes> {
         match self {
-            Self::Native | Self::Auto | Self::Chiral | Self::Topics => None,
+            Self::Native | Self::Auto | Self::Chiral | Self::Topics | Self::EdgeAnnounce | Self::EdgeRelay => None,
             Self::Reploid => Some(reploid::welcome(now)),
+            Self::Retcon => Some(retcon::auth_required()),
+        }
+    }
+
+    /// What a connection is told whose first frame has shown the dialect, before the answer to that frame.
+    pub(crate) fn shown(self, now: Now) -> Option<Bytes> {
+        match self {
+            // It has not waited to be asked, and would do it all again if it were.
+            Self::Retcon => None,
+            other => other.opened(now),
+        }
+    }
+
+    /// How a peer of this dialect is told that the server goes away, if there is a word for it.
+    pub(crate) fn drain(self, after_ms: (u64, u64), url: Option<&str>) -> Option<Bytes> {
+        match self {
+            Self::Native => Some(native::frame::drain(after_ms, url)),
+            Self::Reploid => Some(Object::with_capacity(32).text("type", "server-shutdown").finish()),
+            Self::EdgeRelay => Some(Object::with_capacity(32).text("type", "relay_shutdown").finish()),
+            Self::Auto | Self::Chiral | Self::Topics | Self::Retcon | Self::EdgeAnnounce => None,
         }
     }
 
@@ -145,16 +203,42 @@ impl Dialect {
             Self::Reploid => reploid::encode(event),
             Self::Chiral => chiral::encode(event, told),
             Self::Topics => None,
+            Self::Retcon => retcon::encode(event),
+            Self::EdgeAnnounce => edge_announce::encode(event),
+            Self::EdgeRelay => edge_relay::encode(event, told),
         }
     }
 
     /// The frame that tells a connection of this dialect what is wrong; `None` where it has no word for it that would not do harm.
-    pub(crate) fn refusal(self, id: Option<u64>, reject: &Reject, unix_ms: u64) -> Option<Bytes> {
+    pub(crate) fn refusal(self, about: &About, reject: &Reject, unix_ms: u64) -> Option<Bytes> {
         Some(match self {
-            Self::Native | Self::Auto => native::frame::err(id, reject),
+            Self::Native | Self::Auto => native::frame::err(about.id, reject),
             Self::Reploid => reploid::refusal(reject, unix_ms),
-            Self::Chiral | Self::Topics => refusal(reject),
+            Self::Chiral | Self::Topics | Self::Retcon => refusal(reject),
+            Self::EdgeAnnounce => edge_announce::refusal(about, reject),
+            Self::EdgeRelay => edge_relay::refusal(about, reject),
         })
+    }
+}
+
+/// What a refusal repeats of the frame that it is about, in dialects whose clients look for it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct About {
+    /// The number of a request.
+    pub(crate) id: Option<u64>,
+    /// Its type.
+    pub(crate) kind: Option<&'static str>,
+    /// The peer that it was for, as its sender wrote it.
+    pub(crate) target: Option<Box<str>>,
+}
+
+impl About {
+    pub(crate) const fn of_id(id: Option<u64>) -> Self {
+        Self {
+            id,
+            kind: None,
+            target: None,
+        }
     }
 }
 
@@ -174,6 +258,9 @@ pub(crate) enum Message<'a> {
     Reploid(reploid::Message<'a>),
     Chiral(chiral::Message<'a>),
     Topics(topics::Message<'a>),
+    Retcon(retcon::Message<'a>),
+    EdgeAnnounce(edge_announce::Message<'a>),
+    EdgeRelay(edge_relay::Message<'a>),
 }
 
 impl<'a> Message<'a> {
@@ -183,13 +270,23 @@ impl<'a> Message<'a> {
             Dialect::Reploid => reploid::Message::parse(text).map(Self::Reploid),
             Dialect::Chiral => chiral::Message::parse(text).map(Self::Chiral),
             Dialect::Topics => topics::Message::parse(text).map(Self::Topics),
+            Dialect::Retcon => retcon::Message::parse(text).map(Self::Retcon),
+            Dialect::EdgeAnnounce => edge_announce::Message::parse(text).map(Self::EdgeAnnounce),
+            Dialect::EdgeRelay => edge_relay::Message::parse(text).map(Self::EdgeRelay),
         }
     }
 
     /// What the request itself says, where that is a message of the dialect.
     pub(crate) fn of_opening(dialect: Dialect, _opening: &'a Opening) -> Option<Result<Self, Malformed>> {
         match dialect {
-            Dialect::Native | Dialect::Auto | Dialect::Reploid | Dialect::Chiral | Dialect::Topics => None,
+            Dialect::Native
+            | Dialect::Auto
+            | Dialect::Reploid
+            | Dialect::Chiral
+            | Dialect::Topics
+            | Dialect::Retcon
+            | Dialect::EdgeAnnounce
+            | Dialect::EdgeRelay => None,
         }
     }
 
@@ -199,14 +296,19 @@ impl<'a> Message<'a> {
             Self::Reploid(message) => message.kind(),
             Self::Chiral(message) => message.kind(),
             Self::Topics(message) => message.kind(),
+            Self::Retcon(message) => message.kind(),
+            Self::EdgeAnnounce(message) => message.kind(),
+            Self::EdgeRelay(message) => message.kind(),
         }
     }
 
-    /// The number that an answer repeats.
-    pub(crate) const fn id(&self) -> Option<u64> {
+    /// What a refusal of it repeats.
+    pub(crate) fn about(&self) -> About {
         match self {
-            Self::Native(request) => request.id,
-            Self::Reploid(_) | Self::Chiral(_) | Self::Topics(_) => None,
+            Self::Native(request) => About::of_id(request.id),
+            Self::Reploid(_) | Self::Chiral(_) | Self::Topics(_) | Self::Retcon(_) => About::default(),
+            Self::EdgeAnnounce(message) => message.about(),
+            Self::EdgeRelay(message) => message.about(),
         }
     }
 
@@ -217,6 +319,9 @@ impl<'a> Message<'a> {
             Self::Reploid(message) => message.needs(),
             Self::Chiral(message) => message.needs(),
             Self::Topics(message) => message.needs(),
+            Self::Retcon(message) => message.needs(),
+            Self::EdgeAnnounce(message) => message.needs(),
+            Self::EdgeRelay(message) => message.needs(),
         }
     }
 
@@ -224,7 +329,7 @@ impl<'a> Message<'a> {
     pub(crate) fn older(&self) -> Option<Older<'_>> {
         match self {
             Self::Native(request) => request.older(),
-            Self::Reploid(_) | Self::Chiral(_) | Self::Topics(_) => None,
+            _ => None,
         }
     }
 
@@ -240,6 +345,9 @@ impl<'a> Message<'a> {
             Self::Reploid(message) => message.carry_out(hub, now, connection, grants),
             Self::Chiral(message) => message.carry_out(hub, now, connection, grants),
             Self::Topics(message) => message.carry_out(hub, now, connection, grants),
+            Self::Retcon(message) => message.carry_out(hub, now, connection, grants),
+            Self::EdgeAnnounce(message) => message.carry_out(hub, now, connection, grants),
+            Self::EdgeRelay(message) => message.carry_out(hub, now, connection, grants),
         }
     }
 }

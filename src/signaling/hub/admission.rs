@@ -5,7 +5,7 @@ use crate::signaling::{
     Now,
     connection::{Connection, ConnectionId, Rated},
     dialect::{
-        Dialect, Message, Opening,
+        About, Dialect, Message, Opening,
         native::{
             self,
             request::{Malformed, Needs},
@@ -155,9 +155,9 @@ impl Hub {
             _ if frame.binary && !entry.binary => Err(Malformed::BINARY),
             parsed => parsed,
         };
-        let (kind, id) = match &parsed {
-            Ok(message) => (message.kind(), message.id()),
-            Err(malformed) => (malformed.kind, malformed.id),
+        let (kind, about) = match &parsed {
+            Ok(message) => (message.kind(), message.about()),
+            Err(malformed) => (malformed.kind, About::of_id(malformed.id)),
         };
         self.stats.messages[kind] += 1;
         let rated = entry.budget.charge(&self.config, now.instant, cost(kind), frame.bytes);
@@ -172,7 +172,7 @@ impl Hub {
                 Reject::new(ErrorCode::RateLimited, "kept sending past limits.rate").fatal(CloseCode::Rate)
             }
         };
-        self.refuse_message(connection, id, reject);
+        self.refuse_message(connection, &about, reject);
         None
     }
 
@@ -186,7 +186,7 @@ impl Hub {
             entry.realm = dialect.realm();
             let greeted = entry.has_offer;
             self.set_timer(connection, None);
-            if !greeted && let Some(payload) = dialect.opened(now) {
+            if !greeted && let Some(payload) = dialect.shown(now) {
                 self.deliver(connection, payload);
             }
         }
@@ -200,10 +200,10 @@ impl Hub {
             self.stats.refused[ErrorCode::Unavailable] += 1;
             return;
         }
-        let id = admitted.message.id();
+        let about = admitted.message.about();
         match admitted.message.carry_out(self, now, connection, grants) {
             Ok(()) => self.stats.accepted += 1,
-            Err(reject) => self.refuse_message(connection, id, reject),
+            Err(reject) => self.refuse_message(connection, &about, reject),
         }
     }
 
@@ -214,17 +214,17 @@ impl Hub {
         }
     }
 
-    fn refuse_message(&mut self, connection: ConnectionId, id: Option<u64>, reject: Reject) {
+    fn refuse_message(&mut self, connection: ConnectionId, about: &About, reject: Reject) {
         self.stats.refused[reject.code] += 1;
-        self.refuse(connection, id, reject);
+        self.refuse(connection, about, reject);
     }
 
     /// Tells a connection what is wrong, and ends it if that is fatal.
-    pub(super) fn refuse(&mut self, connection: ConnectionId, id: Option<u64>, reject: Reject) {
+    pub(super) fn refuse(&mut self, connection: ConnectionId, about: &About, reject: Reject) {
         let Some(dialect) = self.connections.get(connection).map(|entry| entry.dialect) else {
             return;
         };
-        if let Some(payload) = dialect.refusal(id, &reject, self.unix_ms) {
+        if let Some(payload) = dialect.refusal(about, &reject, self.unix_ms) {
             self.deliver(connection, payload);
         }
         if let Some(code) = reject.close {

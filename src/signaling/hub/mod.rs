@@ -37,7 +37,7 @@ use super::{
     cluster::{RoomTopic, Topic},
     config::Config,
     connection::{Budget, Connection, ConnectionId, Due},
-    dialect::{Dialect, native},
+    dialect::{About, Dialect},
     error::Reject,
     labels::{CloseCode, ErrorCode},
     limits::Bucket,
@@ -119,6 +119,8 @@ pub struct Hub {
     outputs: VecDeque<Output>,
     /// The wall clock as of the last call, for dialects that put it into refusals.
     unix_ms: u64,
+    /// The wall clock of the first connection, 0 before it.
+    since_ms: u64,
     /// Numbers every event of this hub. Each receiver sees it grow; gaps are other people's events.
     seq: u64,
     relay_total: Option<Bucket>,
@@ -145,6 +147,7 @@ impl Hub {
             deadlines: BTreeSet::new(),
             outputs: VecDeque::new(),
             unix_ms: 0,
+            since_ms: 0,
             seq: 0,
             relay_total: None,
             away: 0,
@@ -175,6 +178,9 @@ impl Hub {
         if self.connections.len() >= self.config.connections {
             self.stats.connects_refused += 1;
             return Err(Full);
+        }
+        if self.since_ms == 0 {
+            self.since_ms = now.unix_ms;
         }
         let sid = self.secrets.sid();
         let deadline = now.instant + self.config.hello_timeout;
@@ -248,15 +254,17 @@ impl Hub {
 
     /// Announces that the server goes away: clients should reconnect after a random time within `after_ms`, to `url` if given.
     pub fn drain(&mut self, after_ms: (u64, u64), url: Option<&str>) {
-        let payload = native::frame::drain(after_ms, url);
-        // The word is the native protocol's: a client of another may stumble over it.
-        let told = self
+        let welcomed = self
             .connections
             .iter()
-            .filter(|(_, connection)| connection.peer.is_some() && connection.dialect == Dialect::Native);
-        let receivers: Vec<ConnectionId> = told.map(|(key, _)| key).collect();
-        for connection in receivers {
-            self.deliver(connection, payload.clone());
+            .filter(|(_, connection)| connection.peer.is_some());
+        let receivers: Vec<(ConnectionId, Dialect)> = welcomed.map(|(key, entry)| (key, entry.dialect)).collect();
+        let words = Dialect::ALL.iter().map(|dialect| dialect.drain(after_ms, url));
+        let words: Vec<Option<Bytes>> = words.collect();
+        for (connection, dialect) in receivers {
+            if let Some(Some(payload)) = words.get(dialect.index()) {
+                self.deliver(connection, Bytes::clone(payload));
+            }
         }
     }
 
@@ -266,6 +274,11 @@ impl Hub {
         for connection in all {
             self.close(connection, CloseCode::Drain);
         }
+    }
+
+    /// When the first connection came, milliseconds since the Unix epoch.
+    pub(crate) const fn since_ms(&self) -> u64 {
+        self.since_ms
     }
 
     /// The next thing to do; drain it after every call that may produce something.
@@ -317,7 +330,7 @@ impl Hub {
             } else {
                 Reject::bad_request("no hello in time").fatal(CloseCode::BadRequest)
             };
-            self.refuse(connection, None, reject);
+            self.refuse(connection, &About::default(), reject);
             // Already gone with the connection; were it not, this loop would never end.
             self.deadlines.remove(&(deadline, connection, due));
         }

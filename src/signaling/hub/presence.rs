@@ -13,7 +13,7 @@ use crate::signaling::{
     json::Object,
     labels::ErrorCode,
     meta::{Entries, Meta},
-    room::Member,
+    room::{Member, Room},
 };
 
 /// Members looked at for one page when a filter turns most of them away. Bounds what one `who` costs.
@@ -137,6 +137,14 @@ impl Hub {
             Some((room, own)) => room.write_others(&own.peer, text),
             None => text.push_str("[]"),
         }
+    }
+
+    /// All other members, in the order they came.
+    pub(crate) fn others(&self, membership: Membership) -> impl Iterator<Item = &Member> {
+        let members = self.rooms.get(membership.room).map(Room::members).unwrap_or_default();
+        members
+            .iter()
+            .filter(move |member| member.ordinal != membership.ordinal)
     }
 
     /// Changes a member's own presence data and tells the others.

@@ -497,6 +497,8 @@ pub enum Needs<'a> {
         /// As given in `auth`.
         token: &'a str,
     },
+    /// The identity behind the token of the upgrade, if the connection has not been welcomed.
+    Name,
     /// ICE servers for the connection's user.
     Ice,
 }

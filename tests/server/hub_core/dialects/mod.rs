@@ -1,7 +1,10 @@
 //! The languages of other projects, field by field as their clients send and expect them.
 
 mod chiral;
+mod edge_announce;
+mod edge_relay;
 mod reploid;
+mod retcon;
 mod silent;
 mod topics;
 
@@ -58,6 +61,8 @@ fn where_tokens_are_asked_for_they_are_asked_of_every_dialect() {
         (Dialect::Reploid, json!({"type": "join", "peerId": "a", "roomId": "r"})),
         (Dialect::Chiral, json!({"type": "register", "clientId": "a"})),
         (Dialect::Topics, json!({"type": "subscribe", "topics": ["a"]})),
+        (Dialect::EdgeAnnounce, json!({"type": "announce", "piKey": "a"})),
+        (Dialect::EdgeRelay, json!({"type": "register", "nodeId": "a"})),
     ] {
         let connection = world.connect_as(dialect);
         world.speak_as(connection, first.clone(), Err(meetpoint::signaling::AuthError::Missing));
@@ -81,6 +86,8 @@ fn an_id_of_a_known_user_is_taken_over_by_that_user_alone_and_by_nobody_where_th
     for (dialect, first) in [
         (Dialect::Reploid, json!({"type": "join", "peerId": "a", "roomId": "r"})),
         (Dialect::Chiral, json!({"type": "register", "clientId": "a"})),
+        (Dialect::EdgeAnnounce, json!({"type": "announce", "piKey": "a"})),
+        (Dialect::EdgeRelay, json!({"type": "register", "nodeId": "a"})),
     ] {
         let mut world = World::new(Config::default());
         let alice = world.connect_as(dialect);
