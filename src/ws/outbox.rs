@@ -6,13 +6,17 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use super::wire::GATHERED;
 use crate::signaling::{CloseCode, Payload};
+
+/// Bytes of the frames that are taken at once, unless a single one is longer: what a socket's own buffer takes without waiting.
+const TAKEN_BYTES: usize = 16_384;
 
 /// What the session has to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Item {
-    /// Write this message.
-    Frame(Payload),
+    /// Write these messages, in this order.
+    Frames(VecDeque<Payload>),
     /// Ask for newer ICE credentials.
     RenewIce,
     /// Everything is written; close.
@@ -46,15 +50,29 @@ struct State {
 }
 
 impl State {
-    fn pop(&mut self) -> Option<Payload> {
-        let frame = self.frames.pop_front()?;
-        self.bytes -= frame.len();
-        if self.frames.is_empty() && self.frames.capacity() > 4 {
-            // A burst must not stay in the memory of an idle connection.
-            self.frames = VecDeque::new();
+    /// The next frames to write: as many as one system call is for. They do not count as waiting any more, so they are few.
+    fn take(&mut self) -> Option<VecDeque<Payload>> {
+        let (mut frames, mut bytes) = (0, 0);
+        for frame in self.frames.iter().take(GATHERED) {
+            bytes += frame.len();
+            if frames > 0 && bytes > TAKEN_BYTES {
+                bytes -= frame.len();
+                break;
+            }
+            frames += 1;
         }
-        Some(frame)
+        if frames == 0 {
+            return None;
+        }
+        self.bytes -= bytes;
+        // All of them at once leave no memory behind: a burst must not stay in an idle connection.
+        Some(if frames == self.frames.len() {
+            std::mem::take(&mut self.frames)
+        } else {
+            self.frames.drain(..frames).collect()
+        })
     }
+
     fn remember(&mut self, cx: &Context<'_>) {
         match &mut self.waker {
             Some(waker) => waker.clone_from(cx.waker()),
@@ -104,8 +122,8 @@ impl Outbox {
     /// The next thing to do; remembers whom to wake when there is none.
     pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Item> {
         let mut state = self.lock();
-        if let Some(frame) = state.pop() {
-            return Poll::Ready(Item::Frame(frame));
+        if let Some(frames) = state.take() {
+            return Poll::Ready(Item::Frames(frames));
         }
         if let Some(code) = state.close {
             return Poll::Ready(Item::Close(code));
@@ -117,9 +135,9 @@ impl Outbox {
         Poll::Pending
     }
 
-    /// The next frame, for a session on its way out.
-    pub(crate) fn pop(&self) -> Option<Payload> {
-        self.lock().pop()
+    /// The next frames, for a session on its way out.
+    pub(crate) fn take(&self) -> Option<VecDeque<Payload>> {
+        self.lock().take()
     }
 
     /// Whether the hub has ended this connection as too slow; for a session that cannot write.
@@ -149,14 +167,46 @@ mod tests {
         Bytes::from_static(text.as_bytes()).into()
     }
 
+    fn frames(texts: &[&'static str]) -> Item {
+        Item::Frames(texts.iter().map(|text| frame(text)).collect())
+    }
+
     #[test]
-    fn a_queue_at_its_bound_in_frames_is_full_and_one_taken_makes_room() {
+    fn so_many_frames_are_taken_as_one_call_writes_and_the_rest_keeps_its_order() {
+        let bound = Bound {
+            frames: 1_000,
+            bytes: 1_000_000,
+        };
+        let outbox = Outbox::default();
+        let all: Vec<Payload> = (0..100_usize)
+            .map(|at| Bytes::from(vec![b'x'; at * 37]).into())
+            .collect();
+        for frame in &all {
+            assert!(outbox.push(frame.clone(), bound).is_ok());
+        }
+        let (mut got, mut taken) = (Vec::new(), 0);
+        while let Some(frames) = outbox.take() {
+            let bytes: usize = frames.iter().map(Payload::len).sum();
+            assert!(frames.len() <= GATHERED && bytes <= TAKEN_BYTES, "{bytes}");
+            got.extend(frames);
+            taken += 1;
+        }
+        assert_eq!(got, all);
+        assert!(taken < 20, "{taken}");
+        assert!(outbox.push(Bytes::from(vec![0; TAKEN_BYTES + 1]).into(), bound).is_ok());
+        assert_eq!(outbox.take().map(|frames| frames.len()), Some(1));
+        let state = outbox.lock();
+        assert_eq!((state.bytes, state.frames.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn a_queue_at_its_bound_in_frames_is_full_and_what_is_taken_makes_room() {
         let outbox = Outbox::default();
         for _ in 0..3 {
             assert!(outbox.push(frame("a"), BOUND).is_ok());
         }
         assert!(outbox.push(frame("a"), BOUND).is_err());
-        assert_eq!(poll(&outbox), Poll::Ready(Item::Frame(frame("a"))));
+        assert_eq!(poll(&outbox), Poll::Ready(frames(&["a"; 3])));
         assert!(outbox.push(frame("b"), BOUND).is_ok());
     }
 
@@ -177,7 +227,7 @@ mod tests {
         outbox.close(CloseCode::Replaced);
         outbox.close(CloseCode::Dead);
         assert!(outbox.push(frame("late"), BOUND).is_ok());
-        assert_eq!(poll(&outbox), Poll::Ready(Item::Frame(frame("a"))));
+        assert_eq!(poll(&outbox), Poll::Ready(frames(&["a"])));
         assert_eq!(poll(&outbox), Poll::Ready(Item::Close(CloseCode::Replaced)));
     }
 

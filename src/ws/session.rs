@@ -223,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Poll::Pending => return self.poll_blocked(cx),
             }
             match self.admission.outbox.poll_next(cx) {
-                Poll::Ready(Item::Frame(payload)) => self.socket.get_mut().start(payload),
+                Poll::Ready(Item::Frames(payloads)) => self.socket.get_mut().start(payloads),
                 Poll::Ready(Item::RenewIce) => {
                     let host = self.opening.host.as_deref();
                     self.admission.hub.renew_ice(self.admission.connection, host);
@@ -291,12 +291,12 @@ async fn farewell<S>(mut socket: WebSocketStream<Wire<S>>, outbox: &Outbox, code
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    while let Some(payload) = outbox.pop() {
+    while let Some(payloads) = outbox.take() {
         // What was on its way when the session ended comes first.
         if socket.flush().await.is_err() {
             break;
         }
-        socket.get_mut().start(payload);
+        socket.get_mut().start(payloads);
     }
     let frame = CloseFrame {
         code: WsCloseCode::from(code.status()),

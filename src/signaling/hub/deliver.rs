@@ -1,12 +1,17 @@
 //! The three ways out: to one connection, to one member, to a room.
 
+use std::collections::VecDeque;
+
 use super::{Hub, Output};
 use crate::signaling::{
-    connection::ConnectionId,
+    connection::{Connection, ConnectionId},
     dialect::{Dialect, Told, native},
     event::Event,
     payload::Payload,
-    slab::Key,
+    replay::Bound,
+    room::Room,
+    slab::{Key, Slab},
+    stats::Stats,
 };
 
 /// One frame per dialect, written when the first receiver of that dialect comes up; and one more for bytes as such.
@@ -47,48 +52,62 @@ impl Hub {
 
     /// Tells one connection about an event; whether anybody will hear of it.
     pub(super) fn unicast(&mut self, to: ConnectionId, event: &Event<'_>) -> bool {
-        let seq = self.next_seq();
-        let written = &mut Written::default();
-        self.tell(None, to, event, seq, written)
+        let (mut telling, _) = self.telling(event);
+        telling.tell(None, to)
     }
 
     /// Tells these connections about an event; how many will hear of it. The frame is written once per dialect.
     pub(super) fn multicast(&mut self, to: &[ConnectionId], event: &Event<'_>) -> usize {
-        let seq = self.next_seq();
-        let mut written = Written::default();
-        to.iter()
-            .filter(|&&connection| self.tell(None, connection, event, seq, &mut written))
-            .count()
+        let (mut telling, _) = self.telling(event);
+        to.iter().filter(|&&connection| telling.tell(None, connection)).count()
     }
 
     /// Tells every member of a room but `except`; how many will hear of it. The frame is written once per dialect.
     pub(super) fn broadcast(&mut self, room: Key, except: Option<ConnectionId>, event: &Event<'_>) -> usize {
-        let seq = self.next_seq();
-        let mut written = Written::default();
-        let mut receivers = 0;
-        // By place in the list, since telling somebody needs the whole hub; nobody joins or leaves meanwhile.
-        for at in 0.. {
-            let member = self.rooms.get(room).and_then(|room| room.members().get(at));
-            let Some(to) = member.map(|member| member.connection) else {
-                return receivers;
-            };
-            if Some(to) != except && self.tell(Some(room), to, event, seq, &mut written) {
-                receivers += 1;
-            }
-        }
-        receivers
+        let (mut telling, rooms) = self.telling(event);
+        let Some(room) = rooms.get(room) else { return 0 };
+        // Room for all at once: grown step by step, the queue of a large room would be copied over and over.
+        telling.outputs.reserve(room.len());
+        let others = room.members().iter().map(|member| member.connection);
+        others
+            .filter(|&to| Some(to) != except && telling.tell(Some(room), to))
+            .count()
     }
 
-    /// Queues an event for one connection and keeps it for the next, as far as each is there.
-    fn tell(
-        &mut self,
-        room: Option<Key>,
-        to: ConnectionId,
-        event: &Event<'_>,
-        seq: u64,
-        written: &mut Written,
-    ) -> bool {
-        let bound = self.replay_bound();
+    /// An event with the next number, and beside it the rooms whose members can be told of it.
+    fn telling<'a>(&'a mut self, event: &'a Event<'a>) -> (Telling<'a>, &'a Slab<Room>) {
+        let seq = self.next_seq();
+        let telling = Telling {
+            event,
+            seq,
+            written: Written::default(),
+            bound: self.replay_bound(),
+            connections: &mut self.connections,
+            outputs: &mut self.outputs,
+            overflowed: &mut self.overflowed,
+            stats: &mut self.stats,
+        };
+        (telling, &self.rooms)
+    }
+}
+
+/// One event on its way to its receivers, with the parts of the hub that this takes: not the rooms, which are looked at
+/// meanwhile.
+struct Telling<'a> {
+    event: &'a Event<'a>,
+    seq: u64,
+    written: Written,
+    bound: Bound,
+    connections: &'a mut Slab<Connection>,
+    outputs: &'a mut VecDeque<Output>,
+    overflowed: &'a mut Vec<ConnectionId>,
+    stats: &'a mut Stats,
+}
+
+impl Telling<'_> {
+    /// Queues the event for one connection and keeps it for the next, as far as each is there.
+    fn tell(&mut self, room: Option<&Room>, to: ConnectionId) -> bool {
+        let (event, seq) = (self.event, self.seq);
         let Some(entry) = self.connections.get_mut(to) else {
             return false;
         };
@@ -98,18 +117,15 @@ impl Hub {
         }
         let dialect = entry.dialect;
         let bytes = event.message_in_bytes().filter(|_| entry.binary);
-        let slot = &mut written[if bytes.is_some() { BINARY } else { dialect.index() }];
+        let slot = &mut self.written[if bytes.is_some() { BINARY } else { dialect.index() }];
         let payload = match (slot, bytes) {
             (Some(payload), _) if dialect.is_shared() => payload,
             (slot, Some((room, from, data))) => {
                 slot.insert(Payload::Binary(native::binary::message(room, from, data, seq)))
             }
             (slot, None) => {
-                let told = Told {
-                    peer: entry.peer.as_ref().map_or("", |peer| &*peer.id),
-                    room: room.and_then(|room| self.rooms.get(room)),
-                };
-                let Some(payload) = dialect.encode(event, seq, &told) else {
+                let peer = entry.peer.as_ref().map_or("", |peer| &*peer.id);
+                let Some(payload) = dialect.encode(event, seq, &Told { peer, room }) else {
                     return false;
                 };
                 slot.insert(payload.into())
@@ -117,7 +133,7 @@ impl Hub {
         };
         if event.is_kept()
             && let Some(replay) = &mut entry.replay
-            && !replay.push(seq, payload.clone(), bound)
+            && !replay.push(seq, payload.clone(), self.bound)
         {
             self.overflowed.push(to);
         }
