@@ -100,7 +100,7 @@ skip() {
 
 # --- what is needed ----------------------------------------------------------------------------------------------------
 # Commands and the Debian packages that bring them.
-needs='turnutils_uclient:coturn turnserver:coturn haproxy:haproxy chromium:chromium ip:iproute2 nft:nftables openssl:openssl python3:python3 node:nodejs curl:curl cc:build-essential'
+needs='turnutils_uclient:coturn turnserver:coturn haproxy:haproxy chromium:chromium ip:iproute2 nft:nftables openssl:openssl python3:python3 node:nodejs npm:npm curl:curl cc:build-essential'
 
 prepare() {
     local pair packages=()
@@ -156,6 +156,13 @@ for package in json.load(sys.stdin)["packages"]:
         if "test" in target["kind"] and target["name"] not in ("interop", "browser"):
             print(target["name"])' | sort)
 for name in "${targets[@]}"; do stage "$name" test 900 cargo test --no-fail-fast --test "$name"; done
+
+if { have node && have npm; } || $list_only; then
+    # The SDK: types, its tests against the program built above, sizes, and that dist/ is what the sources make.
+    stage client test 900 bash -c 'cd client && npm ci --silent --no-audit --no-fund && npm run -s check && npm test -s'
+else
+    skip client 'needs node and npm'
+fi
 
 missing=''
 for program in turnutils_uclient turnutils_peer turnutils_stunclient turnutils_natdiscovery turnserver haproxy; do have "$program" || missing+=" $program"; done

@@ -84,8 +84,9 @@ fn third_party(config: &Config, rules: &mut Rules<'_>) {
 
 /// A path is answered by one handler.
 fn dialects(config: &Config, rules: &mut Rules<'_>) {
-    const TAKEN: [&str; 9] = [
+    const TAKEN: [&str; 10] = [
         "/api",
+        "/client.",
         "/console",
         "/health",
         "/metrics",

@@ -16,7 +16,8 @@ use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use sha2::{Digest, Sha256};
+
+use super::asset::{Asset, Tagged, answer, tagged};
 
 /// `connect-src 'self'` covers the WebSocket of the same origin too; WebRTC itself is not governed by it.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -24,14 +25,6 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 
 /// Revalidated on every load (a 304 costs a round trip), so that an upgraded server never meets an old page.
 const CACHE_CONTROL: &str = "no-cache";
-
-/// One file of the page.
-struct Asset {
-    /// Relative to `client/console/`, as it stands in the URL after `/console/`.
-    name: &'static str,
-    content_type: &'static str,
-    body: &'static [u8],
-}
 
 macro_rules! assets {
     ($content_type:literal: $($name:literal),+ $(,)?) => {
@@ -69,12 +62,10 @@ static MODULES: [Asset; 20] = assets!["text/javascript; charset=utf-8":
     "view/room.js",
 ];
 
-/// The table in the order it is searched, each file with its entity tag.
-static SERVED: LazyLock<Vec<(&'static Asset, HeaderValue)>> = LazyLock::new(|| {
+/// The table in the order it is searched.
+static SERVED: LazyLock<Vec<Tagged>> = LazyLock::new(|| {
     let files = INDEX.iter().chain(&STYLES).chain(&ICONS).chain(&MODULES);
-    files
-        .filter_map(|asset| Some((asset, entity_tag(asset.body)?)))
-        .collect()
+    files.filter_map(tagged).collect()
 });
 
 /// The routes of the page: `/` and `/console/{file}`. Mounted by the HTTP router beside the API.
@@ -88,46 +79,22 @@ pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
 }
 
 fn serve(name: &str, request: &HeaderMap) -> Response {
-    let Some((asset, tag)) = SERVED.iter().find(|(asset, _)| asset.name == name) else {
+    let Some(file) = SERVED.iter().find(|(asset, _)| asset.name == name) else {
         return StatusCode::NOT_FOUND.into_response();
     };
     let headers = [
-        (header::ETAG, tag.clone()),
         (header::CACHE_CONTROL, HeaderValue::from_static(CACHE_CONTROL)),
         (
             header::CONTENT_SECURITY_POLICY,
             HeaderValue::from_static(CONTENT_SECURITY_POLICY),
         ),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
         (
             HeaderName::from_static("cross-origin-resource-policy"),
             HeaderValue::from_static("same-origin"),
         ),
     ];
-    if is_fresh(request, tag) {
-        return (StatusCode::NOT_MODIFIED, headers).into_response();
-    }
-    (headers, [(header::CONTENT_TYPE, asset.content_type)], asset.body).into_response()
-}
-
-/// RFC 9110 §13.1.2: a list of tags or `*`, compared weakly (a proxy that compresses turns ours into `W/"…"`).
-fn is_fresh(request: &HeaderMap, tag: &HeaderValue) -> bool {
-    let Ok(tag) = tag.to_str() else { return false };
-    request
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|list| list.split(','))
-        .map(str::trim)
-        .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
-}
-
-/// 64 bits of SHA-256 in quotes: the tag changes exactly when the file does.
-fn entity_tag(body: &[u8]) -> Option<HeaderValue> {
-    let digest = Sha256::digest(body);
-    let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    HeaderValue::try_from(format!("\"{hex}\"")).ok()
+    answer(file, request, headers)
 }
 
 #[cfg(test)]

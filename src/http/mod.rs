@@ -1,7 +1,7 @@
-//! The HTTP API and the embedded console page.
+//! The HTTP API, the embedded console page and the embedded SDK.
 //!
 //! What it is: the front door. It mints credentials and hands out ICE lists ([`ice_servers`]), tells about health, rooms and
-//! metrics, serves the console page, and passes WebSocket upgrades to `ws`. It also lends the hub two of its trades: judging
+//! metrics, serves the console page and the SDK, and passes WebSocket upgrades to `ws`. It also lends the hub two of its trades: judging
 //! tokens ([`TokenAuthenticator`]) and making ICE lists ([`Issuer`]), so that both surfaces do them alike.
 //! What it is not: a reverse proxy or a TLS endpoint (connections may come with TLS taken off, [`Source`]); and it knows nothing
 //! of configuration files ([`Config`] is plain).
@@ -17,6 +17,7 @@
 //! RFCs: 9110, 9111, 9112 (HTTP), 9457 (problems), 6750 (bearer tokens), 7519 (JWT), 7239 (Forwarded); the Fetch standard.
 
 pub mod admin;
+mod asset;
 pub mod auth;
 pub mod client;
 pub mod config;
@@ -33,6 +34,7 @@ mod places;
 pub mod rate_limit;
 pub mod realm;
 mod router;
+pub mod sdk;
 mod server;
 mod state;
 mod stats;

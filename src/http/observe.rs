@@ -165,6 +165,9 @@ fn route(matched: Option<&MatchedPath>) -> Route {
     if matched == "/" || matched.starts_with("/console") {
         return Route::Console;
     }
+    if matched.starts_with("/client") {
+        return Route::Client;
+    }
     if matched.starts_with("/api/admin/") {
         return Route::Admin;
     }

@@ -12,7 +12,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 
 use super::config::MetricsAccess;
 use super::state::AppState;
-use super::{console, cors, health, hosts, ice_servers, observe, places, stats};
+use super::{console, cors, health, hosts, ice_servers, observe, places, sdk, stats};
 use crate::signaling::Dialect;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::CONTENT_TYPE;
@@ -37,6 +37,7 @@ pub fn router(state: AppState) -> Router {
     let body_bytes = state.config().limits.body_bytes;
     routes
         .merge(console::router())
+        .merge(sdk::router())
         .fallback(places::elsewhere)
         .with_state(state.clone())
         .layer(from_fn_with_state(state.clone(), places::at_root))

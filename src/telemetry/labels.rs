@@ -17,6 +17,8 @@ labels! {
     Route {
         /// `/`, `/console/…`.
         Console = "/console",
+        /// `/client.js` and the other bundles of the SDK.
+        Client = "/client",
         /// `/api/ice-servers`.
         IceServers = "/api/ice-servers",
         /// `/api/health`.

@@ -16,4 +16,5 @@ mod errors;
 mod nat;
 mod readme;
 mod rooms;
+mod sdk;
 mod streams;

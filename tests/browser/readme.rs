@@ -1,8 +1,8 @@
-//! The page in the README, as a reader would paste it: on another origin, in two tabs.
+//! The pages in the README, as a reader would paste them: on another origin, in two tabs.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -16,12 +16,13 @@ const SERVER_IN_README: &str = "http://localhost:8000";
 const LISTEN: &str = "window.heard = []; const log = console.log; \
     console.log = (...words) => { heard.push(words.join(' ')); log(...words); };";
 
-/// The page, asking `server` in place of the one in the README.
-fn page(server: &str) -> Result<String> {
-    let (_, rest) = README.split_once("```html\n").context("the README has no page")?;
-    let (page, _) = rest.split_once("```").context("the page has no end")?;
-    ensure!(page.contains(SERVER_IN_README));
-    Ok(page.replace(SERVER_IN_README, server.trim_end_matches('/')))
+/// The pages, asking `server` in place of the one in the README.
+fn pages(server: &str) -> Vec<String> {
+    let blocks = README.split("```html\n").skip(1);
+    blocks
+        .filter_map(|block| block.split_once("```"))
+        .map(|(page, _)| page.replace(SERVER_IN_README, server.trim_end_matches('/')))
+        .collect()
 }
 
 /// Serves one page to whoever asks, on an origin of its own.
@@ -46,14 +47,20 @@ async fn elsewhere(page: String) -> Result<SocketAddr> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_tabs_with_the_page_of_the_readme_say_hello_to_each_other() -> Result<()> {
+async fn two_tabs_with_a_page_of_the_readme_say_hello_to_each_other() -> Result<()> {
     Stage::run(LocalAddresses::Shown, async |stage| {
-        let address = elsewhere(page(&stage.server.url())?).await?;
-        let url = format!("http://{address}/");
-        let first = stage.browser.open(&url, LISTEN).await?;
-        let second = stage.browser.open(&url, LISTEN).await?;
-        for tab in [&first, &second] {
-            tab.until("heard.some((line) => line.endsWith('says hello'))").await?;
+        let pages = pages(&stage.server.url());
+        ensure!(pages.len() == 2, "the client's five lines, and the page without it");
+        for page in pages {
+            let url = format!("http://{}/", elsewhere(page).await?);
+            let tabs = [
+                stage.browser.open(&url, LISTEN).await?,
+                stage.browser.open(&url, LISTEN).await?,
+            ];
+            for tab in &tabs {
+                tab.until("heard.some((line) => line.endsWith('says hello'))").await?;
+                tab.run("setTimeout(() => location.assign('about:blank'))").await?;
+            }
         }
         Ok(())
     })

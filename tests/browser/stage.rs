@@ -64,6 +64,11 @@ impl Stage {
 
     /// The page complained about nothing and asked nobody but its own server.
     pub(crate) fn expect_clean(&self, page: &Page) -> Result<()> {
+        self.expect_clean_of(page, "signaling")
+    }
+
+    /// The same for a page that reaches the hub at `path`.
+    pub(crate) fn expect_clean_of(&self, page: &Page, path: &str) -> Result<()> {
         let complaints = page.complaints();
         ensure!(complaints.is_empty(), "on the console: {complaints:#?}");
         let http = self.server.url();
@@ -74,7 +79,7 @@ impl Stage {
         let foreign: Vec<_> = page.requested().into_iter().filter(|url| !own(url)).collect();
         ensure!(foreign.is_empty(), "asked others: {foreign:#?}");
         ensure!(
-            page.requested().contains(&format!("{ws}signaling")),
+            page.requested().contains(&format!("{ws}{path}")),
             "the hub was never asked"
         );
         Ok(())

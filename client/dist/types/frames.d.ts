@@ -1,0 +1,25 @@
+export declare const HEADER = 9;
+/** Every browser takes messages of this size from every other. */
+export declare const CHUNK: number;
+/** Of one message. Larger things are files. */
+export declare const MAX_MESSAGE: number;
+export declare const LAST = 128;
+/** In a packet without `seq`: the kind that wants an answer. */
+export declare const PROBE = 1;
+/** What a message is. From 16 on they belong to extensions, {@link Peer.extend}. */
+export declare const enum Kind {
+    Json = 0,
+    Binary = 1,
+    Request = 2,
+    Reply = 3
+}
+export interface Packet {
+    kind: number;
+    seq: number;
+    ack: number;
+    payload: Uint8Array;
+}
+export declare function encode(kind: number, seq: number, ack: number, payload?: Uint8Array): Uint8Array<ArrayBuffer>;
+export declare function decode(bytes: Uint8Array): Packet | undefined;
+export declare function toBase64(bytes: Uint8Array): string;
+export declare function fromBase64(text: string): Uint8Array;
