@@ -12,7 +12,9 @@ pub mod credentials;
 pub mod signaling;
 pub mod turn;
 
-// L2: what is measured and logged.
+// L2: what is measured and logged, and what is asked of others.
+#[cfg(feature = "server")]
+pub mod outbound;
 #[cfg(feature = "server")]
 pub mod telemetry;
 

@@ -18,9 +18,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::config::{Config, Hook};
 use super::record::Record;
+use crate::outbound::Trust;
 use crate::telemetry::EventMetrics;
 use crate::telemetry::labels::{HookAttempt, HookEnd, RecordKind};
-use delivery::{Outcome, Post, Trust};
+use delivery::{Outcome, Post};
 use queue::Queue;
 
 /// What all webhooks share.
