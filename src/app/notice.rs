@@ -59,6 +59,17 @@ pub(super) fn warnings(config: &Config, settings: &Settings) -> Vec<String> {
     if open {
         all.push("everyone who reaches this server may fetch credentials and join rooms (auth.jwt_secrets)".to_owned());
     }
+    if let Some(url) = config
+        .auth
+        .jwks_url
+        .as_ref()
+        .filter(|url| !url.0.secure && !is_own(&url.0.host))
+    {
+        all.push(format!(
+            "the key set comes from {} without TLS: whoever is on the way there decides who is let in (auth.jwks_url)",
+            url.0
+        ));
+    }
     if open && settings.http.cors == http::Cors::Any {
         all.push("so may the visitors of every other web page (http.cors_origins)".to_owned());
     }
@@ -214,6 +225,11 @@ pub(super) fn banner(config: &Config, settings: &Settings, listening: &Listening
 fn first_host(urls: &[String]) -> &str {
     urls.first()
         .map_or("http://localhost:8000", |url| url.trim_end_matches('/'))
+}
+
+/// Whether a host is this machine, by its name or its address.
+fn is_own(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
 #[cfg(test)]

@@ -105,8 +105,7 @@ impl Reloader<'_> {
             return Err("there is no secret to mint with".to_owned());
         };
         // All that can fail comes before all that takes effect.
-        TokenAuthenticator::new(&settings.http.auth, &self.metrics)
-            .map_err(|error| format!("auth.jwt_secrets: {error}"))?;
+        TokenAuthenticator::check(&settings.http.auth).map_err(|error| format!("[auth]: {error}"))?;
         if config.log.level != self.running.log.level {
             let replaced = self.log.replace(&config.log.level);
             replaced.map_err(|error| format!("log.level: {error}"))?;
@@ -116,7 +115,7 @@ impl Reloader<'_> {
         self.relay.reconfigure(&core);
         let realm_keys = settings.realm_keys();
         let reconfigured = self.state.reconfigure(settings.http.clone(), keys, &realm_keys);
-        reconfigured.map_err(|error| format!("auth.jwt_secrets: {error}"))?;
+        reconfigured.map_err(|error| format!("[auth]: {error}"))?;
         if changes.applied.iter().any(|key| concerns_ice(key)) {
             self.state.renew_ice(ICE_RENEWAL);
         }

@@ -40,7 +40,7 @@ pub(super) struct Services {
 impl Services {
     pub(super) fn start(settings: &Settings, metrics: &Metrics) -> anyhow::Result<Self> {
         let keys = settings.turn.keys.clone().context("there is no secret to mint with")?;
-        let authenticator = TokenAuthenticator::new(&settings.http.auth, metrics).context("auth.jwt_secrets")?;
+        let authenticator = TokenAuthenticator::new(&settings.http.auth, metrics).context("[auth]")?;
         let issuer = Issuer::new(settings.http.ice.clone(), keys, metrics);
         issuer.replace_realms(&settings.http.realms, &settings.realm_keys());
         let hub = HubHandle::start(

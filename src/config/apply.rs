@@ -338,7 +338,7 @@ impl Config {
 
     fn auth_settings(&self) -> http::Auth {
         let auth = &self.auth;
-        if auth.jwt_secrets.is_empty() {
+        if !auth.asks_for_tokens() {
             return http::Auth::Open;
         }
         let secrets = auth
@@ -346,12 +346,22 @@ impl Config {
             .iter()
             .map(|secret| http::JwtSecret::new(secret.expose()))
             .collect();
-        http::Auth::Jwt(http::Jwt {
+        let keys = auth.jwt_keys.iter().flat_map(|keys| keys.0.iter().cloned());
+        let jwks = auth.jwks_url.as_ref().map(|url| http::JwksSource {
+            url: url.0.clone(),
+            authorities: auth.authorities.as_ref().map(|file| file.0.clone()),
+            refresh: auth.jwks_refresh,
+            cooldown: auth.jwks_cooldown,
+            timeout: auth.jwks_timeout,
+        });
+        http::Auth::Jwt(Box::new(http::Jwt {
+            keys: keys.collect(),
+            jwks,
             audience: auth.jwt_audience.clone(),
             issuer: auth.jwt_issuer.clone(),
             leeway: auth.jwt_leeway,
             ..http::Jwt::new(secrets)
-        })
+        }))
     }
 }
 

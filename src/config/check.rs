@@ -113,24 +113,27 @@ fn dialects(config: &Config, rules: &mut Rules<'_>) {
     }
 }
 
-/// No secret means that everybody is let in: nobody shall get there who meant to ask for tokens. An empty variable is what an
-/// unset one becomes in `KEY=${OTHER}`; a list that is empty in the file was written so.
+/// Nothing to judge tokens by means that everybody is let in: nobody shall get there who meant to ask for tokens. An empty
+/// variable is what an unset one becomes in `KEY=${OTHER}`; a list that is empty in the file was written so.
 fn tokens(config: &Config, rules: &mut Rules<'_>) {
-    let secrets = "auth.jwt_secrets";
-    if !config.auth.jwt_secrets.is_empty() || !rules.valid(&[secrets]) {
+    let judges = ["auth.jwt_secrets", "auth.jwt_keys", "auth.jwks_url"];
+    let auth = &config.auth;
+    if auth.asks_for_tokens() || !rules.valid(&judges) {
         return;
     }
-    let open = "without a secret in `auth.jwt_secrets` everybody is let in";
-    if matches!(rules.origins.get(secrets), Some(Origin::Env(_))) {
-        let fix = "give it a secret, or unset it to let everybody in";
-        rules.broken(&[secrets], format!("the variable is empty: {open}"), fix.into());
+    let open = "without `auth.jwt_secrets`, `auth.jwt_keys` or `auth.jwks_url` everybody is let in";
+    for judge in judges {
+        if matches!(rules.origins.get(judge), Some(Origin::Env(_))) {
+            let fix = "give it a value, or unset it to let everybody in";
+            rules.broken(&[judge], format!("the variable is empty: {open}"), fix.into());
+        }
     }
     for (key, is_set) in [
-        ("auth.jwt_audience", config.auth.jwt_audience.is_some()),
-        ("auth.jwt_issuer", config.auth.jwt_issuer.is_some()),
+        ("auth.jwt_audience", auth.jwt_audience.is_some()),
+        ("auth.jwt_issuer", auth.jwt_issuer.is_some()),
     ] {
         if is_set {
-            let fix = format!("set `{secrets}`, or remove `{key}`");
+            let fix = format!("set one of them, or remove `{key}`");
             rules.broken(&[key], format!("asks something of tokens, but {open}"), fix);
         }
     }

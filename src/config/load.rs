@@ -229,7 +229,7 @@ impl Reader<'_> {
             match (direct, by_file) {
                 (None, None) => {}
                 (Some(raw), None) => return Some(raw),
-                (None, Some(raw)) => return self.secret_from_file(path, &file_path, &raw),
+                (None, Some(raw)) => return self.secret_from_file(path, &file_path, &raw, T::WHOLE_FILE),
                 (Some(raw), Some(_)) => {
                     self.problems.push(Problem {
                         origin: raw.origin.clone(),
@@ -258,7 +258,7 @@ impl Reader<'_> {
                     let Some(of) = name.strip_suffix("_file").map(str::to_owned) else {
                         continue;
                     };
-                    if let Some(secret) = self.secret_from_file(path, &format!("{path}.{name}"), value) {
+                    if let Some(secret) = self.secret_from_file(path, &format!("{path}.{name}"), value, false) {
                         (*name, *value) = (of, secret);
                     }
                 }
@@ -267,8 +267,8 @@ impl Reader<'_> {
         }
     }
 
-    /// One secret per line; empty lines are nothing. Every file of the list is read.
-    fn secret_from_file(&mut self, path: &str, file_path: &str, raw: &Raw) -> Option<Raw> {
+    /// One secret per line, or, if `whole`, one in the file; empty lines are nothing. Every file of the list is read.
+    fn secret_from_file(&mut self, path: &str, file_path: &str, raw: &Raw, whole: bool) -> Option<Raw> {
         let refuse = |this: &mut Self, wrong: String, fix: String| {
             this.problems.push(Problem {
                 origin: raw.origin.clone(),
@@ -296,15 +296,12 @@ impl Reader<'_> {
             };
             match (self.read)(&full) {
                 Ok(text) => {
-                    secrets.extend(
-                        text.lines()
-                            .map(str::trim)
-                            .filter(|line| !line.is_empty())
-                            .map(|line| Raw {
-                                value: RawValue::String(line.to_owned()),
-                                origin: raw.origin.clone(),
-                            }),
-                    )
+                    let texts: Vec<&str> = if whole { vec![&text] } else { text.lines().collect() };
+                    let texts = texts.into_iter().map(str::trim).filter(|text| !text.is_empty());
+                    secrets.extend(texts.map(|text| Raw {
+                        value: RawValue::String(text.to_owned()),
+                        origin: raw.origin.clone(),
+                    }));
                 }
                 Err(error) => {
                     return refuse(

@@ -92,6 +92,9 @@ pub trait Value: Sized {
     /// Whether this is a secret: never printed, and allowed to come from `<key>_file`.
     const SECRET: bool = false;
 
+    /// Whether the file of a `<key>_file` is one value, not one on each line.
+    const WHOLE_FILE: bool = false;
+
     /// What to write, as it follows the words "write" and "expects".
     fn expects() -> String;
 
@@ -246,6 +249,7 @@ impl Value for IpAddr {
 
 impl<T: Value> Value for Option<T> {
     const SECRET: bool = T::SECRET;
+    const WHOLE_FILE: bool = T::WHOLE_FILE;
 
     fn expects() -> String {
         T::expects()
@@ -265,6 +269,7 @@ impl<T: Value> Value for Option<T> {
 
 impl<T: Value> Value for Vec<T> {
     const SECRET: bool = T::SECRET;
+    const WHOLE_FILE: bool = T::WHOLE_FILE;
 
     fn expects() -> String {
         format!("a list, each {}", T::expects())

@@ -1,106 +1,108 @@
-//! Bearer tokens: JSON Web Tokens signed with HS256 (RFC 7519, RFC 7518 §3.2, RFC 6750, RFC 8725).
+//! Who may use the API and the hub: bearer tokens, judged by keys (RFC 7519, RFC 7518, RFC 6750, RFC 8725).
 //!
-//! The algorithm is pinned here and never taken from the token (RFC 8725 §3.1). Claims: `sub` or `userId` (one is needed),
-//! `exp` (needed), `nbf`, `publicKey`, and `aud`, `iss` where the configuration asks for them; `peer`, `rooms` and
-//! `can: {publish, relay, turn}` narrow what the holder may do; `realm` says whose TURN credentials it gets.
+//! What it is: the one judge of both surfaces. A token is verified with the keys of the configuration ([`key`]), with those of
+//! the issuer's set ([`jwks`]), or both.
+//! What it is not: a memory. Who was let in stays in until that identity ends, whatever becomes of the key: nothing here is asked
+//! again.
+//!
+//! Invariants:
+//! - A key is for one algorithm, and a token is tried only with keys for the one it names ([`rules`]).
+//! - A verdict that needs nobody else is given at once; what has to be waited for is bounded in time and number.
+//! - No token, and nothing that one says about itself, is in a log, a metric or an error.
+//!
+//! Claims: `sub` or `userId` (one is needed), `exp` (needed), `nbf`, `publicKey`, and `aud`, `iss` where the configuration asks
+//! for them; `peer`, `rooms` and `can: {publish, relay, turn}` narrow what the holder may do; `realm` says whose TURN
+//! credentials it gets.
 
+mod claims;
+mod header;
+pub mod jwk;
+mod jwks;
+pub mod key;
+mod pem;
+mod rules;
+
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use axum::http::{HeaderMap, header};
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use serde::Deserialize;
+use axum::http::{HeaderMap, header as field};
 
-use super::config::{Auth, Jwt};
+use self::rules::{Judged, Rules};
+use super::config::Auth;
 use super::error::Problem;
 use super::realm::{Realm, Tenants};
-use crate::credentials::DEFAULT_REALM;
+use crate::outbound::{Trust, TrustError};
 use crate::telemetry::labels::{Surface, TokenFailure};
-use crate::telemetry::{ApiMetrics, Metrics};
-use crate::ws::{AuthError, Authenticator, Identity, Rights};
+use crate::telemetry::{ApiMetrics, AuthMetrics, Metrics};
+use crate::ws::{Applicant, AuthError, Authenticator, Identity, Verdict};
 
-/// Longest token that is looked at. A claim set of ours is a few hundred bytes.
-const MAX_TOKEN_BYTES: usize = 8 * 1024;
-/// Longest user id, public key and peer id in a token.
-const MAX_CLAIM_BYTES: usize = 256;
-/// Shortest HS256 secret (RFC 7518 §3.2: at least the length of the hash).
-pub const MIN_SECRET_BYTES: usize = 32;
+pub use key::{KeyError, MIN_SECRET_BYTES, VerifyingKey};
+pub use pem::read_keys;
 
 /// Judges tokens. Cheap to clone.
 #[derive(Clone)]
 pub struct TokenAuthenticator {
-    /// Shared by all surfaces, so that a reload reaches them at once.
-    rules: Arc<ArcSwapOption<Rules>>,
-    tenants: Arc<ArcSwap<Tenants>>,
+    shared: Arc<Shared>,
     surface: Surface,
-    metrics: ApiMetrics,
 }
 
-struct Rules {
-    keys: Vec<DecodingKey>,
-    validation: Validation,
+/// Of all surfaces, so that a reload reaches them at once.
+struct Shared {
+    rules: ArcSwapOption<Rules>,
+    tenants: ArcSwap<Tenants>,
+    counts: ApiMetrics,
+    metrics: AuthMetrics,
 }
 
 /// Why tokens cannot be judged with this configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum AuthConfigError {
     /// Nothing to verify with.
-    #[error("tokens are asked for, but there is no secret to verify them with")]
+    #[error("tokens are asked for, but there is no secret or key to verify them with")]
     NoSecret,
     /// Too easily guessed.
     #[error("a token secret must have at least {MIN_SECRET_BYTES} bytes")]
     ShortSecret,
-}
-
-#[derive(Deserialize)]
-struct Claims {
-    sub: Option<Box<str>>,
-    #[serde(rename = "userId")]
-    user_id: Option<UserId>,
-    #[serde(rename = "publicKey")]
-    public_key: Option<Box<str>>,
-    exp: f64,
-    peer: Option<Box<str>>,
-    rooms: Option<Box<[Box<str>]>>,
-    realm: Option<Box<str>>,
-    can: Option<Can>,
-}
-
-/// Issuers with numeric user tables write numbers.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum UserId {
-    Text(Box<str>),
-    Number(u64),
-}
-
-#[derive(Deserialize)]
-struct Can {
-    #[serde(default = "yes")]
-    publish: bool,
-    #[serde(default = "yes")]
-    relay: bool,
-    #[serde(default = "yes")]
-    turn: bool,
-}
-
-const fn yes() -> bool {
-    true
+    /// The operator's own authorities cannot be read.
+    #[error("auth.authorities: {0}")]
+    Authorities(#[from] TrustError),
+    /// Key sets are fetched by a task.
+    #[error("a key set is fetched, which takes a runtime")]
+    NoRuntime,
 }
 
 impl TokenAuthenticator {
-    /// Judges tokens that come by HTTP.
+    /// Judges tokens that come by HTTP. Inside a tokio runtime, where something has to be fetched.
     ///
     /// # Errors
-    /// When the configuration asks for tokens but has no usable secret.
+    /// When the configuration asks for tokens but has nothing to judge them by.
     pub fn new(auth: &Auth, metrics: &Metrics) -> Result<Self, AuthConfigError> {
+        let metrics_of_auth = metrics.auth().clone();
         Ok(Self {
-            rules: Arc::new(ArcSwapOption::new(Rules::of(auth)?)),
-            tenants: Arc::default(),
+            shared: Arc::new(Shared {
+                rules: ArcSwapOption::new(rules(auth, None, &metrics_of_auth)?),
+                tenants: ArcSwap::default(),
+                counts: metrics.api().clone(),
+                metrics: metrics_of_auth,
+            }),
             surface: Surface::Http,
-            metrics: metrics.api().clone(),
         })
+    }
+
+    /// Whether tokens can be judged with this configuration. Starts nothing.
+    ///
+    /// # Errors
+    /// When it asks for tokens but has nothing to judge them by.
+    pub fn check(auth: &Auth) -> Result<(), AuthConfigError> {
+        match auth {
+            Auth::Open => Ok(()),
+            Auth::Jwt(jwt) => {
+                let authorities = jwt.jwks.as_ref().and_then(|source| source.authorities.as_deref());
+                trust(authorities)?;
+                Rules::check(jwt)
+            }
+        }
     }
 
     /// The same rules, counted under another surface.
@@ -115,21 +117,23 @@ impl TokenAuthenticator {
     /// Judges by other rules from now on, on all surfaces. Who was let in stays in.
     ///
     /// # Errors
-    /// When the configuration asks for tokens but has no usable secret; the rules are then as before.
+    /// When the configuration asks for tokens but has nothing to judge them by; the rules are then as before.
     pub fn replace(&self, auth: &Auth) -> Result<(), AuthConfigError> {
-        self.rules.store(Rules::of(auth)?);
+        let before = self.shared.rules.load_full();
+        let rules = rules(auth, before.as_deref(), &self.shared.metrics)?;
+        self.shared.rules.store(rules);
         Ok(())
     }
 
     /// Knows these tenants from now on, on all surfaces.
     pub fn replace_realms(&self, realms: &[Realm]) {
-        self.tenants.store(Arc::new(Tenants::new(realms)));
+        self.shared.tenants.store(Arc::new(Tenants::new(realms)));
     }
 
     /// The tenant whose own token a request carries. It fetches credentials and nothing else: who joins a room or sees one is
     /// judged by [`Authenticator::authenticate`].
     pub(super) fn tenant(&self, headers: &HeaderMap) -> Option<Identity> {
-        let realm = self.tenants.load().of_request(headers)?;
+        let realm = self.shared.tenants.load().of_request(headers)?;
         Some(Identity {
             realm: Some(realm),
             ..Identity::ANONYMOUS
@@ -138,46 +142,96 @@ impl TokenAuthenticator {
 
     /// Whether everybody is let in.
     pub fn is_open(&self) -> bool {
-        self.rules.load().is_none()
+        self.shared.rules.load().is_none()
+    }
+
+    /// The identity behind an applicant; waits where that takes somebody else.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn identify(&self, applicant: Applicant<'_>) -> Result<Identity, AuthError> {
+        match self.authenticate(applicant) {
+            Verdict::Now(result) => result,
+            Verdict::Later(pending) => pending.await,
+        }
     }
 
     /// The identity behind a request's `Authorization`.
     ///
     /// # Errors
     /// 401 as RFC 6750 §3 spells it.
-    pub(super) fn authenticate_request(&self, headers: &HeaderMap) -> Result<Identity, Problem> {
-        self.authenticate(bearer(headers)).map_err(|error| {
-            let invalid = "Bearer realm=\"meetpoint\", error=\"invalid_token\"";
-            match error {
-                AuthError::Missing => Problem::unauthorized(
-                    "token_required",
-                    "a bearer token is required",
-                    "Bearer realm=\"meetpoint\"",
-                ),
-                AuthError::Invalid => Problem::unauthorized("invalid_token", "the token is not valid", invalid),
-                AuthError::Expired => Problem::unauthorized("expired_token", "the token has expired", invalid),
-                AuthError::Forbidden => Problem::new(
-                    axum::http::StatusCode::FORBIDDEN,
-                    "forbidden",
-                    "the token does not allow this",
-                ),
-            }
-        })
+    pub(super) async fn authenticate_request(&self, headers: &HeaderMap) -> Result<Identity, Problem> {
+        let applicant = Applicant {
+            token: bearer(headers),
+            ..Applicant::default()
+        };
+        self.identify(applicant).await.map_err(problem)
+    }
+}
+
+/// What a refusal is by HTTP.
+fn problem(error: AuthError) -> Problem {
+    const INVALID: &str = "Bearer realm=\"meetpoint\", error=\"invalid_token\"";
+    match error {
+        AuthError::Missing => Problem::unauthorized(
+            "token_required",
+            "a bearer token is required",
+            "Bearer realm=\"meetpoint\"",
+        ),
+        AuthError::Invalid => Problem::unauthorized("invalid_token", "the token is not valid", INVALID),
+        AuthError::Expired => Problem::unauthorized("expired_token", "the token has expired", INVALID),
+        AuthError::Forbidden => Problem::new(
+            axum::http::StatusCode::FORBIDDEN,
+            "forbidden",
+            "the token does not allow this",
+        ),
+        AuthError::Unavailable(retry) => Problem::unavailable("auth_unavailable", "tokens cannot be judged now", retry),
     }
 }
 
 impl Authenticator for TokenAuthenticator {
-    fn authenticate(&self, token: Option<&str>) -> Result<Identity, AuthError> {
+    fn authenticate(&self, applicant: Applicant<'_>) -> Verdict {
         // Where everybody is let in, a token says nothing: nobody here could tell a good one from a bad one.
-        let rules = self.rules.load();
+        let rules = self.shared.rules.load();
         let Some(rules) = &*rules else {
-            return Ok(Identity::ANONYMOUS);
+            return Verdict::Now(Ok(Identity::ANONYMOUS));
         };
-        token
-            .ok_or(AuthError::Missing)
-            .and_then(|token| rules.judge(token))
+        let Some(token) = applicant.token else {
+            return Verdict::Now(self.concluded(Err(AuthError::Missing)));
+        };
+        match rules.judge(token) {
+            Judged::Settled(result) => Verdict::Now(self.concluded(result)),
+            Judged::UnknownKey => self.look_again(rules, token),
+        }
+    }
+}
+
+impl TokenAuthenticator {
+    /// The key may be in the issuer's set by now.
+    fn look_again(&self, rules: &Arc<Rules>, token: &str) -> Verdict {
+        let looking = match rules.jwks().map(|jwks| jwks.look_again()) {
+            Some(Ok(looking)) => looking,
+            Some(Err(error)) => return Verdict::Now(self.concluded(Err(error))),
+            None => return Verdict::Now(self.concluded(Err(AuthError::Invalid))),
+        };
+        let (this, rules, token) = (self.clone(), Arc::clone(rules), Box::<str>::from(token));
+        Verdict::Later(Box::pin(async move {
+            let result = match looking.await {
+                Ok(()) => match rules.judge(&token) {
+                    Judged::Settled(result) => result,
+                    Judged::UnknownKey => Err(AuthError::Invalid),
+                },
+                Err(error) => Err(error),
+            };
+            this.concluded(result)
+        }))
+    }
+
+    /// What holds of every verdict: a realm is a known one, and a refusal is counted.
+    fn concluded(&self, result: Result<Identity, AuthError>) -> Result<Identity, AuthError> {
+        result
             .and_then(|identity| match &identity.realm {
-                Some(realm) if !self.tenants.load().is_one(realm) => Err(AuthError::Forbidden),
+                Some(realm) if !self.shared.tenants.load().is_one(realm) => Err(AuthError::Forbidden),
                 _ => Ok(identity),
             })
             .inspect_err(|error| {
@@ -186,8 +240,9 @@ impl Authenticator for TokenAuthenticator {
                     AuthError::Invalid => TokenFailure::Invalid,
                     AuthError::Expired => TokenFailure::Expired,
                     AuthError::Forbidden => TokenFailure::Forbidden,
+                    AuthError::Unavailable(_) => TokenFailure::Unavailable,
                 };
-                self.metrics.token_failure(self.surface, reason);
+                self.shared.counts.token_failure(self.surface, reason);
             })
     }
 }
@@ -200,110 +255,28 @@ impl std::fmt::Debug for TokenAuthenticator {
     }
 }
 
-impl Rules {
-    fn of(auth: &Auth) -> Result<Option<Arc<Self>>, AuthConfigError> {
-        match auth {
-            Auth::Open => Ok(None),
-            Auth::Jwt(jwt) => Self::new(jwt).map(Arc::new).map(Some),
-        }
-    }
-
-    fn new(jwt: &Jwt) -> Result<Self, AuthConfigError> {
-        // With two back ends in one build (feature unification) the first verification would panic; choosing one here rules
-        // that out. An error means that it was chosen before.
-        let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-        if jwt.secrets.is_empty() {
-            return Err(AuthConfigError::NoSecret);
-        }
-        if jwt
-            .secrets
-            .iter()
-            .any(|secret| secret.as_bytes().len() < MIN_SECRET_BYTES)
-        {
-            return Err(AuthConfigError::ShortSecret);
-        }
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.leeway = jwt.leeway.as_secs();
-        validation.validate_nbf = true;
-        let mut required = vec!["exp"];
-        match &jwt.audience {
-            Some(audience) => {
-                validation.set_audience(&[audience]);
-                required.push("aud");
-            }
-            None => validation.validate_aud = false,
-        }
-        if let Some(issuer) = &jwt.issuer {
-            validation.set_issuer(&[issuer]);
-            required.push("iss");
-        }
-        validation.set_required_spec_claims(&required);
-        let keys = jwt
-            .secrets
-            .iter()
-            .map(|secret| DecodingKey::from_secret(secret.as_bytes()))
-            .collect();
-        Ok(Self { keys, validation })
-    }
-
-    fn judge(&self, token: &str) -> Result<Identity, AuthError> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(AuthError::Invalid);
-        }
-        for key in &self.keys {
-            match jsonwebtoken::decode::<Claims>(token, key, &self.validation) {
-                Ok(token) => return identity(token.claims, self.validation.leeway),
-                Err(error) => match error.kind() {
-                    // Another secret may have signed it.
-                    ErrorKind::InvalidSignature => {}
-                    ErrorKind::ExpiredSignature => return Err(AuthError::Expired),
-                    _ => return Err(AuthError::Invalid),
-                },
-            }
-        }
-        Err(AuthError::Invalid)
+fn rules(auth: &Auth, before: Option<&Rules>, metrics: &AuthMetrics) -> Result<Option<Arc<Rules>>, AuthConfigError> {
+    match auth {
+        Auth::Open => Ok(None),
+        Auth::Jwt(jwt) => Ok(Some(Arc::new(Rules::new(jwt, before, metrics)?))),
     }
 }
 
-fn identity(claims: Claims, leeway: u64) -> Result<Identity, AuthError> {
-    let user_id = claims.user_id.map(|id| match id {
-        UserId::Text(text) => text,
-        UserId::Number(number) => number.to_string().into(),
-    });
-    let user = claims.sub.or(user_id).ok_or(AuthError::Invalid)?;
-    let texts = [Some(&user), claims.public_key.as_ref(), claims.peer.as_ref()];
-    // The user becomes part of a TURN username, the others go into comparisons: bounded and printable.
-    let sane = |text: &str| (1..=MAX_CLAIM_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
-    if !texts.into_iter().flatten().all(|text| sane(text)) {
-        return Err(AuthError::Invalid);
-    }
-    let can = claims.can.unwrap_or(Can {
-        publish: true,
-        relay: true,
-        turn: true,
-    });
-    Ok(Identity {
-        user: Some(user),
-        public_key: claims.public_key,
-        peer: claims.peer,
-        rooms: claims.rooms,
-        realm: claims.realm.filter(|realm| **realm != *DEFAULT_REALM),
-        rights: Rights {
-            publish: can.publish,
-            relay: can.relay,
-            turn: can.turn,
-        },
-        // `exp` was checked to be a number in the future, give or take the leeway; `as` saturates.
-        expires_at_ms: Some(((claims.exp + leeway as f64) * 1000.0) as u64),
-    })
+/// Whose certificates are believed of those who are asked.
+fn trust(authorities: Option<&Path>) -> Result<Trust, TrustError> {
+    authorities.map_or_else(|| Ok(Trust::default()), Trust::with_authorities)
 }
 
 /// The token of `Authorization: Bearer …` (RFC 6750 §2.1); the scheme's name is case-insensitive (RFC 9110 §11.1).
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let (scheme, token) = headers.get(field::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
+#[cfg(test)]
+mod jwks_tests;
+#[cfg(test)]
+mod key_tests;
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,16 @@
 //! What an operator may set about the HTTP side.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
+use super::auth::VerifyingKey;
 use super::realm::Realm;
 use crate::credentials::{Advertised, Host, IceServer, UriTransport};
+use crate::outbound::Url;
 use crate::signaling::Dialect;
 
 /// Everything the HTTP side needs to know. What is bound, and by whom, is `app`'s business.
@@ -102,14 +105,18 @@ pub enum Auth {
     #[default]
     Open,
     /// Holders of a bearer token.
-    Jwt(Jwt),
+    Jwt(Box<Jwt>),
 }
 
-/// What a bearer token must be. HS256 only: the algorithm is ours to choose, never the token's.
+/// What a bearer token must be. The algorithm is that of the key, never the token's to choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Jwt {
     /// Secrets; each verifies, so that they can be rotated. At least 32 bytes each (RFC 7518 §3.2).
     pub secrets: Vec<JwtSecret>,
+    /// Public keys; each verifies. Default none.
+    pub keys: Vec<VerifyingKey>,
+    /// Where the issuer publishes more of them. Default nowhere.
+    pub jwks: Option<JwksSource>,
     /// `aud` that a token must carry. Default: not looked at.
     pub audience: Option<String>,
     /// `iss` that a token must carry. Default: not looked at.
@@ -123,9 +130,39 @@ impl Jwt {
     pub fn new(secrets: Vec<JwtSecret>) -> Self {
         Self {
             secrets,
+            keys: Vec::new(),
+            jwks: None,
             audience: None,
             issuer: None,
             leeway: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A key set that is fetched (RFC 7517 §5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JwksSource {
+    /// Where it is.
+    pub url: Url,
+    /// A file of certificates (PEM) that are believed there, beside those that this machine believes. Default none.
+    pub authorities: Option<PathBuf>,
+    /// Longest time between two fetches. Default 10 min. A key that its issuer takes back verifies for up to this long.
+    pub refresh: Duration,
+    /// One fetch in this long, when tokens name keys that are not there. Default 30 s. A new key may go unknown for so long.
+    pub cooldown: Duration,
+    /// How long a fetch may take. Default 5 s. Whoever shows an unknown key waits this long.
+    pub timeout: Duration,
+}
+
+impl JwksSource {
+    /// The set at `url`, with the defaults.
+    pub fn new(url: Url) -> Self {
+        Self {
+            url,
+            authorities: None,
+            refresh: Duration::from_secs(600),
+            cooldown: Duration::from_secs(30),
+            timeout: Duration::from_secs(5),
         }
     }
 }
@@ -247,7 +284,9 @@ mod tests {
 
     #[test]
     fn a_jwt_secret_never_shows_in_debug_output() {
-        let auth = Auth::Jwt(Jwt::new(vec![JwtSecret::new("hunter2hunter2hunter2hunter2hunter2")]));
+        let auth = Auth::Jwt(Box::new(Jwt::new(vec![JwtSecret::new(
+            "hunter2hunter2hunter2hunter2hunter2",
+        )])));
         let shown = format!("{auth:?}");
         assert!(shown.contains("[redacted]") && !shown.contains("104, 117"), "{shown}");
     }

@@ -46,6 +46,13 @@ impl Problem {
         problem
     }
 
+    /// 503 with `Retry-After`, in whole seconds and never 0.
+    pub fn unavailable(code: &'static str, detail: &'static str, retry_after: Duration) -> Self {
+        let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
+        problem.retry_after = Some(retry_after);
+        problem
+    }
+
     /// 401 with this `WWW-Authenticate` (RFC 6750 §3).
     pub fn unauthorized(code: &'static str, detail: &'static str, challenge: &'static str) -> Self {
         let mut problem = Self::new(StatusCode::UNAUTHORIZED, code, detail);

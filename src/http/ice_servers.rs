@@ -51,7 +51,7 @@ pub(super) async fn get(
     headers: HeaderMap,
 ) -> Response {
     let wish = Wish::from_query(query.as_deref().unwrap_or_default());
-    answer(&state, &client, &headers, wish)
+    answer(&state, &client, &headers, wish).await
 }
 
 /// POST, with an optional JSON object.
@@ -66,16 +66,16 @@ pub(super) async fn post(
         Ok(body) => Wish::from_json(&parts.headers, &body),
         Err(_) => Err(Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE)),
     };
-    answer(&state, &client, &parts.headers, wish)
+    answer(&state, &client, &parts.headers, wish).await
 }
 
 /// In this order: who is it, may it have more now, does the wish make sense.
-fn answer(state: &AppState, client: &Client, headers: &HeaderMap, wish: Result<Wish, Problem>) -> Response {
+async fn answer(state: &AppState, client: &Client, headers: &HeaderMap, wish: Result<Wish, Problem>) -> Response {
     let tenant = state.authenticator().tenant(headers);
     let is_tenant = tenant.is_some();
     let caller = match tenant {
         Some(tenant) => Ok(tenant),
-        None => state.authenticator().authenticate_request(headers),
+        None => state.authenticator().authenticate_request(headers).await,
     };
     let realm = caller.as_ref().ok().and_then(|caller| caller.realm.clone());
     let outcome = caller

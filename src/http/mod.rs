@@ -40,8 +40,8 @@ mod state;
 mod stats;
 
 pub use admin::admin_router;
-pub use auth::{AuthConfigError, TokenAuthenticator};
-pub use config::{Auth, Config, Cors, Ice, Jwt, JwtSecret, Limits, MetricsAccess, RateLimit, RoomListing};
+pub use auth::{AuthConfigError, KeyError, TokenAuthenticator, VerifyingKey, read_keys};
+pub use config::{Auth, Config, Cors, Ice, JwksSource, Jwt, JwtSecret, Limits, MetricsAccess, RateLimit, RoomListing};
 pub use issuer::{IssueError, Issuer};
 pub use places::SpokenHere;
 pub use realm::{Realm, Token};

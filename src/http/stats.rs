@@ -33,7 +33,7 @@ pub(super) async fn get(
     Extension(client): Extension<Client>,
     headers: HeaderMap,
 ) -> Response {
-    let rooms_listed = may_list(&state, &client, &headers);
+    let rooms_listed = may_list(&state, &client, &headers).await;
     let rooms = if rooms_listed { MAX_LISTED_ROOMS } else { 0 };
     Json(Answer {
         view: state.hub().stats_view(rooms, MAX_LISTED_PEERS),
@@ -42,15 +42,17 @@ pub(super) async fn get(
     .into_response()
 }
 
-fn may_list(state: &AppState, client: &Client, headers: &HeaderMap) -> bool {
+async fn may_list(state: &AppState, client: &Client, headers: &HeaderMap) -> bool {
     match state.config().room_listing {
         RoomListing::Everyone => true,
         RoomListing::Nobody => false,
         RoomListing::Trusted => {
             let authenticator = state.authenticator();
+            if client.is_local() && !is_of_a_foreign_page(client, headers) {
+                return true;
+            }
             // Without tokens everybody would pass as authenticated.
-            let holds_token = || !authenticator.is_open() && authenticator.authenticate_request(headers).is_ok();
-            (client.is_local() && !is_of_a_foreign_page(client, headers)) || holds_token()
+            !authenticator.is_open() && authenticator.authenticate_request(headers).await.is_ok()
         }
     }
 }

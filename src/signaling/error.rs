@@ -52,6 +52,9 @@ impl From<AuthError> for Reject {
                 Self::new(ErrorCode::Unauthorized, "the token is not valid").fatal(CloseCode::BadToken)
             }
             AuthError::Expired => Self::new(ErrorCode::Expired, "the token has expired").fatal(CloseCode::Expired),
+            AuthError::Unavailable(retry) => Self::new(ErrorCode::Unavailable, "tokens cannot be judged now")
+                .retry(retry)
+                .fatal(CloseCode::Unavailable),
             AuthError::Forbidden => {
                 Self::new(ErrorCode::Forbidden, "the token does not allow signaling").fatal(CloseCode::Forbidden)
             }

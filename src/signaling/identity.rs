@@ -1,5 +1,7 @@
 //! Who a connection speaks for, as the authenticator found it.
 
+use std::time::Duration;
+
 /// What an identity may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rights {
@@ -104,6 +106,9 @@ pub enum AuthError {
     /// The token is good and does not allow signaling.
     #[error("the token does not allow this")]
     Forbidden,
+    /// Whoever has to be asked about it cannot be reached; the time after which to try again.
+    #[error("tokens cannot be judged now")]
+    Unavailable(Duration),
 }
 
 /// Who may take a peer id that another connection holds in the room.

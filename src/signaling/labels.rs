@@ -91,7 +91,7 @@ labels! {
         TooLarge => "too_large",
         /// The byte budget of `send` is used up; `retry` says when.
         RelayBusy => "relay_busy",
-        /// Not offered by this server.
+        /// Not offered by this server, or not now: then `retry` says when.
         Unavailable => "unavailable",
     }
 }
@@ -129,6 +129,8 @@ labels! {
         Drain => "drain",
         /// 4004: kept sending past the rate limit.
         Rate => "rate",
+        /// 4005: who this is cannot be judged now, for want of somebody else; come back later.
+        Unavailable => "unavailable",
         /// 4100: no `hello` in time, or a `hello` this server cannot accept.
         BadRequest => "bad_request",
         /// 4101: a token is needed, or the one given is not valid.
@@ -157,6 +159,7 @@ impl CloseCode {
             Self::Slow => 4002,
             Self::Drain => 4003,
             Self::Rate => 4004,
+            Self::Unavailable => 4005,
             Self::BadRequest => 4100,
             Self::BadToken => 4101,
             Self::Expired => 4102,

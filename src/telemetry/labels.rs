@@ -149,6 +149,20 @@ labels! {
         Expired = "expired",
         /// Good, but not for this.
         Forbidden = "forbidden",
+        /// Nobody knows: whoever had to be asked could not be.
+        Unavailable = "unavailable",
+    }
+}
+
+labels! {
+    /// How a fetch of the issuer's key set ended.
+    JwksFetch {
+        /// With a set of which something can be used.
+        Fetched = "fetched",
+        /// With no answer in time, or one that is no 200.
+        Failed = "failed",
+        /// With an answer that is no set of keys, is too long, or holds none that can be used.
+        Unusable = "unusable",
     }
 }
 

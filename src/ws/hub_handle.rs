@@ -23,14 +23,15 @@ use tokio::{
 };
 
 use super::{
-    Authenticator, Config, IceList, IceSource,
+    Applicant, Authenticator, Config, IceList, IceSource, Pending, Verdict,
     outbox::{Bound, Outbox},
     per_ip::{PerIp, Slot},
+    session::Opening,
     stats_view::{RoomStats, StatsView},
 };
 use crate::signaling::{
-    self, Admitted, CloseCode, Connected, ConnectionId, Dialect, Frame, Full, Grants, Hub, IceUser, Needs, Now, Output,
-    Sid, Stats,
+    self, Admitted, AuthError, CloseCode, Connected, ConnectionId, Dialect, Frame, Full, Grants, Hub, IceUser,
+    Identity, Needs, Now, Output, Sid, Stats,
 };
 
 /// One address has one in so many of the sessions that may wait for their owners.
@@ -113,9 +114,25 @@ pub(crate) struct SessionLimits {
 pub(crate) struct Asker<'a> {
     pub(crate) connection: ConnectionId,
     pub(crate) sid: Sid,
-    /// A token given with the upgrade, for a hello without one.
-    pub(crate) token: Option<&'a str>,
-    pub(crate) host: Option<&'a str>,
+    /// What came with the upgrade: a token for a hello without one, and where it came from.
+    pub(crate) opening: &'a Opening,
+}
+
+impl<'a> Asker<'a> {
+    fn host(&self) -> Option<&'a str> {
+        self.opening.host.as_deref()
+    }
+
+    /// As the authenticator sees it.
+    fn applicant(&self, token: Option<&'a str>) -> Applicant<'a> {
+        let place = self.opening.place.as_deref();
+        Applicant {
+            token,
+            ip: self.opening.ip,
+            origin: place.and_then(|place| place.origin.as_deref()),
+            path: place.map(|place| &*place.path),
+        }
+    }
 }
 
 impl HubHandle {
@@ -297,42 +314,62 @@ impl HubHandle {
         }
     }
 
-    /// One frame from a socket.
-    pub(crate) fn handle_frame(&self, asker: Asker<'_>, frame: Frame<'_>) {
+    /// One frame from a socket. Where its sender has to be judged by somebody else, that verdict is to be waited for, and the
+    /// frame read again and handed to [`Self::handle_judged`] before the next one.
+    #[must_use]
+    pub(crate) fn handle_frame(&self, asker: Asker<'_>, frame: Frame<'_>) -> Option<Pending> {
         if frame.needs() == Needs::Nothing {
             self.with_hub(|hub, now| hub.handle_frame(now, asker.connection, frame));
-            return;
+            return None;
         }
         // Charged first: judging tokens and minting credentials is not free.
-        let Some(admitted) = self.with_hub(|hub, now| hub.try_admit(now, asker.connection, frame)) else {
-            return;
+        let admitted = self.with_hub(|hub, now| hub.try_admit(now, asker.connection, frame))?;
+        let token = match admitted.needs() {
+            Needs::Nothing | Needs::Ice => None,
+            Needs::Identity { token } => Some(Some(token)),
+            Needs::Name if self.shared.lock().hub.is_welcomed(asker.connection) => None,
+            Needs::Name => Some(asker.opening.token.as_deref()),
+            Needs::Welcome { token } => Some(token.or(asker.opening.token.as_deref())),
         };
-        self.answer_with_grants(asker, admitted);
+        let identity = match token.map(|token| self.shared.authenticator.authenticate(asker.applicant(token))) {
+            None => None,
+            Some(Verdict::Now(identity)) => Some(identity),
+            Some(Verdict::Later(pending)) => return Some(pending),
+        };
+        self.answer_with_grants(asker, admitted, identity);
+        None
     }
 
-    fn answer_with_grants(&self, asker: Asker<'_>, admitted: Admitted<'_>) {
-        let authenticator = &*self.shared.authenticator;
-        let (identity, user) = match admitted.needs() {
-            Needs::Nothing => (None, None),
-            Needs::Identity { token } => (Some(authenticator.authenticate(Some(token))), None),
-            Needs::Ice => (None, self.shared.lock().hub.ice_user(asker.connection)),
-            Needs::Name if self.shared.lock().hub.is_welcomed(asker.connection) => (None, None),
-            Needs::Name => (Some(authenticator.authenticate(asker.token)), None),
-            Needs::Welcome { token } => {
-                let identity = authenticator.authenticate(token.or(asker.token));
+    /// A frame that was admitted before, now that its sender is known. What the hub has ended meanwhile stays ended.
+    pub(crate) fn handle_judged(&self, asker: Asker<'_>, frame: Frame<'_>, identity: Result<Identity, AuthError>) {
+        if let Some(admitted) = frame.readmitted() {
+            self.answer_with_grants(asker, admitted, Some(identity));
+        }
+    }
+
+    fn answer_with_grants(
+        &self,
+        asker: Asker<'_>,
+        admitted: Admitted<'_>,
+        identity: Option<Result<Identity, AuthError>>,
+    ) {
+        let user = match (admitted.needs(), &identity) {
+            (Needs::Ice, _) => self.shared.lock().hub.ice_user(asker.connection),
+            (Needs::Welcome { .. }, Some(Ok(identity))) if identity.rights.turn => {
                 let session = self.shared.lock().hub.session_of(asker.connection, &admitted);
                 let sid = session.unwrap_or(asker.sid);
-                let user = identity
-                    .as_ref()
-                    .ok()
-                    .filter(|identity| identity.rights.turn)
-                    .map(|identity| IceUser::new(identity, sid.as_str()));
-                (Some(identity), user)
+                Some(IceUser::new(identity, sid.as_str()))
             }
+            _ => None,
         };
-        let list = user.map(|user| self.shared.ice.ice_servers(&user, asker.host));
+        let list = user.map(|user| self.shared.ice.ice_servers(&user, asker.host()));
         let ice = list.as_ref().map(IceList::as_ice);
         self.with_hub(|hub, now| hub.handle_request(now, asker.connection, admitted, Grants { identity, ice }));
+    }
+
+    /// Whether it is worth keeping from where a socket was opened.
+    pub(crate) fn looks_at_origins(&self) -> bool {
+        self.shared.authenticator.looks_at_origins()
     }
 
     /// Gives a connection newer ICE credentials, unasked.

@@ -4,7 +4,8 @@
 //! sending to us cannot lock us both up. An idle session holds a small read buffer, one timer and nothing else.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
+    net::IpAddr,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -18,7 +19,7 @@ use tokio::{
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
-        Error, Message,
+        Error, Message, Utf8Bytes,
         protocol::{
             Role, WebSocketConfig,
             frame::{CloseFrame, coding::CloseCode as WsCloseCode},
@@ -27,6 +28,7 @@ use tokio_tungstenite::{
 };
 
 use super::{
+    Pending,
     hub_handle::{Admission, Asker, SessionLimits},
     outbox::{Item, Outbox},
     per_ip::Slot,
@@ -51,8 +53,34 @@ pub(crate) struct Opening {
     pub(crate) token: Option<Box<str>>,
     /// The host by which the client reached us.
     pub(crate) host: Option<Box<str>>,
+    /// Where the client is.
+    pub(crate) ip: Option<IpAddr>,
+    /// What else an authenticator looks at, if it does.
+    pub(crate) place: Option<Box<Place>>,
     /// The counted socket of its address.
     pub(crate) slot: Slot,
+}
+
+/// From where to where a socket was opened.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// The page, as its browser says.
+    pub(crate) origin: Option<Box<str>>,
+    /// What was asked for, without the query.
+    pub(crate) path: Box<str>,
+}
+
+/// A frame whose sender is being judged. Nothing more is read meanwhile: what follows keeps its order, and waits where TCP keeps
+/// it.
+struct Judging {
+    of: Said,
+    verdict: Pending,
+}
+
+/// Where a frame came from, from which it can be read again.
+enum Said {
+    Opening(Box<signaling::Opening>),
+    Text(Utf8Bytes),
 }
 
 struct Session<S> {
@@ -60,6 +88,7 @@ struct Session<S> {
     admission: Admission,
     opening: Opening,
     dialect: Dialect,
+    judging: Option<Judging>,
     ping_interval: Duration,
     dead_after: Duration,
     write_timeout: Duration,
@@ -90,16 +119,16 @@ pub(crate) async fn run<S>(
         ping_interval,
         dead_after,
     } = admission.hub.session_limits();
-    if let Some(frame) = Frame::opening(dialect, &said) {
-        let asker = Asker {
-            connection: admission.connection,
-            sid: admission.sid,
-            token: opening.token.as_deref(),
-            host: opening.host.as_deref(),
-        };
-        admission.hub.handle_frame(asker, frame);
-    }
-    drop(said);
+    let asker = Asker {
+        connection: admission.connection,
+        sid: admission.sid,
+        opening: &opening,
+    };
+    let verdict = Frame::opening(dialect, &said).and_then(|frame| admission.hub.handle_frame(asker, frame));
+    let judging = verdict.map(|verdict| Judging {
+        of: Said::Opening(Box::new(said)),
+        verdict,
+    });
     let now = Instant::now();
     let websocket = WebSocketConfig::default()
         .read_buffer_size(config.read_buffer)
@@ -113,6 +142,7 @@ pub(crate) async fn run<S>(
         admission,
         opening,
         dialect,
+        judging,
         ping_interval,
         dead_after,
         write_timeout,
@@ -154,29 +184,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<CloseCode> {
+        ready!(self.poll_judged(cx));
         for _ in 0..READS_PER_TURN {
             let message = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
                 Some(Ok(message)) => message,
                 Some(Err(error)) => return Poll::Ready(self.read_failed(&error)),
                 None => return Poll::Ready(CloseCode::Abnormal),
             };
-            let asker = Asker {
-                connection: self.admission.connection,
-                sid: self.admission.sid,
-                token: self.opening.token.as_deref(),
-                host: self.opening.host.as_deref(),
-            };
             match message {
                 Message::Text(text) => {
                     let frame = Frame::text(self.dialect, &text);
                     self.dialect = frame.dialect();
-                    self.admission.hub.handle_frame(asker, frame);
+                    let verdict = self.admission.hub.handle_frame(self.asker(), frame);
                     // Only the first message can be a hello.
                     self.opening.token = None;
+                    if let Some(verdict) = verdict {
+                        self.judging = Some(Judging {
+                            of: Said::Text(text),
+                            verdict,
+                        });
+                        ready!(self.poll_judged(cx));
+                    }
                 }
                 Message::Binary(bytes) => {
                     let frame = Frame::binary(self.dialect, &bytes);
-                    self.admission.hub.handle_frame(asker, frame);
+                    // Says nothing about its sender, so nobody is asked.
+                    let _ = self.admission.hub.handle_frame(self.asker(), frame);
                 }
                 Message::Close(_) => return Poll::Ready(CloseCode::Normal),
                 // Answered by the WebSocket itself; that bytes came has been noted.
@@ -192,17 +225,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Poll::Pending
     }
 
+    fn asker(&self) -> Asker<'_> {
+        Asker {
+            connection: self.admission.connection,
+            sid: self.admission.sid,
+            opening: &self.opening,
+        }
+    }
+
+    /// Goes on with the frame whose sender was being judged, once that is known.
+    fn poll_judged(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(judging) = &mut self.judging else {
+            return Poll::Ready(());
+        };
+        let identity = ready!(judging.verdict.as_mut().poll(cx));
+        let said = self.judging.take().map(|judging| judging.of);
+        let frame = match &said {
+            Some(Said::Text(text)) => Some(Frame::text(self.dialect, text)),
+            Some(Said::Opening(said)) => Frame::opening(self.dialect, said),
+            None => None,
+        };
+        if let Some(frame) = frame {
+            self.admission.hub.handle_judged(self.asker(), frame, identity);
+        }
+        Poll::Ready(())
+    }
+
+    /// A frame that is no message: it is counted and answered, and asks nobody.
+    fn handle_broken(&self, frame: Frame<'_>) {
+        let _ = self.admission.hub.handle_frame(self.asker(), frame);
+    }
+
     fn read_failed(&self, error: &Error) -> CloseCode {
         match error {
             Error::Capacity(_) => {
-                let asker = Asker {
-                    connection: self.admission.connection,
-                    sid: self.admission.sid,
-                    token: None,
-                    host: None,
-                };
                 // Counts it, queues the answer and closes with 1009.
-                self.admission.hub.handle_frame(asker, Frame::oversize());
+                self.handle_broken(Frame::oversize());
                 CloseCode::TooLarge
             }
             Error::Utf8(_) => CloseCode::BadUtf8,

@@ -1,18 +1,64 @@
 //! What the sockets ask of the HTTP side: who is this, and which ICE servers does it get.
 
+use std::{fmt, future::Future, net::IpAddr, pin::Pin};
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::signaling::{AuthError, Ice, IceUser, Identity};
 
+/// Who asks to be let in, as far as that is known.
+#[derive(Clone, Copy, Default)]
+pub struct Applicant<'a> {
+    /// The token; `None` when none was sent, which a server without authentication answers with [`Identity::ANONYMOUS`].
+    pub token: Option<&'a str>,
+    /// Where from.
+    pub ip: Option<IpAddr>,
+    /// The page that asks, as its browser says.
+    pub origin: Option<&'a str>,
+    /// What was asked for.
+    pub path: Option<&'a str>,
+}
+
+/// Never the token.
+impl fmt::Debug for Applicant<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Applicant")
+            .field("token", &self.token.map(|_| "[redacted]"))
+            .finish_non_exhaustive()
+    }
+}
+
+/// A verdict that takes somebody else. Dropping it takes the question back.
+pub type Pending = Pin<Box<dyn Future<Output = Result<Identity, AuthError>> + Send>>;
+
+/// What became of an applicant.
+pub enum Verdict {
+    /// Who it is, or why not.
+    Now(Result<Identity, AuthError>),
+    /// That is known later.
+    Later(Pending),
+}
+
+impl fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now(Ok(_)) => f.write_str("Now(Ok)"),
+            Self::Now(Err(error)) => write!(f, "Now({error})"),
+            Self::Later(_) => f.write_str("Later"),
+        }
+    }
+}
+
 /// Judges tokens. Called outside every lock, once per `hello` and `auth`; must not block.
 pub trait Authenticator: Send + Sync + 'static {
-    /// The identity behind `token`; `None` when the client sent none, which a server without authentication answers with
-    /// [`Identity::ANONYMOUS`].
-    ///
-    /// # Errors
-    /// [`AuthError`] when the connection must not be welcomed.
-    fn authenticate(&self, token: Option<&str>) -> Result<Identity, AuthError>;
+    /// The identity behind an applicant, or [`AuthError`] when the connection must not be welcomed.
+    fn authenticate(&self, applicant: Applicant<'_>) -> Verdict;
+
+    /// Whether [`Applicant::origin`] and [`Applicant::path`] are looked at: they are kept for each connection then.
+    fn looks_at_origins(&self) -> bool {
+        false
+    }
 }
 
 /// Makes ICE server lists. Called outside every lock, once per `hello` and `ice`; must not block.
@@ -71,7 +117,7 @@ impl IceList {
 pub struct Anonymous;
 
 impl Authenticator for Anonymous {
-    fn authenticate(&self, _token: Option<&str>) -> Result<Identity, AuthError> {
-        Ok(Identity::ANONYMOUS)
+    fn authenticate(&self, _applicant: Applicant<'_>) -> Verdict {
+        Verdict::Now(Ok(Identity::ANONYMOUS))
     }
 }

@@ -166,13 +166,17 @@ fn try_upgrade(
             .get::<ConnectInfo<SocketAddr>>()
             .map(|ConnectInfo(address)| address.ip())
     };
-    let slot = hub
-        .per_ip()
-        .try_open(address.or_else(socket))
-        .ok_or(UpgradeError::PerIp)?;
+    let ip = address.or_else(socket);
+    let slot = hub.per_ip().try_open(ip).ok_or(UpgradeError::PerIp)?;
+    let place = || session::Place {
+        origin: text(request.headers(), &ORIGIN).map(Box::from),
+        path: request.uri().path().into(),
+    };
     let opening = session::Opening {
         token: token(request.uri(), request.headers()),
         host: host(request.uri(), request.headers()),
+        ip,
+        place: hub.looks_at_origins().then(|| Box::new(place())),
         slot,
     };
     let upgrading = request
@@ -293,9 +297,12 @@ fn token(uri: &Uri, headers: &HeaderMap) -> Option<Box<str>> {
     bearer.or_else(|| Some(Query::<Parameters>::try_from_uri(uri).ok()?.0.access_token?.into()))
 }
 
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
 fn host(uri: &Uri, headers: &HeaderMap) -> Option<Box<str>> {
-    let header = headers.get(HOST).and_then(|value| value.to_str().ok());
-    header
+    text(headers, &HOST)
         .or_else(|| uri.authority().map(|authority| authority.as_str()))
         .map(Box::from)
 }

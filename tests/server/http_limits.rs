@@ -32,7 +32,7 @@ fn in_seconds(seconds: i64) -> i64 {
 
 fn guarded() -> Api {
     Api::new(Config {
-        auth: Auth::Jwt(Jwt::new(vec![JwtSecret::new(JWT_SECRET)])),
+        auth: Auth::Jwt(Box::new(Jwt::new(vec![JwtSecret::new(JWT_SECRET)]))),
         ..Config::default()
     })
 }

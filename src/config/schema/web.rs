@@ -1,7 +1,7 @@
 //! The web server, who may use it, and what it hands out.
 
 use super::{everywhere, hours, minutes, seconds};
-use crate::config::types::{ExtraServer, HostName, Rate, RoomListing, SecretText};
+use crate::config::types::{Endpoint, ExtraServer, FilePath, HostName, PublicKeys, Rate, RoomListing, SecretText};
 use crate::config::value::{Between, Must, NonEmpty};
 use ipnet::IpNet;
 use std::net::SocketAddr;
@@ -131,8 +131,31 @@ section! {
         /// HS256 secrets of the bearer tokens that the API and the hub then ask for, at least 32 characters each. Every
         /// one verifies, so that they can be rotated.
         ///
-        /// Without any, everyone who reaches the server may fetch credentials and join rooms.
-        jwt_secrets: Vec<SecretText> = Vec::new(), Must("secrets of at least 32 characters", |secrets: &Vec<SecretText>| are_long(secrets));
+        /// Without any, and without `jwt_keys` and `jwks_url`, everyone who reaches the server may fetch credentials and join
+        /// rooms.
+        jwt_secrets: Vec<SecretText> = Vec::new(),
+            Must("at most sixteen secrets of at least 32 characters", |secrets: &Vec<SecretText>| are_long(secrets) && secrets.len() <= 16);
+        /// Public keys that verify tokens: PEM (`BEGIN PUBLIC KEY`), a JSON Web Key or a set of them. RS256 and PS256 with 2048
+        /// bits and more, ES256, and EdDSA with Ed25519. With `jwt_keys_file` each file is one of these.
+        ///
+        /// What a key is decides which algorithm it verifies: RS256 for an RSA key that does not say otherwise. A token's own
+        /// `alg` decides nothing (docs/authentication.md).
+        jwt_keys: Vec<PublicKeys> = Vec::new(), Must("sixteen at most", |keys: &Vec<PublicKeys>| keys.len() <= 16);
+        /// Where the issuer publishes its key set, for example
+        /// `https://issuer.example.org/.well-known/jwks.json`. Redirects are not followed.
+        ///
+        /// Whoever answers there says who is let in: with `http` that is everybody on the way.
+        jwks_url: Option<Endpoint> = None;
+        /// Longest time between two fetches of the key set; an answer's `Cache-Control: max-age` makes it shorter, down to 10 s.
+        ///
+        /// A key that its issuer takes back lets in for up to this long.
+        jwks_refresh: Duration = minutes(10), Between(seconds(10), hours(24));
+        /// The key set is fetched once in this long, however many tokens name keys that are not in it.
+        jwks_cooldown: Duration = seconds(30), Between(seconds(1), hours(1));
+        /// How long a fetch of the key set may take. Who shows an unknown key waits this long.
+        jwks_timeout: Duration = seconds(5), Between(Duration::from_millis(100), seconds(30));
+        /// A file of certificates (PEM) that are believed when the key set is fetched, beside those that this machine believes.
+        authorities: Option<FilePath> = None;
         /// The `aud` that a token must have. Without it, `aud` is not looked at.
         jwt_audience: Option<String> = None;
         /// The `iss` that a token must have. Without it, `iss` is not looked at.
@@ -143,6 +166,13 @@ section! {
         ///
         /// A room's name is often all that keeps strangers out of it.
         room_listing: RoomListing = RoomListing::Trusted;
+    }
+}
+
+impl Auth {
+    /// Whether there is anything to judge tokens by. Without, everybody is let in.
+    pub(crate) fn asks_for_tokens(&self) -> bool {
+        !self.jwt_secrets.is_empty() || !self.jwt_keys.is_empty() || self.jwks_url.is_some()
     }
 }
 

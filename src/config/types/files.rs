@@ -57,3 +57,21 @@ impl Value for CertificatePair {
         quoted(format_args!("{}:{}", self.0.chain.display(), self.0.key.display()))
     }
 }
+
+/// A file that is read when it is needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePath(pub PathBuf);
+
+impl Value for FilePath {
+    fn expects() -> String {
+        "a path".into()
+    }
+
+    fn from_raw(raw: &Raw) -> Result<Self, Vec<Fault>> {
+        Ok(Self(path(raw, raw.text()?)))
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(self.0.display())
+    }
+}

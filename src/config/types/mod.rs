@@ -8,6 +8,7 @@ mod dialect_listener;
 mod files;
 mod net;
 mod secret;
+mod token;
 mod webhook;
 
 pub use alternate::AlternateServer;
@@ -15,7 +16,8 @@ pub use amount::{ByteSize, Rate};
 pub use choice::{LogFormat, RedirectWhen, RoomListing, TakeoverPolicy};
 pub use dialect::DialectPath;
 pub use dialect_listener::DialectListener;
-pub use files::CertificatePair;
+pub use files::{CertificatePair, FilePath};
 pub use net::{ExternalIp, HostName, PortRange, TcpListen};
 pub use secret::{ExtraServer, SecretText, StaticUser, TokenKey};
+pub use token::{Endpoint, PublicKeys};
 pub use webhook::Webhook;

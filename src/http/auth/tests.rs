@@ -8,8 +8,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use super::claims::MAX_CLAIM_BYTES;
+use super::rules::MAX_TOKEN_BYTES;
 use super::*;
-use crate::http::config::JwtSecret;
+use crate::http::config::{Jwt, JwtSecret};
+use crate::ws::Rights;
 
 const SECRET: &str = "an-hs256-secret-of-at-least-32-bytes";
 
@@ -17,7 +20,7 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-fn token_with(header: &Value, claims: &Value, secret: &str) -> String {
+pub(super) fn token_with(header: &Value, claims: &Value, secret: &str) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let signed = format!("{}.{}", part(header), part(claims));
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
@@ -37,11 +40,23 @@ fn jwt() -> Jwt {
 }
 
 fn authenticator(jwt: Jwt) -> TokenAuthenticator {
-    TokenAuthenticator::new(&Auth::Jwt(jwt), &Metrics::new().unwrap()).unwrap()
+    TokenAuthenticator::new(&Auth::Jwt(Box::new(jwt)), &Metrics::new().unwrap()).unwrap()
+}
+
+/// What is known without asking anybody.
+fn verdict(authenticator: &TokenAuthenticator, token: Option<&str>) -> Result<Identity, AuthError> {
+    let applicant = Applicant {
+        token,
+        ..Applicant::default()
+    };
+    match authenticator.authenticate(applicant) {
+        Verdict::Now(result) => result,
+        Verdict::Later(_) => panic!("keys of the configuration answer at once"),
+    }
 }
 
 fn judged(token: &str) -> Result<Identity, AuthError> {
-    authenticator(jwt()).authenticate(Some(token))
+    verdict(&authenticator(jwt()), Some(token))
 }
 
 #[test]
@@ -139,7 +154,7 @@ fn audience_and_issuer_are_asked_for_when_configured() {
             .as_object_mut()
             .unwrap()
             .extend(extra.as_object().unwrap().clone());
-        strict.authenticate(Some(&token(claims)))
+        verdict(&strict, Some(&token(claims)))
     };
     assert!(judge(json!({"aud": "meet", "iss": "idp"})).is_ok());
     assert!(judge(json!({"aud": ["other", "meet"], "iss": "idp"})).is_ok());
@@ -170,7 +185,7 @@ fn claims_are_bounded_and_printable() {
 fn the_token_is_read_from_a_bearer_header_only() {
     let read = |value: &str| {
         let mut headers = HeaderMap::new();
-        headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+        headers.insert(field::AUTHORIZATION, value.parse().unwrap());
         bearer(&headers).map(str::to_owned)
     };
     assert_eq!(read("Bearer abc").as_deref(), Some("abc"));
@@ -184,9 +199,9 @@ fn the_token_is_read_from_a_bearer_header_only() {
 fn without_tokens_everybody_is_anonymous() {
     let open = TokenAuthenticator::new(&Auth::Open, &Metrics::new().unwrap()).unwrap();
     assert!(open.is_open());
-    assert_eq!(open.authenticate(None), Ok(Identity::ANONYMOUS));
-    assert_eq!(open.authenticate(Some("whatever")), Ok(Identity::ANONYMOUS));
-    assert_eq!(authenticator(jwt()).authenticate(None), Err(AuthError::Missing));
+    assert_eq!(verdict(&open, None), Ok(Identity::ANONYMOUS));
+    assert_eq!(verdict(&open, Some("whatever")), Ok(Identity::ANONYMOUS));
+    assert_eq!(verdict(&authenticator(jwt()), None), Err(AuthError::Missing));
 }
 
 #[test]
@@ -197,14 +212,12 @@ fn a_short_or_missing_secret_is_refused_at_start() {
             leeway: Duration::ZERO,
             ..Jwt::new(secrets)
         };
-        TokenAuthenticator::new(&Auth::Jwt(jwt), &Metrics::new().unwrap()).err()
+        TokenAuthenticator::new(&Auth::Jwt(Box::new(jwt)), &Metrics::new().unwrap()).err()
     };
-    assert_eq!(error(&[]), Some(AuthConfigError::NoSecret));
-    assert_eq!(
-        error(&[&"s".repeat(MIN_SECRET_BYTES - 1)]),
-        Some(AuthConfigError::ShortSecret)
-    );
-    assert_eq!(error(&[&"s".repeat(MIN_SECRET_BYTES)]), None);
+    assert!(matches!(error(&[]), Some(AuthConfigError::NoSecret)));
+    let short = "s".repeat(MIN_SECRET_BYTES - 1);
+    assert!(matches!(error(&[&short]), Some(AuthConfigError::ShortSecret)));
+    assert!(error(&[&"s".repeat(MIN_SECRET_BYTES)]).is_none());
 }
 
 #[test]
@@ -223,18 +236,15 @@ fn a_token_opens_no_realm_that_is_not_configured() {
     let socket = authenticator.for_surface(Surface::Websocket);
     let with = |realm: Value| token(json!({"sub": "alice", "exp": now() + 9, "realm": realm}));
     for surface in [&authenticator, &socket] {
-        let realm = |claim| surface.authenticate(Some(&with(claim))).map(|identity| identity.realm);
+        let realm = |claim| verdict(surface, Some(&with(claim))).map(|identity| identity.realm);
         assert_eq!(realm(json!("acme")), Ok(Some("acme".into())));
         assert_eq!(realm(json!("default")), Ok(None));
         assert_eq!(realm(json!(null)), Ok(None));
         assert_eq!(realm(json!("globex")), Err(AuthError::Forbidden));
         assert_eq!(realm(json!(7)), Err(AuthError::Invalid));
         // A tenant's own token is no JWT, and lets nobody into a room.
-        assert_eq!(surface.authenticate(Some("acme's own token")), Err(AuthError::Invalid));
+        assert_eq!(verdict(surface, Some("acme's own token")), Err(AuthError::Invalid));
     }
     authenticator.replace_realms(&[]);
-    assert_eq!(
-        socket.authenticate(Some(&with(json!("acme")))),
-        Err(AuthError::Forbidden)
-    );
+    assert_eq!(verdict(&socket, Some(&with(json!("acme")))), Err(AuthError::Forbidden));
 }

@@ -80,13 +80,19 @@ impl<'a> Frame<'a> {
         }
     }
 
+    /// A frame that [`Hub::try_admit`] let through before, read again after the driver has waited for something.
+    pub(crate) fn readmitted(self) -> Option<Admitted<'a>> {
+        self.parsed.ok().map(|message| Admitted { message })
+    }
+
     /// What the driver has to find out before the hub can carry this out.
     pub fn needs(&self) -> Needs<'_> {
         self.parsed.as_ref().map_or(Needs::Nothing, Message::needs)
     }
 }
 
-/// A well-formed request that the rate limit let through. Only [`Hub::try_admit`] makes one.
+/// A well-formed request that the rate limit let through: [`Hub::try_admit`] makes them, and [`Frame::readmitted`] the same one
+/// once more.
 #[derive(Debug)]
 pub struct Admitted<'a> {
     message: Message<'a>,

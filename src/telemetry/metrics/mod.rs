@@ -9,6 +9,7 @@
 //! enum; a scrape never makes a packet wait for longer than a copy of some hundred integers.
 
 mod api;
+mod auth;
 mod events;
 pub mod family;
 mod front;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use prometheus::{Encoder as _, Registry, TextEncoder};
 
 pub use api::ApiMetrics;
+pub use auth::AuthMetrics;
 pub use events::EventMetrics;
 pub use front::FrontMetrics;
 pub use hub::HubSlot;
@@ -42,6 +44,7 @@ struct Inner {
     shards: relay::Shards,
     hub: HubSlot,
     api: ApiMetrics,
+    auth: AuthMetrics,
     front: FrontMetrics,
     events: EventMetrics,
     process: process::Process,
@@ -61,6 +64,7 @@ impl Metrics {
         let process = process::Process::begin();
         process.register(&registry)?;
         let api = ApiMetrics::register(&registry)?;
+        let auth = AuthMetrics::register(&registry)?;
         let front = FrontMetrics::register(&registry)?;
         let events = EventMetrics::register(&registry)?;
         Ok(Self(Arc::new(Inner {
@@ -68,6 +72,7 @@ impl Metrics {
             shards,
             hub,
             api,
+            auth,
             front,
             events,
             process,
@@ -92,6 +97,11 @@ impl Metrics {
     /// Counters of accepted connections.
     pub fn front(&self) -> &FrontMetrics {
         &self.0.front
+    }
+
+    /// Where the judges of tokens count.
+    pub fn auth(&self) -> &AuthMetrics {
+        &self.0.auth
     }
 
     /// Counters of events and of those who are told.

@@ -4,7 +4,7 @@ use super::family::{Family, Kind, Label};
 use crate::credentials::DEFAULT_REALM;
 use crate::signaling::{CloseCode, ErrorCode, MessageKind, RelayBudget};
 use crate::telemetry::labels::{
-    AdminRefusal, CertificateReload, FrontFailure, FrontListener, HookAttempt, HookEnd, IssueResult, Method,
+    AdminRefusal, CertificateReload, FrontFailure, FrontListener, HookAttempt, HookEnd, IssueResult, JwksFetch, Method,
     RecordKind, ReloadResult, Route, StatusClass, Surface, TokenFailure,
 };
 use crate::telemetry::{
@@ -60,6 +60,7 @@ const STATUS: Label = label!("status", StatusClass);
 const SURFACE: Label = label!("surface", Surface);
 const ISSUE: Label = label!("result", IssueResult);
 const TOKEN_FAILURE: Label = label!("reason", TokenFailure);
+const JWKS_FETCH: Label = label!("result", JwksFetch);
 const RECORD: Label = label!("kind", RecordKind);
 const HOOK_END: Label = label!("result", HookEnd);
 const HOOK_ATTEMPT: Label = label!("result", HookAttempt);
@@ -345,6 +346,12 @@ table! {
             "Wishes for a credential, by how they ended.";
         TOKEN_FAILURES = Kind::Counter, "meetpoint_auth_token_failures_total", [SURFACE, TOKEN_FAILURE],
             "Bearer tokens turned away.";
+        JWKS_FETCHES = Kind::Counter, "meetpoint_auth_jwks_fetches_total", [JWKS_FETCH],
+            "Fetches of the issuer's key set. After one that failed the keys of before go on.";
+        JWKS_KEYS = Kind::Gauge, "meetpoint_auth_jwks_keys", [],
+            "Keys of the issuer's set that can be used.";
+        JWKS_FETCHED_AT = Kind::Gauge, "meetpoint_auth_jwks_last_success_timestamp_seconds", [],
+            "When the issuer's key set was last fetched, in Unix seconds; 0 never. `time()` less this is its age.";
     }
     "Events" {
         EVENTS = Kind::Counter, "meetpoint_events_total", [RECORD],

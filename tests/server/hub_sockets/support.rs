@@ -10,7 +10,7 @@ use axum::{Router, extract::Request, routing::get};
 use futures_util::{SinkExt, StreamExt};
 use meetpoint::{
     signaling::{self, Dialect},
-    ws::{self, AuthError, Authenticator, HubHandle, IceList, IceSource, IceUser, Identity},
+    ws::{self, Applicant, AuthError, Authenticator, HubHandle, IceList, IceSource, IceUser, Identity, Verdict},
 };
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -29,8 +29,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Tokens;
 
 impl Authenticator for Tokens {
-    fn authenticate(&self, token: Option<&str>) -> Result<Identity, AuthError> {
-        match token {
+    fn authenticate(&self, applicant: Applicant<'_>) -> Verdict {
+        Verdict::Now(match applicant.token {
             None => Ok(Identity::ANONYMOUS),
             Some("old") => Err(AuthError::Expired),
             Some(token) => match token.strip_prefix("good:") {
@@ -40,7 +40,7 @@ impl Authenticator for Tokens {
                 }),
                 None => Err(AuthError::Invalid),
             },
-        }
+        })
     }
 }
 

@@ -1,0 +1,139 @@
+//! Judging a token by keys: which of them may have signed it, and whether one has.
+
+use std::sync::Arc;
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Validation, decode};
+
+use super::claims::{Claims, identity};
+use super::header::Header;
+use super::jwks::Jwks;
+use super::key::{Algorithm, MIN_SECRET_BYTES, VerifyingKey};
+use crate::http::auth::AuthConfigError;
+use crate::http::config::Jwt;
+use crate::telemetry::AuthMetrics;
+use crate::ws::{AuthError, Identity};
+
+/// Longest token that is looked at. A claim set of ours is a few hundred bytes.
+pub(super) const MAX_TOKEN_BYTES: usize = 8 * 1024;
+/// Keys that one token is tried with. A stranger chooses how many signatures are verified for him; nobody has so many secrets
+/// under way at once.
+pub(super) const MAX_TRIES: usize = 16;
+
+/// What a token is judged by.
+pub(super) struct Rules {
+    wanted: Jwt,
+    keys: Vec<VerifyingKey>,
+    /// Of [`Algorithm::ALL`].
+    validations: [Validation; Algorithm::ALL.len()],
+    jwks: Option<Arc<Jwks>>,
+}
+
+/// What came of judging by the keys at hand.
+pub(super) enum Judged {
+    /// It is settled.
+    Settled(Result<Identity, AuthError>),
+    /// It names a key that is not there. The set that keys come from may have it by now.
+    UnknownKey,
+}
+
+impl Rules {
+    /// Rules for `jwt`. The fetched set of `before` goes on where it is the same one.
+    pub(super) fn new(jwt: &Jwt, before: Option<&Self>, metrics: &AuthMetrics) -> Result<Self, AuthConfigError> {
+        Self::check(jwt)?;
+        // With two back ends in one build (feature unification) the first verification would panic; choosing one here rules
+        // that out. An error means that it was chosen before.
+        let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+        let secrets = jwt.secrets.iter().map(|secret| VerifyingKey::secret(secret.as_bytes()));
+        let same = |before: &Self| (before.wanted.jwks == jwt.jwks).then(|| before.jwks.clone());
+        let jwks = match (before.and_then(same), &jwt.jwks) {
+            (Some(running), _) => running,
+            (None, Some(source)) => Some(Arc::new(Jwks::start(source, metrics)?)),
+            (None, None) => None,
+        };
+        Ok(Self {
+            keys: secrets.chain(jwt.keys.iter().cloned()).collect(),
+            validations: Algorithm::ALL.map(|algorithm| validation(jwt, algorithm)),
+            jwks,
+            wanted: jwt.clone(),
+        })
+    }
+
+    /// Whether there can be rules for `jwt`. Starts nothing.
+    pub(super) fn check(jwt: &Jwt) -> Result<(), AuthConfigError> {
+        if jwt.secrets.is_empty() && jwt.keys.is_empty() && jwt.jwks.is_none() {
+            return Err(AuthConfigError::NoSecret);
+        }
+        let short = |secret: &crate::http::JwtSecret| secret.as_bytes().len() < MIN_SECRET_BYTES;
+        if jwt.secrets.iter().any(short) {
+            return Err(AuthConfigError::ShortSecret);
+        }
+        Ok(())
+    }
+
+    pub(super) fn jwks(&self) -> Option<&Arc<Jwks>> {
+        self.jwks.as_ref()
+    }
+
+    /// Judges a token by the keys at hand. Never waits.
+    pub(super) fn judge(&self, token: &str) -> Judged {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Judged::Settled(Err(AuthError::Invalid));
+        }
+        let Some(header) = Header::of(token) else {
+            return Judged::Settled(Err(AuthError::Invalid));
+        };
+        let fetched = self.jwks.as_ref().map(|jwks| jwks.keys());
+        let fetched = fetched.iter().flat_map(|keys| keys.iter());
+        let kid = header.kid.as_deref();
+        let mut fitting = self
+            .keys
+            .iter()
+            .chain(fetched)
+            .filter(|key| key.fits(header.algorithm, kid))
+            .peekable();
+        if fitting.peek().is_none() {
+            // No set holds secrets, so none is asked for one.
+            let may_come = self.jwks.is_some() && header.algorithm != Algorithm::Hs256;
+            return if may_come {
+                Judged::UnknownKey
+            } else {
+                Judged::Settled(Err(AuthError::Invalid))
+            };
+        }
+        let validation = &self.validations[header.algorithm as usize];
+        for key in fitting.take(MAX_TRIES) {
+            match decode::<Claims>(token, key.key(), validation) {
+                Ok(token) => return Judged::Settled(identity(token.claims, validation.leeway)),
+                Err(error) => match error.kind() {
+                    // Another key may have signed it.
+                    ErrorKind::InvalidSignature => {}
+                    ErrorKind::ExpiredSignature => return Judged::Settled(Err(AuthError::Expired)),
+                    _ => return Judged::Settled(Err(AuthError::Invalid)),
+                },
+            }
+        }
+        Judged::Settled(Err(AuthError::Invalid))
+    }
+}
+
+/// The algorithm is the one of the keys that are tried, and so is not the token's choice twice over.
+fn validation(jwt: &Jwt, algorithm: Algorithm) -> Validation {
+    let mut validation = Validation::new(algorithm.of_library());
+    validation.leeway = jwt.leeway.as_secs();
+    validation.validate_nbf = true;
+    let mut required = vec!["exp"];
+    match &jwt.audience {
+        Some(audience) => {
+            validation.set_audience(&[audience]);
+            required.push("aud");
+        }
+        None => validation.validate_aud = false,
+    }
+    if let Some(issuer) = &jwt.issuer {
+        validation.set_issuer(&[issuer]);
+        required.push("iss");
+    }
+    validation.set_required_spec_claims(&required);
+    validation
+}

@@ -1,0 +1,38 @@
+//! The numbers of judging tokens with the help of others, counted where it happens.
+
+use prometheus::{IntCounter, IntGauge, Registry};
+
+use super::api::{counters, registered};
+use super::table as t;
+use crate::telemetry::labels::JwksFetch;
+
+/// Counters of key sets.
+#[derive(Clone)]
+pub struct AuthMetrics {
+    fetches: [IntCounter; JwksFetch::COUNT],
+    /// Keys of the last set that was fetched.
+    pub jwks_keys: IntGauge,
+    /// When that was, Unix seconds; 0 never.
+    pub jwks_fetched_at: IntGauge,
+}
+
+impl AuthMetrics {
+    pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let fetches = counters(registry, &t::JWKS_FETCHES)?;
+        Ok(Self {
+            fetches: JwksFetch::ALL.map(|result| fetches.with_label_values(&[result.as_label()])),
+            jwks_keys: registered(registry, IntGauge::with_opts(t::JWKS_KEYS.opts())?)?,
+            jwks_fetched_at: registered(registry, IntGauge::with_opts(t::JWKS_FETCHED_AT.opts())?)?,
+        })
+    }
+
+    /// Counts a fetch of a key set.
+    pub fn jwks_fetch(&self, result: JwksFetch) {
+        self.fetches[result.index()].inc();
+    }
+
+    /// Fetches that ended like this so far.
+    pub fn jwks_fetched(&self, result: JwksFetch) -> u64 {
+        self.fetches[result.index()].get()
+    }
+}
