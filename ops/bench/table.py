@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Turns the lines that relay.sh collects into Markdown tables: median (min-max) per server, and the ratio to coturn.
+"""Turns the lines that relay.sh or hub.sh collects into Markdown tables: median (min-max) per server, for the relay the ratio to
+coturn too.
 
-Usage: table.py results.jsonl. The first round is left out, unless it is the only one.
+Usage: table.py [--hub] results.jsonl. The first round is left out, unless it is the only one.
 """
 
 import json
@@ -26,6 +27,45 @@ FIGURES = {
     "rss_bytes_per_allocation": ("resident bytes per allocation", 0, True),
     "idle_busy_share": ("cores busy with other work", 2, True),
 }
+# The same for hub.sh.
+HUB_FIGURES = {
+    "servers": ("processes of the server", 0, True),
+    "connections": ("connections open", 0, False),
+    "closed": ("closed meanwhile", 0, True),
+    "enters_per_second": ("connections that come in, /s", 0, False),
+    "cpu_us_per_enter": ("server CPU, µs per connection that comes in", 1, True),
+    "enter_p99_ms": ("coming in, p99, ms", 1, True),
+    "rss_bytes_per_connection": ("resident bytes per connection", 0, True),
+    "kernel_bytes_per_connection": ("kernel buffers per connection, both ends, bytes", 0, True),
+    "idle_cores": ("server CPU while idle, cores", 3, True),
+    "signals_per_second": ("signals/s", 0, False),
+    "cpu_us_per_signal": ("server CPU, µs per signal", 1, True),
+    "deliveries": ("deliveries", 0, False),
+    "cpu_us_per_delivery": ("server CPU, µs per delivery", 2, True),
+    "rounds_per_second": ("come and go, /s", 0, False),
+    "cpu_us_per_round": ("server CPU, µs per round", 1, True),
+    "p50_us": ("p50, µs", 0, True),
+    "p99_us": ("p99, µs", 0, True),
+    "max_us": ("longest, µs", 0, True),
+    "lost": ("lost", 0, True),
+    "repeated": ("repeated or out of order", 0, True),
+    "slow_readers": ("readers that stopped reading", 0, True),
+    "closed_4002": ("of them closed with 4002", 0, False),
+    "cut": ("of them cut off", 0, False),
+    "members": ("members of the room", 0, False),
+    "joined_in_s": ("all joined in, s", 1, True),
+    "told_in_s": ("all knew of all in, s", 1, True),
+    "members_who_miscount": ("members who miss somebody", 0, True),
+    "missing_or_twice": ("missing or twice on lists", 0, True),
+    "events_told": ("comings and goings told", 0, True),
+    "bytes_told_mib": ("that in MiB", 0, True),
+    "join_p50_ms": ("one join, p50, ms", 1, True),
+    "join_p99_ms": ("one join, p99, ms", 1, True),
+    "cpu_s": ("server CPU, s", 1, True),
+    "rss_bytes_per_member": ("resident bytes per member", 0, True),
+    "server_rss_mib": ("resident, MiB", 0, True),
+    "failed": ("failed", 0, True),
+}
 # Above this many cores of other work, the whole system's busy time says nothing about the server.
 QUIET = 0.15
 NEEDS_QUIET = "system_cpu_us_per_packet"
@@ -42,7 +82,10 @@ def cell(values: list[float], decimals: int) -> str:
 
 
 def main() -> None:
-    with open(sys.argv[1], encoding="utf-8") as lines:
+    arguments = sys.argv[1:]
+    hub = arguments[0] == "--hub"
+    figures = HUB_FIGURES if hub else FIGURES
+    with open(arguments[-1], encoding="utf-8") as lines:
         runs = [json.loads(line) for line in lines]
     if max(run["round"] for run in runs) > 0:
         runs = [run for run in runs if run["round"] > 0]
@@ -52,7 +95,7 @@ def main() -> None:
         print(f"\n### {load}\n")
         print("| figure | " + " | ".join(servers) + (" | meetpoint / coturn |" if ratios else " |"))
         print("|---|" + "--:|" * (len(servers) + ratios))
-        for figure, (heading, decimals, _) in FIGURES.items():
+        for figure, (heading, decimals, _) in figures.items():
             if load.startswith("max-") and figure not in OF_A_SEARCH:
                 continue
             found = {
