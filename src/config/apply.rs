@@ -282,6 +282,7 @@ impl Config {
         http::Config {
             cors: self.origins().map_or(http::Cors::Any, http::Cors::Origins),
             dialect_paths: self.dialect_paths(),
+            peerjs_discovery: self.signaling.peerjs_discovery,
             hosts: web.hosts.clone(),
             trusted_proxies: web.trusted_proxies.clone(),
             ice: self.ice_settings(relay_addrs),
@@ -372,6 +373,10 @@ impl Signaling {
             node: self.node.clone(),
             hello_timeout: self.hello_timeout,
             welcome_silent_after: self.welcome_silent_after,
+            peerjs_keys: self.peerjs_keys.clone(),
+            peerjs_peers: self.peerjs_peers,
+            postponed_frames: self.peerjs_queue_messages,
+            postponed_bytes: self.peerjs_queue_size.as_usize(),
             connections: self.connections,
             rooms: self.rooms,
             peers_per_room: self.peers_per_room,

@@ -36,6 +36,7 @@ const LIVE: &[&str] = &[
     "auth.*",
     "admin.tokens",
     "signaling.dialects",
+    "signaling.peerjs_discovery",
     "events.*",
     "realms.*",
     "log.level",

@@ -18,6 +18,8 @@ use crate::signaling::Dialect;
 pub struct Config {
     /// Further paths of the hub, and what is spoken there. Default none.
     pub dialect_paths: Vec<(String, Dialect)>,
+    /// Whether strangers may list the ids of PeerJS clients. Default false: an id is often all that it takes to call somebody.
+    pub peerjs_discovery: bool,
     /// Names that requests may be for, `*.` in front of one stands for all below it; none allows every name. Addresses and
     /// `localhost` are always allowed. Default none.
     pub hosts: Vec<String>,

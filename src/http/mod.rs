@@ -30,6 +30,7 @@ pub mod ice_servers;
 pub mod issuer;
 mod observe;
 mod patience;
+mod peerjs;
 mod places;
 pub mod rate_limit;
 pub mod realm;

@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::config::Config;
+use super::peerjs::Asked;
 use super::state::AppState;
 use crate::signaling::Dialect;
 use crate::ws;
@@ -27,7 +28,7 @@ struct Place<'a> {
 }
 
 /// What answers there without being configured.
-const BUILT_IN: [(&str, Dialect); 0] = [];
+const BUILT_IN: [(&str, Dialect); 2] = [("/peerjs", Dialect::PeerJs), ("/match", Dialect::Matchbox)];
 
 /// Answers what no route does.
 pub(super) async fn elsewhere(State(state): State<AppState>, request: Request) -> Response {
@@ -64,6 +65,16 @@ fn answer(state: &AppState, request: Request) -> Result<Response, Box<Request>> 
     let Some(place) = find(&state.config(), &path, listener, is_upgrade) else {
         return Err(Box::new(request));
     };
+    if place.dialect == Dialect::PeerJs {
+        // Not there for another method, nor below the paths that there are.
+        let asked = Asked::read(place.rest).filter(|asked| *asked == Asked::Socket || !is_upgrade);
+        return match asked {
+            Some(Asked::Socket) if is_upgrade => Ok(ws::upgrade(state.hub(), Dialect::PeerJs, request)),
+            Some(asked) if request.method() == Method::GET => Ok(asked.answer(state)),
+            Some(_) => Ok(StatusCode::METHOD_NOT_ALLOWED.into_response()),
+            None => Ok(StatusCode::NOT_FOUND.into_response()),
+        };
+    }
     if !is_upgrade && request.method() == Method::GET {
         let Some(text) = place.dialect.plain_answer() else {
             return refuse(state, place, request);
@@ -116,7 +127,10 @@ impl<'a> Place<'a> {
             return None;
         }
         let rest = rest.trim_matches('/');
-        let is_its = rest.is_empty() || (dialect.takes_room() && !rest.contains('/'));
+        let is_its = match dialect {
+            Dialect::PeerJs => Asked::read(rest).is_some(),
+            _ => rest.is_empty() || (dialect.takes_room() && !rest.contains('/')),
+        };
         is_its.then_some(Self { dialect, rest })
     }
 
@@ -124,6 +138,19 @@ impl<'a> Place<'a> {
     fn at_listener(dialect: Dialect, path: &'a str) -> Option<Self> {
         if dialect.takes_room() {
             return Self::at(dialect, path);
+        }
+        if dialect == Dialect::PeerJs {
+            // Whatever the option `path` of its clients is: only the end of the path counts.
+            let path = path.trim_matches('/');
+            let starts: Vec<usize> = path.rmatch_indices('/').map(|(at, _)| at + 1).collect();
+            let tail = |parts: usize| path.get(starts.get(parts - 1).copied().unwrap_or(0)..);
+            let rest = if path.ends_with("/id") || path.ends_with("/peers") {
+                tail(2)
+            } else {
+                tail(1)
+            };
+            let rest = rest.filter(|rest| Asked::read(rest).is_some()).unwrap_or("");
+            return Some(Self { dialect, rest });
         }
         Some(Self { dialect, rest: "" })
     }
@@ -182,6 +209,33 @@ mod tests {
         let place = find(&config, "/", None, true).unwrap();
         assert_eq!(place.dialect, Dialect::Chiral);
         assert_eq!(find(&config, "/x", None, true), None);
+    }
+
+    #[test]
+    fn the_paths_of_peerjs_and_matchbox_are_found_below_theirs() {
+        let config = config(&[("/mine", Dialect::PeerJs), ("/lobby", Dialect::Verbatim)]);
+        let found = |path, listener| {
+            let place: Option<Place<'_>> = find(&config, path, listener, true);
+            place.map(|place| (place.dialect, place.rest))
+        };
+        let peerjs = |rest| Some((Dialect::PeerJs, rest));
+        assert_eq!(found("/peerjs", None), peerjs(""));
+        assert_eq!(found("/peerjs/id", None), peerjs("id"));
+        assert_eq!(found("/peerjs/peerjs/id", None), peerjs("peerjs/id"));
+        assert_eq!(found("/mine/peerjs", None), peerjs("peerjs"));
+        assert_eq!(found("/mine/key/peers", None), peerjs("key/peers"));
+        assert_eq!(found("/mine/other", None), None);
+        assert_eq!(found("/a/b/peerjs", Some(Dialect::PeerJs)), peerjs("peerjs"));
+        assert_eq!(found("/a/b/key/id", Some(Dialect::PeerJs)), peerjs("key/id"));
+        assert_eq!(found("/", Some(Dialect::PeerJs)), peerjs(""));
+        assert_eq!(found("/match", None), Some((Dialect::Matchbox, "")));
+        assert_eq!(found("/match/room", None), Some((Dialect::Matchbox, "room")));
+        assert_eq!(found("/match/a/b", None), None);
+        assert_eq!(
+            found("/room", Some(Dialect::Matchbox)),
+            Some((Dialect::Matchbox, "room"))
+        );
+        assert_eq!(found("/lobby/x", None), Some((Dialect::Verbatim, "x")));
     }
 
     #[test]

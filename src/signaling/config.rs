@@ -65,6 +65,14 @@ pub struct Config {
     /// Bytes after which a page of `joined` or `who` ends early. Default 32 768. Keeps a page well below what a client
     /// may have set as its longest frame.
     pub page_bytes: usize,
+    /// Keys that PeerJS clients may give, each a name space of ids. Default `peerjs` alone, which is what clients give unasked.
+    pub peerjs_keys: Vec<String>,
+    /// PeerJS clients of one key. Default 20 000. They are told of nobody, so a large number costs no more than the connections.
+    pub peerjs_peers: usize,
+    /// Frames that may wait for a PeerJS id to be taken, 5 s each; an eighth of one sender and for one id. Default 4 096.
+    pub postponed_frames: usize,
+    /// Bytes of those frames. Default 4 194 304 (4 MiB).
+    pub postponed_bytes: usize,
     /// Who may take a peer id that is in use. Default [`Takeover::SameOwner`].
     pub takeover: Takeover,
     /// How long a session waits for its owner after its socket broke; others see `away` meanwhile, not `leave`. Default 30 s.
@@ -112,6 +120,10 @@ impl Default for Config {
             receivers_per_send: 64,
             page_peers: 100,
             page_bytes: 32_768,
+            peerjs_keys: vec!["peerjs".into()],
+            peerjs_peers: 20_000,
+            postponed_frames: 4_096,
+            postponed_bytes: 4_194_304,
             takeover: Takeover::SameOwner,
             resume_grace: Duration::from_secs(30),
             resume_frames: 64,

@@ -77,6 +77,8 @@ pub(crate) struct Peer {
     pub(crate) id: Arc<str>,
     /// `None` is [`Identity::ANONYMOUS`], which most peers of an open server are.
     pub(crate) identity: Option<Box<Identity>>,
+    /// SHA-256 of the secret by which the owner of the id takes it over, in dialects that have one.
+    pub(crate) proof: Option<Box<[u8; 32]>>,
     /// Presence data for rooms joined without any of their own.
     pub(crate) meta: Option<Arc<Meta>>,
 }

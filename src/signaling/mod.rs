@@ -33,6 +33,7 @@ mod labels;
 mod limits;
 mod meta;
 mod payload;
+mod postbox;
 mod replay;
 mod room;
 mod secrets;

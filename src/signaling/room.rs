@@ -51,6 +51,8 @@ pub(crate) struct Room {
     by_peer: HashMap<Arc<str>, u64, FixedState>,
     next_ordinal: u64,
     pub(crate) max: u32,
+    /// Its members are told of nobody's coming and going.
+    pub(crate) is_quiet: bool,
     /// SHA-256 of the key that the first member bound.
     key_hash: Option<Box<[u8; 32]>>,
     pub(crate) meta: Option<Arc<Meta>>,
@@ -68,6 +70,7 @@ impl Room {
             by_peer: HashMap::with_hasher(hasher),
             next_ordinal: 1,
             max,
+            is_quiet: false,
             key_hash: key_hash.map(Box::new),
             meta: None,
             version: 0,

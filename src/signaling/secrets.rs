@@ -65,6 +65,25 @@ impl Secrets {
         format!("peer-{id:016x}")
     }
 
+    /// A random UUID (RFC 9562 §5.4).
+    pub(crate) fn uuid(&mut self) -> String {
+        let digest = Sha256::new_with_prefix(b"uuid")
+            .chain_update(self.seed)
+            .chain_update(self.draw())
+            .finalize();
+        let random = u128::from_be_bytes(std::array::from_fn(|at| digest[at]));
+        let uuid = (random & !(0xF << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+        let hex = format!("{uuid:032x}");
+        format!(
+            "{}-{}-{}-{}-{}",
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..16],
+            &hex[16..20],
+            &hex[20..]
+        )
+    }
+
     /// A seed for hash tables, so that nobody outside can aim at one bucket.
     pub(crate) fn hash_seed(&self) -> u64 {
         let digest = Sha256::new_with_prefix(b"hash").chain_update(self.seed).finalize();
@@ -113,6 +132,24 @@ mod tests {
         assert!(!Secrets::new([8; 32]).proves(one, &key));
         assert_eq!(Sid::parse(one.as_str()), Some(one));
         assert_eq!(Sid::parse("short"), None);
+    }
+
+    #[test]
+    fn an_assigned_uuid_is_random_and_says_so() {
+        let mut secrets = Secrets::new([7; 32]);
+        let (one, two) = (secrets.uuid(), secrets.uuid());
+        assert_ne!(one, two);
+        for uuid in [one, two] {
+            let parts: Vec<&str> = uuid.split('-').collect();
+            assert_eq!(
+                parts.iter().map(|part| part.len()).collect::<Vec<_>>(),
+                [8, 4, 4, 4, 12]
+            );
+            assert!(
+                parts[2].starts_with('4') && parts[3].starts_with(['8', '9', 'a', 'b']),
+                "{uuid}"
+            );
+        }
     }
 
     #[test]

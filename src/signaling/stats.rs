@@ -86,6 +86,12 @@ pub struct Stats {
     pub away_refused: u64,
     /// Counter: sessions that waited for their owner and missed more than is kept.
     pub away_overflows: u64,
+    /// Counter: frames that waited for somebody to take a name.
+    pub postponed: u64,
+    /// Counter: senders who were told that nobody took the name.
+    pub postponed_expired: u64,
+    /// Counter: frames that could not wait, because as many as may do.
+    pub postponed_refused: u64,
     /// Counter: connections accepted.
     pub connects: u64,
     /// Counter: connections refused because the table was full.
@@ -98,6 +104,8 @@ pub struct Stats {
     pub peers: u64,
     /// Gauge: sessions that wait for their owner to come back.
     pub away: u64,
+    /// Gauge: frames that wait for somebody to take a name.
+    pub postponed_waiting: u64,
     /// Gauge: rooms.
     pub rooms: u64,
     /// Gauge: memberships, that is peers summed over rooms.

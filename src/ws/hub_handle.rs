@@ -232,6 +232,16 @@ impl HubHandle {
         }
     }
 
+    /// A random UUID, for clients that ask for an id before they connect.
+    pub(crate) fn fresh_uuid(&self) -> String {
+        self.shared.lock().hub.fresh_uuid()
+    }
+
+    /// The ids of at most `most` PeerJS clients that gave that key.
+    pub(crate) fn peerjs_peers(&self, key: &str, most: usize) -> Vec<Arc<str>> {
+        self.shared.lock().hub.peers_of(Dialect::PeerJs.realm(), key, most)
+    }
+
     /// Tells every client to come back after a random time within `after`, at `url` if given, and takes no new ones: those
     /// who come back belong elsewhere. Closes nothing.
     pub fn drain(&self, after: (Duration, Duration), url: Option<&str>) {

@@ -8,7 +8,7 @@ use std::{
 
 use meetpoint::signaling::{
     AuthError, CloseCode, Config, Connected, ConnectionId, Dialect, Frame, Grants, Hub, Ice, Identity, Needs, Now,
-    Output, Payload,
+    Opening, Output, Payload,
 };
 use serde_json::{Value, json};
 
@@ -71,10 +71,51 @@ impl World {
         connection
     }
 
+    /// An open connection whose request says that, on a path that names that room.
+    pub(crate) fn open_as(
+        &mut self,
+        dialect: Dialect,
+        room: Option<&str>,
+        query: &[(&str, &str)],
+    ) -> (ConnectionId, Vec<Value>) {
+        self.open_with(dialect, room, query, Ok(Identity::ANONYMOUS))
+    }
+
+    /// The same, with a verdict on who it is.
+    pub(crate) fn open_with(
+        &mut self,
+        dialect: Dialect,
+        room: Option<&str>,
+        query: &[(&str, &str)],
+        identity: Result<Identity, AuthError>,
+    ) -> (ConnectionId, Vec<Value>) {
+        let opening = Opening::new(dialect, room, query.iter().copied());
+        let shown = dialect.of_opening(&opening);
+        let opening = Opening::new(shown, room, query.iter().copied());
+        let connection = self.connect_as(shown);
+        if let Some(frame) = Frame::opening(shown, &opening)
+            && let Some(admitted) = self.hub.try_admit(self.now, connection, frame)
+        {
+            let identity = (admitted.needs() != Needs::Nothing).then_some(identity);
+            self.hub
+                .handle_request(self.now, connection, admitted, Grants { identity, ice: None });
+        }
+        self.collect();
+        let told = self.all(connection);
+        (connection, told)
+    }
+
     /// Says something in another dialect and returns everything that the connection is told.
     pub(crate) fn speak(&mut self, connection: ConnectionId, frame: Value) -> Vec<Value> {
         self.speak_as(connection, frame, Ok(Identity::ANONYMOUS));
         self.all(connection)
+    }
+
+    /// The same, byte for byte; what comes of it waits to be looked at.
+    pub(crate) fn speak_text(&mut self, connection: ConnectionId, text: &str) {
+        let frame = Frame::text(self.foreign[&connection], text);
+        self.hub.handle_frame(self.now, connection, frame);
+        self.collect();
     }
 
     /// The same, with a verdict on who it is.

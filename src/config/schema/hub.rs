@@ -11,9 +11,10 @@ section! {
         /// The name of this replica, told to clients in `welcome`.
         node: String = "meetpoint".to_owned(), Must("1 to 64 characters", |name: &String| (1..=64).contains(&name.chars().count()));
         /// Paths where clients of other projects find the hub in their own words, as `/path=dialect`: `native`, `reploid`,
-        /// `chiral`, `topics`, or `auto`, which goes by the first message. docs/dialects.md tells what each of them is.
+        /// `chiral`, `topics`, `peerjs`, `matchbox`, `verbatim`, `rooms`, or `auto`, which goes by the first message. docs/dialects.md
+        /// tells what each of them is.
         ///
-        /// `/signaling` is `auto` and `/v1/ws` is `native` without being named, and so is `/` for WebSockets `auto`: a browser
+        /// `/signaling` is `auto`, `/v1/ws` is `native`, `/peerjs` is `peerjs` and `/match` is `matchbox` without being named, and so is `/` for WebSockets `auto`: a browser
         /// that opens it as a page sees the console.
         dialects: Vec<DialectPath> = Vec::new();
         /// Further TCP addresses of the web server, each with the dialect of clients that can be told no path, as
@@ -23,6 +24,16 @@ section! {
         /// `welcome` and `auth_required`. `0s` never tells them. Below the round trip of slow networks it is told to clients as
         /// well that speak first, which ignore it.
         welcome_silent_after: Duration = Duration::from_millis(250), Between(Duration::ZERO, seconds(5));
+        /// Keys that PeerJS clients may give, each a name space of ids. Clients that are told none give `peerjs`.
+        peerjs_keys: Vec<String> = vec!["peerjs".to_owned()], Must("keys of 1 to 64 letters, digits, `-` and `_`", |keys: &Vec<String>| are_keys(keys));
+        /// PeerJS clients of one key. They are told of nobody, so many of them cost no more than their connections.
+        peerjs_peers: usize = 20_000, Between(2, 10_000_000);
+        /// Whether everybody may list the ids of PeerJS clients (`listAllPeers`). An id is often all that it takes to call somebody.
+        peerjs_discovery: bool = false;
+        /// Messages that may wait for a PeerJS id to be taken, for 5 s each; an eighth of them from one sender, and for one id.
+        peerjs_queue_messages: usize = 4_096, Between(8, 1_000_000);
+        /// Bytes of those messages.
+        peerjs_queue_size: ByteSize = ByteSize::mib(4), Between(ByteSize::kib(64), ByteSize::mib(1024));
         /// Connections of this process, greeted or not. Each idle one costs about 4 KiB and a file descriptor.
         connections: usize = 20_000, Between(1, 10_000_000);
         /// Connections of one client address (IPv4 address, IPv6 /64); 0 is no limit. Loopback is not limited.
@@ -107,4 +118,10 @@ section! {
         /// How long a closed connection may take to answer the close.
         close_timeout: Duration = seconds(2), Between(Duration::from_millis(100), minutes(1));
     }
+}
+
+fn are_keys(keys: &[String]) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    keys.iter()
+        .all(|key| (1..=64).contains(&key.len()) && key.bytes().all(plain))
 }

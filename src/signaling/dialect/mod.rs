@@ -13,12 +13,15 @@ pub(crate) mod chiral;
 pub(crate) mod edge_announce;
 pub(crate) mod edge_relay;
 mod fields;
+pub(crate) mod matchbox;
 pub(crate) mod native;
 mod opening;
+pub(crate) mod peerjs;
 pub(crate) mod reploid;
 pub(crate) mod retcon;
 mod silent;
 pub(crate) mod topics;
+pub(crate) mod verbatim;
 
 use bytes::Bytes;
 
@@ -55,6 +58,14 @@ pub enum Dialect {
     EdgeAnnounce,
     /// edge-net, whose nodes register with a relay.
     EdgeRelay,
+    /// PeerJS.
+    PeerJs,
+    /// matchbox, of Rust games.
+    Matchbox,
+    /// Every frame to all others of the path's room.
+    Verbatim,
+    /// Every frame to all others of the room that a first one names.
+    Rooms,
 }
 
 impl Dialect {
@@ -68,6 +79,10 @@ impl Dialect {
         Self::Retcon,
         Self::EdgeAnnounce,
         Self::EdgeRelay,
+        Self::PeerJs,
+        Self::Matchbox,
+        Self::Verbatim,
+        Self::Rooms,
     ];
 
     /// Position in [`Self::ALL`].
@@ -86,6 +101,10 @@ impl Dialect {
             Self::Retcon => "retcon",
             Self::EdgeAnnounce => "edge-announce",
             Self::EdgeRelay => "edge-relay",
+            Self::PeerJs => "peerjs",
+            Self::Matchbox => "matchbox",
+            Self::Verbatim => "verbatim",
+            Self::Rooms => "rooms",
         }
     }
 
@@ -114,35 +133,29 @@ impl Dialect {
 
     /// Whether what stands in the path behind the dialect's own is a room.
     pub const fn takes_room(self) -> bool {
-        match self {
-            Self::Native
-            | Self::Auto
-            | Self::Reploid
-            | Self::Chiral
-            | Self::Topics
-            | Self::Retcon
-            | Self::EdgeAnnounce
-            | Self::EdgeRelay => false,
-        }
+        matches!(self, Self::Matchbox | Self::Verbatim)
+    }
+
+    /// Whether there may be spaces in its ids.
+    pub(crate) const fn has_words_in_ids(self) -> bool {
+        matches!(self, Self::PeerJs)
     }
 
     /// The parameters of the query that an opening keeps for it.
     pub(crate) const fn parameters(self) -> &'static [&'static str] {
         match self {
-            Self::Native
-            | Self::Auto
-            | Self::Reploid
-            | Self::Chiral
-            | Self::Topics
-            | Self::Retcon
-            | Self::EdgeAnnounce
-            | Self::EdgeRelay => &[],
+            Self::PeerJs | Self::Auto => peerjs::PARAMETERS,
+            Self::Matchbox => &["next"],
+            _ => &[],
         }
     }
 
     /// The dialect of a request on a path of [`Self::Auto`], where its query shows it: for clients that wait for the server.
-    pub fn of_opening(self, _opening: &Opening) -> Self {
-        self
+    pub fn of_opening(self, opening: &Opening) -> Self {
+        match self {
+            Self::Auto if peerjs::is_shown_by(opening) => Self::PeerJs,
+            known => known,
+        }
     }
 
     /// What a plain GET is told where the dialect's own server answers one.
@@ -163,9 +176,9 @@ impl Dialect {
     /// What a fresh connection is told before it has said anything.
     pub(crate) fn opened(self, now: Now) -> Option<Bytes> {
         match self {
-            Self::Native | Self::Auto | Self::Chiral | Self::Topics | Self::EdgeAnnounce | Self::EdgeRelay => None,
             Self::Reploid => Some(reploid::welcome(now)),
             Self::Retcon => Some(retcon::auth_required()),
+            _ => None,
         }
     }
 
@@ -184,7 +197,7 @@ impl Dialect {
             Self::Native => Some(native::frame::drain(after_ms, url)),
             Self::Reploid => Some(Object::with_capacity(32).text("type", "server-shutdown").finish()),
             Self::EdgeRelay => Some(Object::with_capacity(32).text("type", "relay_shutdown").finish()),
-            Self::Auto | Self::Chiral | Self::Topics | Self::Retcon | Self::EdgeAnnounce => None,
+            _ => None,
         }
     }
 
@@ -202,11 +215,17 @@ impl Dialect {
             Self::Native | Self::Auto => Some(native::frame::event(event, seq)),
             Self::Reploid => reploid::encode(event),
             Self::Chiral => chiral::encode(event, told),
-            Self::Topics => None,
             Self::Retcon => retcon::encode(event),
             Self::EdgeAnnounce => edge_announce::encode(event),
             Self::EdgeRelay => edge_relay::encode(event, told),
+            Self::Matchbox => matchbox::encode(event),
+            Self::Topics | Self::PeerJs | Self::Verbatim | Self::Rooms => None,
         }
+    }
+
+    /// What a peer is told whose frames for `to` waited in vain.
+    pub(crate) fn expired(self, own: &str, to: &str) -> Option<Bytes> {
+        (self == Self::PeerJs).then(|| peerjs::expired(own, to))
     }
 
     /// The frame that tells a connection of this dialect what is wrong; `None` where it has no word for it that would not do harm.
@@ -214,9 +233,11 @@ impl Dialect {
         Some(match self {
             Self::Native | Self::Auto => native::frame::err(about.id, reject),
             Self::Reploid => reploid::refusal(reject, unix_ms),
-            Self::Chiral | Self::Topics | Self::Retcon => refusal(reject),
+            Self::Chiral | Self::Topics | Self::Retcon | Self::Verbatim | Self::Rooms => refusal(reject),
             Self::EdgeAnnounce => edge_announce::refusal(about, reject),
             Self::EdgeRelay => edge_relay::refusal(about, reject),
+            Self::PeerJs => peerjs::refusal(reject),
+            Self::Matchbox => return None,
         })
     }
 }
@@ -261,6 +282,9 @@ pub(crate) enum Message<'a> {
     Retcon(retcon::Message<'a>),
     EdgeAnnounce(edge_announce::Message<'a>),
     EdgeRelay(edge_relay::Message<'a>),
+    PeerJs(peerjs::Message<'a>),
+    Matchbox(matchbox::Message<'a>),
+    Verbatim(verbatim::Message<'a>),
 }
 
 impl<'a> Message<'a> {
@@ -273,21 +297,21 @@ impl<'a> Message<'a> {
             Dialect::Retcon => retcon::Message::parse(text).map(Self::Retcon),
             Dialect::EdgeAnnounce => edge_announce::Message::parse(text).map(Self::EdgeAnnounce),
             Dialect::EdgeRelay => edge_relay::Message::parse(text).map(Self::EdgeRelay),
+            Dialect::PeerJs => peerjs::Message::parse(text).map(Self::PeerJs),
+            Dialect::Matchbox => matchbox::Message::parse(text).map(Self::Matchbox),
+            Dialect::Verbatim => verbatim::Message::parse(text, false).map(Self::Verbatim),
+            Dialect::Rooms => verbatim::Message::parse(text, true).map(Self::Verbatim),
         }
     }
 
     /// What the request itself says, where that is a message of the dialect.
-    pub(crate) fn of_opening(dialect: Dialect, _opening: &'a Opening) -> Option<Result<Self, Malformed>> {
-        match dialect {
-            Dialect::Native
-            | Dialect::Auto
-            | Dialect::Reploid
-            | Dialect::Chiral
-            | Dialect::Topics
-            | Dialect::Retcon
-            | Dialect::EdgeAnnounce
-            | Dialect::EdgeRelay => None,
-        }
+    pub(crate) fn of_opening(dialect: Dialect, opening: &'a Opening) -> Option<Result<Self, Malformed>> {
+        Some(Ok(match dialect {
+            Dialect::PeerJs => Self::PeerJs(peerjs::Message::of_opening(opening)),
+            Dialect::Matchbox => Self::Matchbox(matchbox::Message::of_opening(opening)),
+            Dialect::Verbatim => Self::Verbatim(verbatim::Message::of_opening(opening)),
+            _ => return None,
+        }))
     }
 
     pub(crate) const fn kind(&self) -> MessageKind {
@@ -299,6 +323,9 @@ impl<'a> Message<'a> {
             Self::Retcon(message) => message.kind(),
             Self::EdgeAnnounce(message) => message.kind(),
             Self::EdgeRelay(message) => message.kind(),
+            Self::PeerJs(message) => message.kind(),
+            Self::Matchbox(message) => message.kind(),
+            Self::Verbatim(message) => message.kind(),
         }
     }
 
@@ -306,9 +333,9 @@ impl<'a> Message<'a> {
     pub(crate) fn about(&self) -> About {
         match self {
             Self::Native(request) => About::of_id(request.id),
-            Self::Reploid(_) | Self::Chiral(_) | Self::Topics(_) | Self::Retcon(_) => About::default(),
             Self::EdgeAnnounce(message) => message.about(),
             Self::EdgeRelay(message) => message.about(),
+            _ => About::default(),
         }
     }
 
@@ -322,6 +349,9 @@ impl<'a> Message<'a> {
             Self::Retcon(message) => message.needs(),
             Self::EdgeAnnounce(message) => message.needs(),
             Self::EdgeRelay(message) => message.needs(),
+            Self::PeerJs(message) => message.needs(),
+            Self::Matchbox(message) => message.needs(),
+            Self::Verbatim(message) => message.needs(),
         }
     }
 
@@ -348,6 +378,9 @@ impl<'a> Message<'a> {
             Self::Retcon(message) => message.carry_out(hub, now, connection, grants),
             Self::EdgeAnnounce(message) => message.carry_out(hub, now, connection, grants),
             Self::EdgeRelay(message) => message.carry_out(hub, now, connection, grants),
+            Self::PeerJs(message) => message.carry_out(hub, now, connection, grants),
+            Self::Matchbox(message) => message.carry_out(hub, now, connection, grants),
+            Self::Verbatim(message) => message.carry_out(hub, now, connection, grants),
         }
     }
 }

@@ -6,7 +6,9 @@
 mod admission;
 mod cluster;
 mod deliver;
+mod groups;
 mod ice;
+mod postpone;
 mod presence;
 mod relay;
 mod resume;
@@ -42,6 +44,7 @@ use super::{
     labels::{CloseCode, ErrorCode},
     limits::Bucket,
     payload::Payload,
+    postbox::Postbox,
     room::{Realm, Room, RoomName},
     secrets::{Secrets, Sid},
     slab::{Key, Slab},
@@ -114,6 +117,9 @@ pub struct Hub {
     by_sid: HashMap<Sid, ConnectionId, FixedState>,
     rooms: Slab<Room>,
     by_name: HashMap<RoomName, Key, FixedState>,
+    /// Rooms that still fill, by the name that they were asked for by; some may be gone ([`Hub::join_group`]).
+    forming: HashMap<RoomName, Key, FixedState>,
+    postbox: Postbox,
     /// At most one entry of each kind per connection.
     deadlines: BTreeSet<(Instant, ConnectionId, Due)>,
     outputs: VecDeque<Output>,
@@ -143,6 +149,8 @@ impl Hub {
             by_sid: HashMap::with_hasher(hasher.clone()),
             rooms: Slab::new(),
             by_name: HashMap::with_hasher(hasher.clone()),
+            forming: HashMap::with_hasher(hasher.clone()),
+            postbox: Postbox::new(hasher.clone()),
             hasher,
             deadlines: BTreeSet::new(),
             outputs: VecDeque::new(),
@@ -167,6 +175,7 @@ impl Hub {
         stats.connections = (self.connections.len() - self.away) as u64;
         stats.away = self.away as u64;
         stats.rooms = self.rooms.len() as u64;
+        stats.postponed_waiting = self.postbox.len() as u64;
         stats
     }
 
@@ -296,12 +305,14 @@ impl Hub {
 
     /// When [`Self::handle_timeout`] has something to do next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(deadline, ..)| *deadline)
+        let deadline = self.deadlines.first().map(|(deadline, ..)| *deadline);
+        deadline.into_iter().chain(self.postbox.next()).min()
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
         self.unix_ms = now.unix_ms;
+        self.expire_postponed(now);
         while let Some((deadline, connection, due)) = self.deadlines.first().copied() {
             if deadline > now.instant {
                 break;

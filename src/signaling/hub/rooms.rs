@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use subtle::ConstantTimeEq as _;
+
 use super::{Hub, departure};
 use crate::signaling::{
     Now,
     connection::{ConnectionId, Membership, Peer},
+    dialect::Dialect,
     error::Reject,
     event::Event,
     identity::{Identity, Takeover},
@@ -26,6 +29,12 @@ pub(crate) struct Entry<'a> {
     pub(crate) create: bool,
     /// Who may take an id that is in use, where the dialect has a rule of its own.
     pub(crate) takeover: Option<Takeover>,
+    /// The secret by which its owner, and nobody else who is unknown, takes the id over.
+    pub(crate) proof: Option<&'a str>,
+    /// A room whose members are told of nobody's coming and going, and that may therefore be as large as `max` says.
+    pub(crate) is_quiet: bool,
+    /// The name by which a token allows the room, where that is another.
+    pub(crate) allowed_as: Option<&'a str>,
 }
 
 impl<'a> Entry<'a> {
@@ -38,6 +47,9 @@ impl<'a> Entry<'a> {
             max: None,
             create: true,
             takeover: None,
+            proof: None,
+            is_quiet: false,
+            allowed_as: None,
         }
     }
 }
@@ -72,6 +84,13 @@ impl Hub {
         found.ok_or(Reject::new(ErrorCode::NoPeer, "Peer not found"))
     }
 
+    /// The membership of a connection that is in one room: for dialects that have no more.
+    pub(crate) fn only_membership(&self, connection: ConnectionId) -> Result<Membership, Reject> {
+        let entry = self.connections.get(connection).ok_or(NOT_WELCOMED)?;
+        let only = entry.rooms.first().copied();
+        only.ok_or(Reject::new(ErrorCode::NoRoom, "you are in no room"))
+    }
+
     /// How many members a room has, its own connection included.
     pub(crate) fn members(&self, membership: Membership) -> usize {
         self.rooms.get(membership.room).map_or(0, Room::len)
@@ -82,7 +101,7 @@ impl Hub {
         let joining = self.connections.get(connection).ok_or(NOT_WELCOMED)?;
         let peer = joining.peer.as_ref().ok_or(NOT_WELCOMED)?;
         self.check_room_name(entry.room)?;
-        if !peer.identity().allows_room(entry.room) {
+        if !peer.identity().allows_room(entry.allowed_as.unwrap_or(entry.room)) {
             return Err(Reject::new(ErrorCode::Forbidden, "your token does not allow that room"));
         }
         if !peer.identity().rights.publish && matches!(entry.meta, Some(Some(_))) {
@@ -102,6 +121,7 @@ impl Hub {
             return Err(Reject::new(ErrorCode::RoomFull, "you are in as many rooms as you may"));
         }
         let key_hash = entry.key.map(Self::hash_key);
+        let proof = entry.proof.map(Self::hash_key);
         let replaced = match known.and_then(|room| self.rooms.get(room)) {
             None if !entry.create => return Err(Reject::new(ErrorCode::NoRoom, "that room does not exist")),
             None if self.rooms.len() >= self.config.rooms => {
@@ -117,7 +137,7 @@ impl Hub {
                 }
                 let holder = room.find(&peer.id).map(|member| member.connection);
                 if let Some(holder) = holder
-                    && !self.may_take_over(entry.takeover, peer.identity(), holder)
+                    && !self.may_take_over(entry.takeover, peer.identity(), proof.as_ref(), holder)
                 {
                     return Err(Reject::new(ErrorCode::IdTaken, "another peer of the room has that id"));
                 }
@@ -133,12 +153,17 @@ impl Hub {
         let meta = entry.meta.clone().unwrap_or_else(|| peer.meta.clone());
         let hasher = self.hasher.clone();
         let room = known.unwrap_or_else(|| {
-            let ceiling = u32::try_from(self.config.peers_per_room).unwrap_or(u32::MAX);
+            let ceiling = match entry.is_quiet {
+                true => u32::MAX,
+                false => u32::try_from(self.config.peers_per_room).unwrap_or(u32::MAX),
+            };
             let max = entry
                 .max
                 .map_or(ceiling, |max| u32::try_from(max).unwrap_or(u32::MAX).min(ceiling));
             let name = Self::room_name(realm, entry.room);
-            let room = self.rooms.insert(Room::new(name.clone(), max, key_hash, hasher));
+            let mut fresh = Room::new(name.clone(), max, key_hash, hasher);
+            fresh.is_quiet = entry.is_quiet;
+            let room = self.rooms.insert(fresh);
             self.by_name.insert(name, room);
             room
         });
@@ -154,6 +179,11 @@ impl Hub {
         let membership = Membership { room, ordinal };
         if let Some(joining) = self.connections.get_mut(connection) {
             joining.rooms.push(membership);
+            if let Some(peer) = &mut joining.peer
+                && proof.is_some()
+            {
+                peer.proof = proof.map(Box::new);
+            }
         }
         self.stats.joins += 1;
         self.stats.memberships += 1;
@@ -162,7 +192,9 @@ impl Hub {
             peer: &id,
             meta: meta.as_ref(),
         };
-        self.broadcast(room, Some(connection), &event);
+        if !entry.is_quiet {
+            self.broadcast(room, Some(connection), &event);
+        }
         if let Some(holder) = replaced {
             // Its other rooms follow: a client that came back has left that whole connection behind.
             self.stats.takeovers += 1;
@@ -171,9 +203,22 @@ impl Hub {
         Ok(membership)
     }
 
-    fn may_take_over(&self, rule: Option<Takeover>, newcomer: &Identity, holder: ConnectionId) -> bool {
+    fn may_take_over(
+        &self,
+        rule: Option<Takeover>,
+        newcomer: &Identity,
+        proof: Option<&[u8; 32]>,
+        holder: ConnectionId,
+    ) -> bool {
         let holder = self.connections.get(holder).and_then(|holder| holder.peer.as_ref());
         let is_same = holder.is_none_or(|holder| newcomer.same_owner(holder.identity()));
+        // Like the key of a session it is nobody else's, whatever the rule; unless the id is a user's who is not this one.
+        let bound = holder.and_then(|holder| holder.proof.as_ref());
+        if let (Some(bound), Some(given)) = (bound, proof)
+            && bool::from(bound.as_slice().ct_eq(given.as_slice()))
+        {
+            return is_same || holder.is_none_or(|holder| holder.identity().user.is_none());
+        }
         match self.config.takeover {
             Takeover::Reject => false,
             Takeover::Replace => true,
@@ -225,8 +270,12 @@ impl Hub {
             return;
         };
         let name = Arc::clone(&room.name.name);
+        let is_quiet = room.is_quiet;
         self.stats.leaves += 1;
         self.stats.memberships -= 1;
+        if is_quiet {
+            return;
+        }
         self.broadcast(
             membership.room,
             None,
@@ -253,15 +302,19 @@ impl Hub {
     }
 
     /// 1 to [`Config::peer_id_bytes`](crate::signaling::Config::peer_id_bytes) visible ASCII characters but `"` and `\`: two
-    /// ids that look alike are alike.
-    pub(crate) fn check_peer_id(&self, id: &str) -> Result<(), Reject> {
+    /// ids that look alike are alike. Where a dialect's ids have words, single spaces between them as well.
+    pub(crate) fn check_peer_id(&self, connection: ConnectionId, id: &str) -> Result<(), Reject> {
+        let dialect = self.connections.get(connection).map(|entry| entry.dialect);
+        let has_words = dialect.is_some_and(Dialect::has_words_in_ids);
+        let is_spaced = has_words && !id.starts_with(' ') && !id.ends_with(' ') && !id.contains("  ");
+
         if id.len() > self.config.peer_id_bytes {
             return Err(Reject::new(ErrorCode::TooLarge, "the peer id is too long").fatal(CloseCode::BadRequest));
         }
         if id.is_empty()
             || !id
                 .bytes()
-                .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
+                .all(|byte| (byte.is_ascii_graphic() || (is_spaced && byte == b' ')) && byte != b'"' && byte != b'\\')
         {
             return Err(
                 Reject::bad_request("a peer id is visible ASCII without quotes and backslashes")

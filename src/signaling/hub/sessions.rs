@@ -9,6 +9,7 @@ use super::{Hub, Older, rooms::WATCHES};
 use crate::signaling::{
     Now,
     connection::{ConnectionId, Due, Membership, Peer},
+    dialect::Dialect,
     error::Reject,
     identity::{AuthError, Identity},
     labels::{CloseCode, ErrorCode},
@@ -69,6 +70,14 @@ impl Hub {
         self.offered_id(connection)
     }
 
+    /// An id for a connection that leaves the choice to the hub.
+    fn fresh_id(&mut self, connection: ConnectionId) -> String {
+        match self.connections.get(connection).map(|entry| entry.dialect) {
+            Some(Dialect::Matchbox) => self.secrets.uuid(),
+            _ => self.secrets.peer_id(),
+        }
+    }
+
     /// Makes a connection a peer.
     pub(crate) fn greet(
         &mut self,
@@ -87,7 +96,7 @@ impl Hub {
             return Err(Reject::new(ErrorCode::Forbidden, WATCHES).fatal(CloseCode::Forbidden));
         }
         if let Some(peer) = greeting.peer {
-            self.check_peer_id(peer)?;
+            self.check_peer_id(connection, peer)?;
         }
         if let (Some(bound), Some(asked)) = (&identity.peer, greeting.peer)
             && **bound != *asked
@@ -123,7 +132,7 @@ impl Hub {
             }
         }
         let chosen = identity.peer.as_deref().or(greeting.peer).map(Arc::from).or(inherited);
-        let id: Arc<str> = chosen.unwrap_or_else(|| Arc::from(self.secrets.peer_id()));
+        let id: Arc<str> = chosen.unwrap_or_else(|| Arc::from(self.fresh_id(connection)));
         let allowed = identity.clone();
         let identity = (identity != Identity::ANONYMOUS).then(|| Box::new(identity));
         self.set_due(connection, Due::End, deadline);
@@ -134,6 +143,7 @@ impl Hub {
         entry.peer = Some(Peer {
             id: Arc::clone(&id),
             identity,
+            proof: None,
             meta: greeting.meta,
         });
         if let Some(fresh) = fresh {

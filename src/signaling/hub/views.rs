@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use super::Hub;
-use crate::signaling::{IceUser, connection::ConnectionId, room::Realm};
+use crate::signaling::{
+    IceUser,
+    connection::ConnectionId,
+    room::{Realm, Room, RoomRef},
+};
 
 /// A room as the statistics show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +39,19 @@ impl Hub {
                     .collect(),
             })
             .collect()
+    }
+
+    /// The ids of at most `peers` members of a room, in the order they came.
+    pub fn peers_of(&self, realm: Realm, room: &str, peers: usize) -> Vec<Arc<str>> {
+        let found = self.by_name.get(&RoomRef { realm, name: room });
+        let members = found.and_then(|room| self.rooms.get(*room)).map(Room::members);
+        let members = members.unwrap_or_default().iter().take(peers);
+        members.map(|member| Arc::clone(&member.peer)).collect()
+    }
+
+    /// A random UUID, for clients that ask for an id before they connect.
+    pub fn fresh_uuid(&mut self) -> String {
+        self.secrets.uuid()
     }
 
     /// Whom ICE servers for this connection are made out to: the identity's user, else the session id. `None` when

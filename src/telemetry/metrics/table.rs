@@ -314,6 +314,14 @@ table! {
             "Broken connections whose session ended at once, because as many as may were waiting (signaling.away_sessions).";
         HUB_AWAY_OVERFLOWS = Kind::Counter, "meetpoint_signaling_away_overflows_total", [],
             "Waiting sessions that ended because they missed more than is kept (signaling.resume_messages, resume_size).";
+        HUB_POSTPONED = Kind::Counter, "meetpoint_signaling_postponed_total", [],
+            "Messages that waited for somebody to take a PeerJS id.";
+        HUB_POSTPONED_WAITING = Kind::Gauge, "meetpoint_signaling_postponed", [],
+            "Messages that wait for somebody to take a PeerJS id (at most signaling.peerjs_queue_messages).";
+        HUB_POSTPONED_EXPIRED = Kind::Counter, "meetpoint_signaling_postponed_expired_total", [],
+            "Senders who were told that nobody took the PeerJS id.";
+        HUB_POSTPONED_REFUSED = Kind::Counter, "meetpoint_signaling_postponed_refused_total", [],
+            "Messages that could not wait for a PeerJS id (signaling.peerjs_queue_messages, peerjs_queue_size).";
         HUB_CONNECTS = Kind::Counter, "meetpoint_signaling_connects_total", [],
             "Connections accepted.";
         HUB_CONNECTS_REFUSED = Kind::Counter, "meetpoint_signaling_connects_refused_total", [],

@@ -150,12 +150,11 @@ fn join(hub: &mut Hub, now: Now, connection: ConnectionId, id: Option<u64>, join
         Some(entries) => Some(presence(hub, Some(entries))?),
     };
     let entry = Entry {
-        room: &join.room,
         key: join.key.as_deref(),
         meta,
         max: join.max,
         create: join.create,
-        takeover: None,
+        ..Entry::plain(&join.room)
     };
     let membership = hub.join(now, connection, &entry)?;
     let seq = hub.last_seq();

@@ -3,10 +3,13 @@
 mod chiral;
 mod edge_announce;
 mod edge_relay;
+mod matchbox;
+mod peerjs;
 mod reploid;
 mod retcon;
 mod silent;
 mod topics;
+mod verbatim;
 
 use meetpoint::signaling::{CloseCode, Config, Dialect, Identity, Takeover};
 use serde_json::json;
