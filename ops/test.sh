@@ -100,7 +100,7 @@ skip() {
 
 # --- what is needed ----------------------------------------------------------------------------------------------------
 # Commands and the Debian packages that bring them.
-needs='turnutils_uclient:coturn turnserver:coturn haproxy:haproxy chromium:chromium ip:iproute2 nft:nftables openssl:openssl python3:python3 node:nodejs npm:npm curl:curl cc:build-essential'
+needs='turnutils_uclient:coturn turnserver:coturn haproxy:haproxy redis-server:redis-server chromium:chromium ip:iproute2 nft:nftables openssl:openssl python3:python3 node:nodejs npm:npm curl:curl cc:build-essential'
 
 prepare() {
     local pair packages=()
@@ -109,9 +109,9 @@ prepare() {
     if ((${#packages[@]})); then
         if have apt-get && ((EUID == 0)); then
             export DEBIAN_FRONTEND=noninteractive
-            # The packages start servers where there is an init system (coturn's on 3478): not wanted on a test machine.
+            # The packages start servers where there is an init system (coturn's on 3478, Redis' on 6379): not wanted on a test machine.
             apt-get update -qq && apt-get install -y -qq --no-install-recommends "${packages[@]}" || return 1
-            have systemctl && systemctl disable --now coturn haproxy 2>/dev/null
+            have systemctl && systemctl disable --now coturn haproxy redis-server 2>/dev/null
         else
             echo "missing: ${packages[*]} (Debian packages); run as root on Debian, or install them" >&2
         fi

@@ -20,6 +20,8 @@ pub mod telemetry;
 
 // L3: the drivers, which own sockets and time.
 #[cfg(feature = "server")]
+pub mod backplane;
+#[cfg(feature = "server")]
 pub mod events;
 #[cfg(feature = "server")]
 pub mod http;

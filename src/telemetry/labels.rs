@@ -179,6 +179,38 @@ labels! {
 }
 
 labels! {
+    /// Whether the other replicas can be reached.
+    BackplaneState {
+        /// No backplane is configured: there are no others.
+        Off = "off",
+        /// Redis is away: each replica is on its own.
+        Away = "away",
+        /// Redis is there.
+        Connected = "connected",
+    }
+}
+
+labels! {
+    /// Why the backplane ended, or did not begin.
+    BackplaneFault {
+        /// No connection: no such name, no route, nobody who listens.
+        Unreachable = "unreachable",
+        /// TLS failed: no trust in the certificate, or no common version.
+        Tls = "tls",
+        /// Redis said no: the password, the rights of the user, or a command.
+        Refused = "refused",
+        /// Too long without an answer.
+        TimedOut = "timed_out",
+        /// Redis closed the connection, or it broke.
+        Closed = "closed",
+        /// More was to be published than may wait.
+        Overflow = "overflow",
+        /// What came is longer than anything a replica sends.
+        TooLong = "too_long",
+    }
+}
+
+labels! {
     /// What kind of event is told of.
     RecordKind {
         /// An allocation was made.

@@ -17,4 +17,6 @@ pub mod redact;
 pub use driver_stats::{
     DriverStats, DtlsEnd, DtlsPhase, DtlsRefusal, SendFailure, StreamEnd, StreamKind, StreamRefusal,
 };
-pub use metrics::{ApiMetrics, AuthMetrics, EventMetrics, FrontMetrics, HubSlot, Metrics, Readiness, ShardSlot};
+pub use metrics::{
+    ApiMetrics, AuthMetrics, BackplaneMetrics, EventMetrics, FrontMetrics, HubSlot, Metrics, Readiness, ShardSlot,
+};

@@ -58,6 +58,20 @@ impl HubSlot {
             &t::HUB_CONNECTS,
             &t::HUB_CONNECTS_REFUSED,
             &t::HUB_CLOSES,
+            &t::BUS_NODES,
+            &t::BUS_NODES_LOST,
+            &t::BUS_MIRRORED,
+            &t::BUS_RESYNCS,
+            &t::BUS_WAITING,
+            &t::BUS_HELD,
+            &t::BUS_HELD_TIMEOUTS,
+            &t::BUS_HELD_REFUSED,
+            &t::BUS_MALFORMED,
+            &t::BUS_STALE,
+            &t::BUS_TURNED_AWAY,
+            &t::BUS_CONNECTIONS,
+            &t::BUS_PEERS,
+            &t::BUS_ROOMS,
         ];
         registry.register(Box::new(AtScrape::new(families, move || slot.collect())?))
     }
@@ -98,6 +112,20 @@ impl HubSlot {
             t::HUB_CONNECTS.single(stats.connects as f64),
             t::HUB_CONNECTS_REFUSED.single(stats.connects_refused as f64),
             t::HUB_CLOSES.by_label(&closes),
+            t::BUS_NODES.single(stats.bus.nodes as f64),
+            t::BUS_NODES_LOST.single(stats.bus.nodes_lost as f64),
+            t::BUS_MIRRORED.single(stats.bus.mirrored as f64),
+            t::BUS_RESYNCS.single(stats.bus.resyncs as f64),
+            t::BUS_WAITING.single(stats.bus.waiting as f64),
+            t::BUS_HELD.single(stats.bus.held as f64),
+            t::BUS_HELD_TIMEOUTS.single(stats.bus.held_timeouts as f64),
+            t::BUS_HELD_REFUSED.single(stats.bus.held_refused as f64),
+            t::BUS_MALFORMED.single(stats.bus.malformed as f64),
+            t::BUS_STALE.single(stats.bus.stale as f64),
+            t::BUS_TURNED_AWAY.single(stats.bus.turned_away as f64),
+            t::BUS_CONNECTIONS.single(stats.bus.total_connections as f64),
+            t::BUS_PEERS.single(stats.bus.total_peers as f64),
+            t::BUS_ROOMS.single(stats.bus.total_rooms as f64),
         ]
     }
 }

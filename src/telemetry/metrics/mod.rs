@@ -10,6 +10,7 @@
 
 mod api;
 mod auth;
+mod backplane;
 mod events;
 pub mod family;
 mod front;
@@ -26,6 +27,7 @@ use prometheus::{Encoder as _, Registry, TextEncoder};
 
 pub use api::ApiMetrics;
 pub use auth::AuthMetrics;
+pub use backplane::BackplaneMetrics;
 pub use events::EventMetrics;
 pub use front::FrontMetrics;
 pub use hub::HubSlot;
@@ -47,6 +49,7 @@ struct Inner {
     auth: AuthMetrics,
     front: FrontMetrics,
     events: EventMetrics,
+    backplane: BackplaneMetrics,
     process: process::Process,
 }
 
@@ -67,6 +70,7 @@ impl Metrics {
         let auth = AuthMetrics::register(&registry)?;
         let front = FrontMetrics::register(&registry)?;
         let events = EventMetrics::register(&registry)?;
+        let backplane = BackplaneMetrics::register(&registry)?;
         Ok(Self(Arc::new(Inner {
             registry,
             shards,
@@ -75,6 +79,7 @@ impl Metrics {
             auth,
             front,
             events,
+            backplane,
             process,
         })))
     }
@@ -107,6 +112,11 @@ impl Metrics {
     /// Counters of events and of those who are told.
     pub fn events(&self) -> &EventMetrics {
         &self.0.events
+    }
+
+    /// Counters of the backplane.
+    pub fn backplane(&self) -> &BackplaneMetrics {
+        &self.0.backplane
     }
 
     /// Whether this process takes work; the flag behind `/readyz`.

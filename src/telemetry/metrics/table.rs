@@ -4,8 +4,8 @@ use super::family::{Family, Kind, Label};
 use crate::credentials::DEFAULT_REALM;
 use crate::signaling::{CloseCode, ErrorCode, MessageKind, RelayBudget};
 use crate::telemetry::labels::{
-    AdminRefusal, CertificateReload, FrontFailure, FrontListener, HookAttempt, HookEnd, IssueResult, JwksFetch, Method,
-    RecordKind, ReloadResult, Route, StatusClass, Surface, TokenFailure,
+    AdminRefusal, BackplaneFault, CertificateReload, FrontFailure, FrontListener, HookAttempt, HookEnd, IssueResult,
+    JwksFetch, Method, RecordKind, ReloadResult, Route, StatusClass, Surface, TokenFailure,
 };
 use crate::telemetry::{
     DtlsEnd, DtlsPhase, DtlsRefusal, SendFailure, StreamEnd, StreamKind, StreamRefusal, build_info,
@@ -65,6 +65,7 @@ const RECORD: Label = label!("kind", RecordKind);
 const HOOK_END: Label = label!("result", HookEnd);
 const HOOK_ATTEMPT: Label = label!("result", HookAttempt);
 const ADMIN_REFUSAL: Label = label!("reason", AdminRefusal);
+const BACKPLANE_FAULT: Label = label!("reason", BackplaneFault);
 const RELOAD: Label = label!("result", ReloadResult);
 /// The names of the configuration: closed by that, not by the code.
 const REALM: Label = Label {
@@ -328,6 +329,60 @@ table! {
             "Connections refused because the table was full.";
         HUB_CLOSES = Kind::Counter, "meetpoint_signaling_closes_total", [CLOSE],
             "Ended connections, by close code.";
+    }
+    "Backplane" {
+        BACKPLANE_CONNECTED = Kind::Gauge, "meetpoint_backplane_connected", [],
+            "1 while the other replicas can be reached. 0 for longer than a moment, with a backplane configured: each replica is on its own.";
+        BACKPLANE_CONNECTS = Kind::Counter, "meetpoint_backplane_connects_total", [],
+            "Times the backplane came up, the first time included.";
+        BACKPLANE_FAULTS = Kind::Counter, "meetpoint_backplane_faults_total", [BACKPLANE_FAULT],
+            "Times the backplane ended, and attempts at it that failed.";
+        BACKPLANE_PUBLISHED = Kind::Counter, "meetpoint_backplane_published_total", [],
+            "Messages that Redis took from this replica.";
+        BACKPLANE_PUBLISHED_BYTES = Kind::Counter, "meetpoint_backplane_published_bytes_total", [],
+            "Bytes of those messages.";
+        BACKPLANE_RECEIVED = Kind::Counter, "meetpoint_backplane_received_total", [],
+            "Messages that came by Redis, those of this replica itself too.";
+        BACKPLANE_RECEIVED_BYTES = Kind::Counter, "meetpoint_backplane_received_bytes_total", [],
+            "Bytes of those messages.";
+        BACKPLANE_DROPPED = Kind::Counter, "meetpoint_backplane_dropped_total", [],
+            "Messages dropped because too many waited for Redis (backplane.queue_messages, queue_size). Replicas find together again by themselves.";
+        BACKPLANE_QUEUED = Kind::Gauge, "meetpoint_backplane_queued_messages", [],
+            "Messages that wait for Redis.";
+        BACKPLANE_QUEUED_BYTES = Kind::Gauge, "meetpoint_backplane_queued_bytes", [],
+            "Bytes of those messages.";
+        BACKPLANE_SUBSCRIPTIONS = Kind::Gauge, "meetpoint_backplane_subscriptions", [],
+            "Rooms of this replica that Redis has confirmed.";
+        BACKPLANE_ROUND_TRIP = Kind::Gauge, "meetpoint_backplane_round_trip_seconds", [],
+            "How long the last message of this replica to itself took, the time in its queue included.";
+        BUS_NODES = Kind::Gauge, "meetpoint_backplane_nodes", [],
+            "Other replicas that are alive, as far as this one hears.";
+        BUS_NODES_LOST = Kind::Counter, "meetpoint_backplane_nodes_lost_total", [],
+            "Other replicas that fell silent. Their members have left the rooms.";
+        BUS_MIRRORED = Kind::Gauge, "meetpoint_backplane_mirrored_peers", [],
+            "Members of rooms here that live on other replicas.";
+        BUS_RESYNCS = Kind::Counter, "meetpoint_backplane_resyncs_total", [],
+            "Lists of members that were asked for again because a message of them was lost.";
+        BUS_WAITING = Kind::Gauge, "meetpoint_backplane_waiting_requests", [],
+            "Requests of clients that wait for other replicas.";
+        BUS_HELD = Kind::Counter, "meetpoint_backplane_held_total", [],
+            "Requests of clients that waited for other replicas, joins mostly.";
+        BUS_HELD_TIMEOUTS = Kind::Counter, "meetpoint_backplane_held_timeouts_total", [],
+            "Those that waited in vain (backplane.sync_timeout).";
+        BUS_HELD_REFUSED = Kind::Counter, "meetpoint_backplane_held_refused_total", [],
+            "Requests refused because as many as may were waiting.";
+        BUS_MALFORMED = Kind::Counter, "meetpoint_backplane_malformed_total", [],
+            "Messages that are none of a replica of this version: broken, too long, or somebody else writes to the channels.";
+        BUS_STALE = Kind::Counter, "meetpoint_backplane_stale_total", [],
+            "Messages of other replicas about what is not here any more.";
+        BUS_TURNED_AWAY = Kind::Counter, "meetpoint_backplane_turned_away_total", [],
+            "Messages of other replicas that found a table full (backplane.nodes, mirrored_peers).";
+        BUS_CONNECTIONS = Kind::Gauge, "meetpoint_backplane_total_connections", [],
+            "Open WebSocket connections of all replicas together, as they told last.";
+        BUS_PEERS = Kind::Gauge, "meetpoint_backplane_total_peers", [],
+            "Welcomed sessions of all replicas together.";
+        BUS_ROOMS = Kind::Gauge, "meetpoint_backplane_total_rooms", [],
+            "Rooms of all replicas together, each counted once.";
     }
     "API" {
         HTTP_REQUESTS = Kind::Counter, "meetpoint_http_requests_total", [ROUTE, METHOD, STATUS],
