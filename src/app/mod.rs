@@ -7,6 +7,7 @@
 //! Invariants: `/readyz` says yes only while everything listens; whatever cannot start ends the start with one error
 //! that names the way out; the first signal drains, the second ends at once; a reload changes all that it can or nothing.
 
+mod backplane;
 mod bind;
 mod front;
 mod notice;

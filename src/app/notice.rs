@@ -103,17 +103,21 @@ pub(super) fn warnings(config: &Config, settings: &Settings) -> Vec<String> {
         ));
     }
     for hook in settings.events.hooks.iter().filter(|hook| !hook.url.secure) {
-        let local = hook
-            .url
-            .host
-            .parse()
-            .map_or(&*hook.url.host == "localhost", |ip: IpAddr| ip.is_loopback());
-        if !local {
+        if !is_local(&hook.url.host) {
             all.push(format!(
                 "{} is told of users and their addresses without TLS (events.webhooks)",
                 hook.url
             ));
         }
+    }
+    if let Some(backplane) = &settings.backplane
+        && !backplane.url.secure
+        && !is_local(&backplane.url.host)
+    {
+        all.push(format!(
+            "what rooms share with other replicas passes to {} without TLS (backplane.redis_url)",
+            backplane.url
+        ));
     }
     for address in settings.turn.relay_addrs.iter().map(|address| address.advertised) {
         if address.is_loopback() {
@@ -127,6 +131,10 @@ pub(super) fn warnings(config: &Config, settings: &Settings) -> Vec<String> {
         }
     }
     all
+}
+
+fn is_local(host: &str) -> bool {
+    host.parse().map_or(host == "localhost", |ip: IpAddr| ip.is_loopback())
 }
 
 fn is_private(address: IpAddr) -> bool {
@@ -306,6 +314,17 @@ mod tests {
         let key = "streams.proxy_protocol_from";
         assert!(warned("[streams]\nproxy_protocol_from = [\"0.0.0.0/0\"]\n").contains(key));
         assert!(!warned("[streams]\nproxy_protocol_from = [\"10.0.0.0/8\"]\n").contains(key));
+    }
+
+    #[test]
+    fn a_backplane_without_tls_to_another_machine_is_named() {
+        let key = "backplane.redis_url";
+        let with = |url: &str| warned(&format!("[backplane]\nredis_url = \"{url}\"\n"));
+        assert!(with("redis://:hunter2@10.0.0.7").contains(key));
+        assert!(!with("redis://:hunter2@10.0.0.7").contains("hunter2"));
+        for url in ["redis://localhost", "redis://[::1]", "rediss://10.0.0.7"] {
+            assert!(!with(url).contains(key), "{url}");
+        }
     }
 
     #[test]

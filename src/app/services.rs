@@ -1,11 +1,13 @@
 //! The hub and the web server: started together, ended in the order that clients notice least.
 
+use super::backplane;
 use super::front::Ways;
 use super::secrets;
+use crate::backplane::Backplane;
 use crate::config::Settings;
 use crate::events::Feed;
 use crate::http::{self, AppState, Issuer, TokenAuthenticator};
-use crate::signaling::Dialect;
+use crate::signaling::{Dialect, NodeId};
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::Surface;
 use crate::transport::Relay;
@@ -28,9 +30,13 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Between these times clients of the hub come back, at random: not all at once.
 const COME_BACK: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
+/// How long Redis may take to hear who has left.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// What the web listeners serve.
 pub(super) struct Services {
     hub: HubHandle,
+    backplane: Option<Backplane>,
     state: AppState,
     metrics: Metrics,
     server: http::Server,
@@ -43,13 +49,28 @@ impl Services {
         let authenticator = TokenAuthenticator::new(&settings.http.auth, metrics).context("[auth]")?;
         let issuer = Issuer::new(settings.http.ice.clone(), keys, metrics);
         issuer.replace_realms(&settings.http.realms, &settings.realm_keys());
+        let mut signaling = settings.signaling.clone();
+        let mut node = None;
+        if let Some(bus) = &mut signaling.bus {
+            // A name for every start: a replica that was restarted is another one.
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&secrets::random()?[..8]);
+            bus.node = NodeId::new(bytes);
+            node = Some(bus.node);
+        }
         let hub = HubHandle::start(
-            settings.signaling.clone(),
+            signaling,
             settings.ws.clone(),
             Arc::new(authenticator.for_surface(Surface::Websocket)),
             Arc::new(issuer.clone()),
             *secrets::random()?,
         );
+        let backplane = settings
+            .backplane
+            .as_ref()
+            .zip(node)
+            .map(|(config, node)| backplane::start(config, node, &hub, metrics))
+            .transpose()?;
         let state = AppState::new(
             settings.http.clone(),
             authenticator,
@@ -60,6 +81,7 @@ impl Services {
         let proxies = state.clone();
         Ok(Self {
             hub,
+            backplane,
             metrics: metrics.clone(),
             server: http::Server::new(settings.http.limits, metrics).exempting(move |ip| proxies.is_trusted_proxy(ip)),
             routes: http::router(state.clone()),
@@ -122,6 +144,7 @@ impl Services {
             stop,
             tasks,
             hub: self.hub,
+            backplane: self.backplane,
         }
     }
 }
@@ -131,6 +154,7 @@ pub(super) struct Ending {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     hub: HubHandle,
+    backplane: Option<Backplane>,
 }
 
 impl Ending {
@@ -145,6 +169,9 @@ impl Ending {
         }));
         self.hub.drain(COME_BACK, None);
         self.hub.close_all();
+        if let Some(backplane) = &self.backplane {
+            backplane.flush(LAST_WORDS).await;
+        }
         outlive(relay, patience).await;
         // A stream of events would have the web server wait for its client.
         feed.close();

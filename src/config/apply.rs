@@ -1,5 +1,6 @@
 //! From what an operator wrote to each module's plain configuration.
 
+mod backplane;
 mod events;
 mod realms;
 
@@ -32,6 +33,8 @@ pub struct Settings {
     pub http: http::Config,
     /// Who is told what happens.
     pub events: crate::events::Config,
+    /// Where the other replicas are; `None` for a process that is alone.
+    pub backplane: Option<crate::backplane::Config>,
 }
 
 impl Config {
@@ -43,9 +46,13 @@ impl Config {
             http: self.http_settings(&relay_addrs),
             turn: self.turn_settings(relay_addrs, machine),
             transport: self.transport_settings(),
-            signaling: self.signaling.settings(),
+            signaling: signaling::Config {
+                bus: self.bus_settings(),
+                ..self.signaling.settings()
+            },
             ws: self.ws_settings(),
             events: self.event_settings(),
+            backplane: self.backplane_settings(),
         }
     }
 

@@ -32,6 +32,7 @@ pub(super) fn across(
     third_party(config, &mut rules);
     realms::check(config, &mut rules);
     dialects(config, &mut rules);
+    backplane(config, &mut rules);
 }
 
 struct Rules<'a> {
@@ -60,6 +61,32 @@ impl Rules<'_> {
             wrong,
             fix,
         });
+    }
+}
+
+/// Certificates that are never looked at, and a password for nobody: somebody meant more than that.
+fn backplane(config: &Config, rules: &mut Rules<'_>) {
+    let (url, password, ca) = ("backplane.redis_url", "backplane.redis_password", "backplane.redis_ca");
+    if !rules.valid(&[url, password, ca]) {
+        return;
+    }
+    let backplane = &config.backplane;
+    match &backplane.redis_url {
+        None if backplane.redis_password.is_some() => {
+            rules.broken(
+                &[password],
+                "there is no server to show it to".into(),
+                format!("set `{url}`"),
+            );
+        }
+        None if backplane.redis_ca.is_some() => {
+            rules.broken(&[ca], "there is no server to believe".into(), format!("set `{url}`"));
+        }
+        Some(address) if backplane.redis_ca.is_some() && !address.0.secure => {
+            let fix = format!("write `{url}` with rediss://, or remove it");
+            rules.broken(&[ca], "without TLS nobody looks at it".into(), fix);
+        }
+        _ => {}
     }
 }
 

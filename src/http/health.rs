@@ -10,7 +10,9 @@ use serde_json::json;
 
 use super::error::Problem;
 use super::state::AppState;
+use crate::signaling::Stats;
 use crate::telemetry::build_info;
+use crate::telemetry::labels::BackplaneState;
 
 /// `/healthz`: the process lives and answers. For liveness probes: stays 200 while draining.
 pub(super) async fn healthz() -> Response {
@@ -20,7 +22,13 @@ pub(super) async fn healthz() -> Response {
 /// `/readyz`: everything listens and nothing drains. For readiness probes and load balancers.
 pub(super) async fn readyz(State(state): State<AppState>) -> Response {
     if state.metrics().readiness().is_ready() {
-        Json(json!({ "status": "ready" })).into_response()
+        let mut body = json!({ "status": "ready" });
+        let backplane = state.metrics().backplane().state();
+        if backplane != BackplaneState::Off {
+            // Ready in any case: without the others a replica still serves all whom it has.
+            body["backplane"] = backplane.as_label().into();
+        }
+        Json(body).into_response()
     } else {
         Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -44,8 +52,8 @@ pub(super) async fn api_health(State(state): State<AppState>) -> Response {
         "version": build_info::VERSION,
         "ready": state.metrics().readiness().is_ready(),
         "uptime": state.metrics().uptime().as_secs(),
-        "peers": stats.peers,
-        "rooms": stats.rooms,
+        "peers": totals(&stats).1,
+        "rooms": totals(&stats).2,
         "providers": [],
         "primaryProvider": null,
         "ollama": { "status": "offline", "endpoint": null },
@@ -57,6 +65,16 @@ pub(super) async fn api_health(State(state): State<AppState>) -> Response {
 
 /// `/health`, in the shape that Retcon's clients read: `peers` counts connections, greeted or not.
 pub(super) async fn health(State(state): State<AppState>) -> Response {
-    let stats = state.hub().stats();
-    Json(json!({ "ok": true, "status": "ok", "peers": stats.connections, "rooms": stats.rooms })).into_response()
+    let (connections, _, rooms) = totals(&state.hub().stats());
+    Json(json!({ "ok": true, "status": "ok", "peers": connections, "rooms": rooms })).into_response()
+}
+
+/// Connections, welcomed sessions and rooms: of all replicas while they can be reached, otherwise of this one.
+fn totals(stats: &Stats) -> (u64, u64, u64) {
+    let bus = &stats.bus;
+    if bus.connected {
+        (bus.total_connections, bus.total_peers, bus.total_rooms)
+    } else {
+        (stats.connections, stats.peers, stats.rooms)
+    }
 }

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{
-    Applicant, Authenticator, Config, IceList, IceSource, Pending, Verdict,
+    Applicant, Authenticator, Bus, Config, IceList, IceSource, Pending, Verdict,
     outbox::{Bound, Outbox},
     per_ip::{PerIp, Slot},
     session::Opening,
@@ -31,7 +31,7 @@ use super::{
 };
 use crate::signaling::{
     self, Admitted, AuthError, CloseCode, Connected, ConnectionId, Dialect, Frame, Full, Grants, Hub, IceUser,
-    Identity, Needs, Now, Output, Sid, Stats,
+    Identity, Needs, Now, Output, RoomTopic, Sid, Stats, Topic,
 };
 
 /// One address has one in so many of the sessions that may wait for their owners.
@@ -67,6 +67,8 @@ struct Shared {
 
 struct State {
     hub: Hub,
+    /// `None`: this process is alone.
+    bus: Option<Arc<dyn Bus>>,
     /// By [`ConnectionId::index`]; the id tells an entry from a later one in the same place.
     outboxes: Vec<Option<(ConnectionId, Arc<Outbox>)>>,
     /// Sessions without a socket, by whose they are. Some may have ended meanwhile: they are found out when there are many, or
@@ -160,6 +162,7 @@ impl HubHandle {
         };
         let state = State {
             hub: Hub::new(hub, seed),
+            bus: None,
             outboxes: Vec::new(),
             waiting: HashMap::default(),
             armed: None,
@@ -180,6 +183,37 @@ impl HubHandle {
         });
         tokio::spawn(run_timer(Arc::downgrade(&shared), timer));
         Self { shared }
+    }
+
+    /// Lets the hub speak to other replicas. To be called before the first connection, with [`signaling::Config::bus`] set.
+    pub fn attach(&self, bus: Arc<dyn Bus>) {
+        self.shared.lock().bus = Some(bus);
+    }
+
+    /// The bus can be used, if `ready` says so under the hub's lock; gives what it says.
+    pub fn bus_connected(&self, ready: impl FnOnce() -> bool) -> bool {
+        self.with_hub(|hub, now| {
+            let ready = ready();
+            if ready {
+                hub.bus_connected(now);
+            }
+            ready
+        })
+    }
+
+    /// The bus cannot be used.
+    pub fn bus_lost(&self) {
+        self.with_hub(|hub, now| hub.bus_lost(now));
+    }
+
+    /// A subscription is in force.
+    pub fn subscribed(&self, topic: RoomTopic) {
+        self.with_hub(|hub, now| hub.subscribed(now, topic));
+    }
+
+    /// What came by the bus.
+    pub fn handle_remote(&self, topic: Topic, payload: &[u8]) {
+        self.with_hub(|hub, now| hub.handle_remote(now, topic, payload));
     }
 
     /// The limits of the sockets, as they were at the start.
@@ -219,9 +253,16 @@ impl HubHandle {
             let state = self.shared.lock();
             (state.hub.stats(), state.hub.rooms(rooms, peers))
         };
+        let bus = &stats.bus;
+        let (total_rooms, total_peers, replicas) = if bus.connected {
+            (bus.total_rooms, bus.total_peers, bus.nodes + 1)
+        } else {
+            (stats.rooms, stats.peers, 1)
+        };
         StatsView {
-            total_rooms: stats.rooms,
-            total_peers: stats.peers,
+            total_rooms,
+            total_peers,
+            replicas,
             rooms: listed.into_iter().map(RoomStats::from).collect(),
             connections: stats.connections,
             messages: stats.messages.total(),
@@ -461,8 +502,21 @@ impl State {
                     wakers.extend(self.outbox(connection).and_then(|outbox| outbox.close(code)));
                     self.forget(connection);
                 }
-                // This process is alone.
-                Output::Publish { .. } | Output::Subscribe { .. } | Output::Unsubscribe { .. } => {}
+                Output::Publish { topic, payload } => {
+                    if let Some(bus) = &self.bus {
+                        bus.publish(topic, payload);
+                    }
+                }
+                Output::Subscribe { topic } => {
+                    if let Some(bus) = &self.bus {
+                        bus.subscribe(topic);
+                    }
+                }
+                Output::Unsubscribe { topic } => {
+                    if let Some(bus) = &self.bus {
+                        bus.unsubscribe(topic);
+                    }
+                }
             }
         }
         wakers

@@ -1,11 +1,12 @@
-//! What the sockets ask of the HTTP side: who is this, and which ICE servers does it get.
+//! What the sockets ask of others: who is this, which ICE servers does it get, and what do other replicas hear.
 
 use std::{fmt, future::Future, net::IpAddr, pin::Pin};
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::signaling::{AuthError, Ice, IceUser, Identity};
+use crate::signaling::{AuthError, Ice, IceUser, Identity, RoomTopic, Topic};
 
 /// Who asks to be let in, as far as that is known.
 #[derive(Clone, Copy, Default)]
@@ -65,6 +66,16 @@ pub trait Authenticator: Send + Sync + 'static {
 pub trait IceSource: Send + Sync + 'static {
     /// The list for `user`, who reached this server by the HTTP `Host` value `host`.
     fn ice_servers(&self, user: &IceUser, host: Option<&str>) -> IceList;
+}
+
+/// Carries what the hub says to other replicas. Called under the hub's lock, in order: must neither wait nor call back.
+pub trait Bus: Send + Sync + 'static {
+    /// [`Output::Publish`](crate::signaling::Output::Publish).
+    fn publish(&self, topic: Topic, payload: Bytes);
+    /// [`Output::Subscribe`](crate::signaling::Output::Subscribe).
+    fn subscribe(&self, topic: RoomTopic);
+    /// [`Output::Unsubscribe`](crate::signaling::Output::Unsubscribe).
+    fn unsubscribe(&self, topic: RoomTopic);
 }
 
 /// An ICE server list as it goes on the wire.

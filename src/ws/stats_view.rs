@@ -8,11 +8,13 @@ use crate::signaling::RoomView;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatsView {
-    /// Rooms that exist.
+    /// Rooms that exist: on all replicas while they can be reached, otherwise on this one.
     pub total_rooms: u64,
-    /// Connections that have been welcomed.
+    /// Connections that have been welcomed, of all replicas likewise.
     pub total_peers: u64,
-    /// Some of the rooms; `total_rooms` says how many there are.
+    /// Replicas that are counted there, this one included.
+    pub replicas: u64,
+    /// Some of the rooms of this replica; `total_rooms` says how many there are.
     pub rooms: Vec<RoomStats>,
     /// Open sockets, welcomed or not.
     pub connections: u64,

@@ -2,6 +2,7 @@
 //!
 //! Where a module has a default for the same thing it is the same one; a test in `apply` ties the two.
 
+mod backplane;
 mod dtls;
 mod events;
 mod hub;
@@ -13,6 +14,7 @@ mod third_party;
 mod tls;
 mod web;
 
+pub use backplane::Backplane;
 pub use dtls::Dtls;
 pub use events::Events;
 pub use hub::Signaling;
@@ -89,6 +91,7 @@ sections! {
         ice: Ice,
         auth: Auth,
         signaling: Signaling,
+        backplane: Backplane,
         admin: Admin,
         events: Events,
         metrics: Metrics,
