@@ -74,7 +74,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &mut Env
         None => serve::run(&outer, environment),
         Some(Command::Serve(config)) => serve::run(&outer.overridden_by(config), environment),
         Some(Command::Credentials(asked)) => credentials::run(outer, asked, environment),
-        Some(Command::Check(asked)) => check::run(&asked, environment),
+        Some(Command::Check(asked)) => check::run(outer, &asked, environment),
         Some(Command::Config(asked)) => config::run(outer, asked, environment),
     }
 }

@@ -4,13 +4,15 @@
 //! Every step has a time limit, and every failure names its likely cause.
 
 mod api;
+mod backplane;
 mod leg;
 mod relay;
 mod report;
 mod signaling;
 mod web;
 
-use super::{DONE, Environment, FAILED, MISUSED, say};
+use super::{DONE, Environment, FAILED, MISUSED, flags::ConfigArguments, say, sources};
+use crate::config::detect::Machine;
 use crate::credentials::{StunUri, TurnUri, UriTransport};
 use crate::transport::{DEFAULT_PORT, DEFAULT_TLS_PORT};
 use api::{Entry, Urls};
@@ -40,6 +42,10 @@ pub struct CheckArguments {
     /// The password for a turn: URL
     #[arg(long, env = "MEETPOINT_CHECK_CREDENTIAL", hide_env_values = true)]
     pub credential: Option<String>,
+    /// Configuration of this machine: its [backplane] is tested too; else $MEETPOINT_CONFIG, ./meetpoint.toml,
+    /// /etc/meetpoint/meetpoint.toml
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Also trust the certificates of this PEM file
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
@@ -51,9 +57,16 @@ pub struct CheckArguments {
     pub json: bool,
 }
 
-pub(super) fn run(asked: &CheckArguments, environment: &mut Environment<'_>) -> u8 {
+pub(super) fn run(outer: ConfigArguments, asked: &CheckArguments, environment: &mut Environment<'_>) -> u8 {
+    let configuration = outer.overridden_by(ConfigArguments {
+        file: asked.config.clone(),
+        flags: Vec::new(),
+    });
     let plan = match Plan::new(asked) {
-        Ok(plan) => plan,
+        Ok(plan) => Plan {
+            shared: Shared::of(&configuration, &environment.variables),
+            ..plan
+        },
         Err(wrong) => {
             say!(environment.err, "{wrong}");
             return MISUSED;
@@ -87,8 +100,31 @@ enum Start {
     Relay(Entry),
 }
 
+/// What this machine's configuration says about other replicas.
+enum Shared {
+    /// Nothing.
+    Alone,
+    /// It cannot be read.
+    Unknown,
+    With(Box<crate::backplane::Config>),
+}
+
+impl Shared {
+    /// A server elsewhere can be tested without any configuration here, so one that is broken is no failure of it.
+    fn of(arguments: &ConfigArguments, variables: &[(String, String)]) -> Self {
+        match sources::read(arguments, variables).result {
+            Ok(loaded) => match loaded.config.settings(&Machine::default()).backplane {
+                Some(config) => Self::With(Box::new(config)),
+                None => Self::Alone,
+            },
+            Err(_) => Self::Unknown,
+        }
+    }
+}
+
 struct Plan<'a> {
     asked: &'a CheckArguments,
+    shared: Shared,
     start: Start,
     trust: Trust,
     limit: Duration,
@@ -116,6 +152,7 @@ impl<'a> Plan<'a> {
         };
         Ok(Self {
             asked,
+            shared: Shared::Alone,
             start,
             trust: Trust::new(asked.ca.as_deref())?,
             limit: Duration::from_secs(asked.timeout),
@@ -139,8 +176,27 @@ impl<'a> Plan<'a> {
             report
                 .step("signaling", site.url("ws", signaling::PATH), self.limit, slow, work)
                 .await;
+            self.replicas(&mut report).await;
         }
         report
+    }
+
+    async fn replicas(&self, report: &mut Report) {
+        match &self.shared {
+            Shared::Alone => {}
+            Shared::Unknown => report.skip(
+                "backplane",
+                "configuration",
+                "there are problems in it: see `meetpoint config check`",
+            ),
+            Shared::With(config) => {
+                let slow = "Redis does not answer: a firewall may drop the packets, or it hangs";
+                let work = backplane::publish(config);
+                report
+                    .step("backplane", config.url.to_string(), self.limit, slow, work)
+                    .await;
+            }
+        }
     }
 
     async fn web(&self, site: &Site, report: &mut Report) -> Vec<Entry> {
