@@ -164,6 +164,9 @@ else
     skip client 'needs node and npm'
 fi
 
+# Clients of matchbox, a package of its own: its tree is larger than ours.
+stage matchbox test 1500 bash tests/dialects/matchbox/run.sh
+
 missing=''
 for program in turnutils_uclient turnutils_peer turnutils_stunclient turnutils_natdiscovery turnserver haproxy; do have "$program" || missing+=" $program"; done
 if [[ -z $missing ]] || $list_only; then

@@ -12,6 +12,7 @@ mod stage;
 mod topology;
 
 mod candidates;
+mod dialects;
 mod errors;
 mod nat;
 mod readme;
