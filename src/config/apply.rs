@@ -414,6 +414,7 @@ impl Signaling {
             resume_frames: self.resume_messages,
             resume_bytes: self.resume_size.as_usize(),
             away_sessions: self.away_sessions,
+            bans: self.bans,
             ping_interval: self.ping_interval,
             dead_after: self.dead_after,
             bus: None,

@@ -1,10 +1,14 @@
-//! `/api/admin/…`: what an operator sees of the living allocations and does to them, and to the process.
+//! `/api/admin/…`: what an operator sees of the living allocations and does to them, and to the process; `/v1/rooms`, `/v1/bans`:
+//! the same of the hub.
 //!
 //! Off, as if it were not there, without an operator's token. No page of another origin reads it: there are no CORS headers.
 //! What is asked of the relay goes through [`Operator`], which answers within a bounded time.
 
+mod bans;
+mod body;
 mod door;
 mod revocations;
+mod rooms;
 mod stream;
 mod tokens;
 
@@ -29,6 +33,7 @@ use super::state::AppState;
 use crate::credentials::UnixTime;
 use crate::events::{Feed, Intake};
 use crate::turn::{AllocationId, AllocationView, Filter, Revoked};
+use crate::ws::HubHandle;
 
 pub use tokens::Tokens;
 
@@ -126,6 +131,7 @@ pub trait Operator: Send + Sync + 'static {
 struct Admin {
     tokens: Tokens,
     operator: Arc<dyn Operator>,
+    hub: HubHandle,
     door: Arc<Door>,
     intake: Intake,
     feed: Feed,
@@ -138,6 +144,7 @@ pub fn admin_router(state: &AppState, tokens: Tokens, operator: Arc<dyn Operator
     let admin = Admin {
         tokens,
         operator,
+        hub: state.hub().clone(),
         door: Door::new(),
         intake,
         feed,
@@ -156,6 +163,14 @@ pub fn admin_router(state: &AppState, tokens: Tokens, operator: Arc<dyn Operator
         .route("/api/admin/reload", post(reload))
         .route("/api/admin/drain", post(drain))
         .route("/api/admin/events", get(stream::listen))
+        .route("/v1/rooms", get(rooms::list))
+        .route("/v1/rooms/{room}", get(rooms::show))
+        .route("/v1/rooms/{room}/kick", post(rooms::kick))
+        .route("/v1/rooms/{room}/close", post(rooms::close))
+        .route("/v1/rooms/{room}/send", post(rooms::send))
+        .route("/v1/rooms/{room}/meta", post(rooms::meta))
+        .route("/v1/bans", get(bans::list).post(bans::add))
+        .route("/v1/bans/{ban}", delete(bans::lift))
         .layer(DefaultBodyLimit::max(state.config().limits.body_bytes))
         .layer(from_fn_with_state(admin.clone(), door::authorize))
         .with_state(admin)

@@ -168,7 +168,8 @@ fn route(matched: Option<&MatchedPath>) -> Route {
     if matched.starts_with("/client") {
         return Route::Client;
     }
-    if matched.starts_with("/api/admin/") {
+    let of_operators = ["/api/admin/", "/v1/rooms", "/v1/bans"];
+    if of_operators.iter().any(|path| matched.starts_with(path)) {
         return Route::Admin;
     }
     Route::ALL

@@ -84,6 +84,8 @@ pub struct Config {
     pub resume_bytes: usize,
     /// Sessions of this process that wait for their owners. Default 5 000; beyond it a broken socket ends its session.
     pub away_sessions: usize,
+    /// Bans in force at once. Default 10 000, some 200 bytes each. Beyond it one more is refused.
+    pub bans: usize,
     /// How often the server pings, told to clients in `welcome.hb.ping`. Default 25 s: below the 30 s at which the most
     /// impatient proxies cut an idle connection. The driver does the pinging.
     pub ping_interval: Duration,
@@ -129,6 +131,7 @@ impl Default for Config {
             resume_frames: 64,
             resume_bytes: 131_072,
             away_sessions: 5_000,
+            bans: 10_000,
             ping_interval: Duration::from_secs(25),
             dead_after: Duration::from_secs(60),
             bus: None,

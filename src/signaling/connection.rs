@@ -60,6 +60,8 @@ pub(crate) struct Connection {
     pub(crate) rooms: Vec<Membership>,
     /// It reads binary frames, and may send them.
     pub(crate) binary: bool,
+    /// Where it comes from, as far as the driver says.
+    pub(crate) address: Option<std::net::IpAddr>,
     /// What it can be told again on another socket; `None` for clients that do not resume.
     pub(crate) replay: Option<Box<Replay>>,
 }

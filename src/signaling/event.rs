@@ -46,6 +46,8 @@ pub(crate) enum Event<'a> {
         data: Option<&'a str>,
         correlation: Option<&'a str>,
     },
+    /// An operator has ended the room; its receivers are not in it any more.
+    Closed { room: &'a str, reason: Option<&'a str> },
     /// A frame of the receivers' own dialect, as it came: its sender is checked, and stands in it.
     Verbatim { frame: &'a Bytes },
     /// Application data.
@@ -60,7 +62,7 @@ pub(crate) enum Event<'a> {
 
 /// Application data, byte for byte as it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Data<'a> {
+pub enum Data<'a> {
     /// One JSON value.
     Json(&'a str),
     /// Anything.

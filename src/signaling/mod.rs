@@ -20,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bans;
 mod cluster;
 mod config;
 mod connection;
@@ -40,6 +41,7 @@ mod secrets;
 mod slab;
 mod stats;
 
+pub use bans::{Ban, BanRoom, BansFull, Barred};
 pub use cluster::{BusConfig, NodeId, RoomTopic, Topic};
 pub use config::Config;
 pub use connection::ConnectionId;
@@ -47,7 +49,11 @@ pub use dialect::{
     Dialect, Opening,
     native::request::{Malformed, Needs, Request},
 };
-pub use hub::{Admitted, Connected, Frame, Full, Grants, Hub, Ice, Output, RoomView};
+pub use event::Data;
+pub use hub::{
+    Admitted, Connected, Ended, Frame, Full, Grants, Hub, Ice, MemberPage, NotDone, Output, RoomSummary, RoomView,
+    SERVER,
+};
 pub use identity::{AuthError, IceUser, Identity, Rights, Takeover};
 pub use labels::{CloseCode, ErrorCode, MessageKind, RelayBudget};
 pub use payload::Payload;

@@ -82,6 +82,10 @@ impl Room {
         self.members.len()
     }
 
+    pub(crate) const fn has_key(&self) -> bool {
+        self.key_hash.is_some()
+    }
+
     /// Whether `key_hash` opens this room. A room without a key opens to no key: someone who gives one believes to be in a
     /// room that strangers cannot enter.
     pub(crate) fn admits(&self, key_hash: Option<&[u8; 32]>) -> bool {

@@ -98,6 +98,14 @@ pub struct Stats {
     pub connects_refused: u64,
     /// Counter: ended connections by close code.
     pub closes: CloseCounts,
+    /// Counter: sessions that an operator ended.
+    pub expelled: u64,
+    /// Counter: rooms that an operator ended.
+    pub rooms_closed: u64,
+    /// Counter: greetings and joins refused by a ban.
+    pub banned: u64,
+    /// Gauge: bans, those included that are over and not yet forgotten.
+    pub bans: u64,
     /// Gauge: open connections, greeted or not.
     pub connections: u64,
     /// Gauge: sessions that have been welcomed, those that wait for their owner too.

@@ -39,7 +39,7 @@ labels! {
         V1Ws = "/v1/ws",
         /// `/turn`.
         Turn = "/turn",
-        /// `/api/admin/…`.
+        /// `/api/admin/…`, `/v1/rooms…`, `/v1/bans…`.
         Admin = "/api/admin",
         /// Anything else.
         Unknown = "unknown",

@@ -307,11 +307,14 @@ impl HubHandle {
             .await;
     }
 
-    pub(crate) fn connect(&self, dialect: Dialect) -> Result<Admission, Full> {
+    pub(crate) fn connect(&self, dialect: Dialect, address: Option<IpAddr>) -> Result<Admission, Full> {
         let outbox = Arc::new(Outbox::default());
         let mut guard = self.shared.lock();
         let state = &mut *guard;
         let Connected { connection, sid } = state.hub.connect(now(), dialect)?;
+        if let Some(address) = address {
+            state.hub.set_address(connection, address);
+        }
         if state.outboxes.len() <= connection.index() {
             state.outboxes.resize_with(connection.index() + 1, || None);
         }
@@ -434,6 +437,11 @@ impl HubHandle {
     /// Gives every client newer ICE credentials within that time: after a change of the secrets or of the list.
     pub fn renew_all_ice(&self, within: Duration) {
         self.with_hub(|hub, now| hub.renew_all_ice(now, within));
+    }
+
+    /// What an operator asks of the hub, or has it do: under its lock, so nothing that takes long.
+    pub fn moderate<T>(&self, call: impl FnOnce(&mut Hub, Now) -> T) -> T {
+        self.with_hub(call)
     }
 
     fn with_hub<T>(&self, call: impl FnOnce(&mut Hub, Now) -> T) -> T {

@@ -185,7 +185,7 @@ fn try_upgrade(
         .ok_or(UpgradeError::NotUpgradable)?;
     let dialect = handshake.subprotocol.map_or(dialect, |_native| Dialect::Native);
     let (dialect, said) = read_opening(dialect, room, request.uri());
-    let admission = hub.connect(dialect).map_err(|_full| UpgradeError::Full)?;
+    let admission = hub.connect(dialect, ip).map_err(|_full| UpgradeError::Full)?;
     tokio::spawn(async move {
         match upgrading.await {
             Ok(upgraded) => session::run(TokioIo::new(upgraded), admission, opening, (dialect, said)).await,

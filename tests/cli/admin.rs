@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 const TOKEN: &str = "an operator's token of 32 characters";
 
-fn start(more: &str) -> Server {
+pub(crate) fn start(more: &str) -> Server {
     let config = format!("{}[admin]\ntokens_file = \"tokens\"\n{more}", toml(""));
     let files = [
         ("meetpoint.toml", config.as_str()),
@@ -39,7 +39,7 @@ pub(crate) fn ask(server: SocketAddr, token: Option<&str>, request: &str, body: 
     (head[9..12].parse().unwrap(), head.to_lowercase(), body.to_owned())
 }
 
-fn admin(server: &Server, request: &str, body: &str) -> (u16, Value) {
+pub(crate) fn admin(server: &Server, request: &str, body: &str) -> (u16, Value) {
     let (status, _, body) = ask(server.http, Some(TOKEN), request, body);
     (status, serde_json::from_str(&body).unwrap_or(Value::Null))
 }

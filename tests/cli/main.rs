@@ -17,6 +17,7 @@ mod check;
 mod configuration;
 mod drain;
 mod events;
+mod moderation;
 mod program;
 mod realms;
 mod reload;

@@ -25,6 +25,8 @@ mod ice;
 mod limits;
 #[path = "hub_core/messages.rs"]
 mod messages;
+#[path = "hub_core/moderation.rs"]
+mod moderation;
 #[path = "hub_core/resume.rs"]
 mod resume;
 #[path = "hub_core/rooms.rs"]

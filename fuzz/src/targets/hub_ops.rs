@@ -164,6 +164,14 @@ impl World {
                 self.hub.handle_frame(self.now, connection, Frame::binary(Dialect::Native, &frame));
                 self.collect();
             }
+            124 => {
+                let _ = self.hub.kick(self.now, Dialect::Native.realm(), room, peer, None);
+                self.collect();
+            }
+            125 => {
+                let _ = self.hub.close_room(self.now, Dialect::Native.realm(), room, Some("over"));
+                self.collect();
+            }
             _ => self.advance(u64::from(input.byte()) * 50),
         }
     }
@@ -395,6 +403,7 @@ impl Client {
                 let own = self.welcome.as_ref().is_some_and(|[own, ..]| *own == from);
                 assert!(own || picture.more.is_some() || picture.peers.contains_key(&from), "a message from nobody");
             }
+            "closed" => drop(self.rooms.remove(&text("room")).expect("a room that it was not in")),
             "ok" | "err" | "ice" | "pong" => {}
             other => panic!("{other}"),
         }

@@ -107,6 +107,8 @@ section! {
         /// Sessions that may wait for their owners at once, an eighth of them of one client address. Beyond it a broken
         /// connection ends its session.
         away_sessions: usize = 5_000, Between(0, 10_000_000);
+        /// Bans that operators may have in force at once (`/v1/bans`), some 200 bytes each. Beyond it one more is refused.
+        bans: usize = 10_000, Between(0, 1_000_000);
         /// How long a connection may stay without a `hello`. Raising it lets idle strangers hold sockets longer.
         hello_timeout: Duration = seconds(10), Between(seconds(1), minutes(5));
         /// How often the server pings. Keep it below the 30 s at which the most impatient proxies cut an idle connection.

@@ -122,6 +122,12 @@ fn action(request: &Request) -> (Option<&'static str>, Option<Box<str>>) {
         (&Method::DELETE, "/api/admin/revocations") => (Some("lift_revocation"), None),
         (&Method::POST, "/api/admin/reload") => (Some("reload"), None),
         (&Method::POST, "/api/admin/drain") => (Some("drain"), None),
+        (&Method::POST, "/v1/rooms/{room}/kick") => (Some("kick"), part(1)),
+        (&Method::POST, "/v1/rooms/{room}/close") => (Some("close_room"), part(1)),
+        (&Method::POST, "/v1/rooms/{room}/send") => (Some("send_to_room"), part(1)),
+        (&Method::POST, "/v1/rooms/{room}/meta") => (Some("set_room"), part(1)),
+        (&Method::POST, "/v1/bans") => (Some("ban"), None),
+        (&Method::DELETE, "/v1/bans/{ban}") => (Some("lift_ban"), part(0)),
         (&Method::GET, "/api/admin/events") => (Some("listen"), None),
         (&Method::GET | &Method::HEAD, _) => (None, None),
         // Whatever is added later is in the trail before somebody thinks of it.

@@ -8,6 +8,7 @@ mod cluster;
 mod deliver;
 mod groups;
 mod ice;
+mod moderation;
 mod postpone;
 mod presence;
 mod relay;
@@ -27,6 +28,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 pub use admission::{Admitted, Frame, Grants, Ice};
+pub use moderation::{Ended, MemberPage, NotDone, RoomSummary, SERVER};
 pub(crate) use presence::{Page, Snapshot};
 pub(crate) use relay::Reach;
 pub(crate) use resume::Older;
@@ -36,6 +38,7 @@ pub use views::RoomView;
 
 use super::{
     Now,
+    bans::Bans,
     cluster::{RoomTopic, Topic},
     config::Config,
     connection::{Budget, Connection, ConnectionId, Due},
@@ -130,6 +133,7 @@ pub struct Hub {
     /// Numbers every event of this hub. Each receiver sees it grow; gaps are other people's events.
     seq: u64,
     relay_total: Option<Bucket>,
+    bans: Bans,
     /// How many connections have lost their socket and wait for their owner.
     away: usize,
     /// Connections that missed more than is kept for them, to be ended once nobody is in the middle of telling them something.
@@ -158,6 +162,7 @@ impl Hub {
             since_ms: 0,
             seq: 0,
             relay_total: None,
+            bans: Bans::default(),
             away: 0,
             overflowed: Vec::new(),
             stats: Stats::default(),
@@ -176,6 +181,7 @@ impl Hub {
         stats.away = self.away as u64;
         stats.rooms = self.rooms.len() as u64;
         stats.postponed_waiting = self.postbox.len() as u64;
+        stats.bans = self.bans.len() as u64;
         stats
     }
 
@@ -203,6 +209,7 @@ impl Hub {
             peer: None,
             rooms: Vec::new(),
             binary: false,
+            address: None,
             replay: None,
         });
         self.by_sid.insert(sid, connection);

@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use serde_json::Value;
 
-use super::Hub;
+use super::{Hub, SERVER};
 
 use crate::signaling::{
     connection::{Connection, ConnectionId, Membership},
@@ -14,6 +14,7 @@ use crate::signaling::{
     labels::ErrorCode,
     meta::{Entries, Meta},
     room::{Member, Room},
+    slab::Key,
 };
 
 /// Members looked at for one page when a filter turns most of them away. Bounds what one `who` costs.
@@ -117,7 +118,7 @@ impl Hub {
                 peers.push(',');
             }
             let away = self.connections.get(member.connection).is_some_and(Connection::is_away);
-            write_member(member, away, &mut peers);
+            write_member(member, away, &mut peers, |entry| entry);
             listed += 1;
         }
         peers.push(']');
@@ -180,21 +181,33 @@ impl Hub {
         del: &[Cow<'_, str>],
         if_version: Option<u64>,
     ) -> Result<u64, Reject> {
+        self.change_room(membership.room, Some(membership.ordinal), set, del, if_version)
+    }
+
+    /// The same in the name of a member, or of the server.
+    pub(super) fn change_room(
+        &mut self,
+        key: Key,
+        by: Option<u64>,
+        set: Option<&Entries<'_>>,
+        del: &[Cow<'_, str>],
+        if_version: Option<u64>,
+    ) -> Result<u64, Reject> {
         let gone = Reject::new(ErrorCode::NoRoom, "you are not in that room");
-        let room = self.rooms.get_mut(membership.room).ok_or(gone)?;
+        let room = self.rooms.get_mut(key).ok_or(gone)?;
         if if_version.is_some_and(|version| version != room.version) {
             return Err(Reject::bad_request("the room's metadata has another version"));
         }
+        let by = match by {
+            Some(ordinal) => Arc::clone(&room.member(ordinal).ok_or(gone)?.peer),
+            None => Arc::from(SERVER),
+        };
         room.meta = Meta::changed(room.meta.as_ref(), set, del, &self.config)
             .map_err(|_| Reject::new(ErrorCode::TooLarge, "room metadata past limits.meta"))?;
         room.version += 1;
         let (meta, version, name) = (room.meta.clone(), room.version, Arc::clone(&room.name.name));
-        let by = room
-            .member(membership.ordinal)
-            .map(|member| Arc::clone(&member.peer))
-            .ok_or(gone)?;
         self.broadcast(
-            membership.room,
+            key,
             None,
             &Event::Room {
                 room: &name,
@@ -207,12 +220,13 @@ impl Hub {
     }
 }
 
-fn write_member(member: &Member, away: bool, text: &mut String) {
+/// Writes what is known of a member, and what `more` adds.
+pub(super) fn write_member(member: &Member, away: bool, text: &mut String, more: impl FnOnce(Object) -> Object) {
     Object::nested(text, |entry| {
         let entry = entry
             .text("peer", &member.peer)
             .raw_with("meta", |text| Meta::write(member.meta.as_ref(), text))
             .number("since", member.since_ms);
-        if away { entry.flag("away", true) } else { entry }
+        more(if away { entry.flag("away", true) } else { entry })
     });
 }

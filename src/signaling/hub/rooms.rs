@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq as _;
 
-use super::{Hub, departure};
+use super::{Hub, SERVER, departure};
 use crate::signaling::{
     Now,
     connection::{ConnectionId, Membership, Peer},
@@ -116,6 +116,16 @@ impl Hub {
             && let Some(membership) = joining.rooms.iter().find(|membership| membership.room == room)
         {
             return Ok(*membership);
+        }
+        // A group of a room that fills has a name of its own beside the one it was asked for.
+        let names = [Some(entry.room), entry.allowed_as];
+        let mut barred = names
+            .into_iter()
+            .flatten()
+            .filter_map(|room| self.barred(now, connection, Some(room), Some(&peer.id), peer.identity()));
+        if let Some(barred) = barred.next() {
+            self.stats.banned += 1;
+            return Err(barred);
         }
         if joining.rooms.len() >= self.config.rooms_per_connection {
             return Err(Reject::new(ErrorCode::RoomFull, "you are in as many rooms as you may"));
@@ -321,6 +331,14 @@ impl Hub {
                     .fatal(CloseCode::BadRequest),
             );
         }
+        if id == SERVER {
+            return Err(servers_name());
+        }
         Ok(())
     }
+}
+
+/// Nobody gets the name that the server speaks under.
+pub(super) const fn servers_name() -> Reject {
+    Reject::new(ErrorCode::IdTaken, "that peer id is the server's").fatal(CloseCode::BadRequest)
 }

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Hub, Older, rooms::WATCHES};
+use super::{
+    Hub, Older, SERVER,
+    rooms::{WATCHES, servers_name},
+};
 use crate::signaling::{
     Now,
     connection::{ConnectionId, Due, Membership, Peer},
@@ -98,6 +101,9 @@ impl Hub {
         if let Some(peer) = greeting.peer {
             self.check_peer_id(connection, peer)?;
         }
+        if identity.peer.as_deref() == Some(SERVER) {
+            return Err(servers_name());
+        }
         if let (Some(bound), Some(asked)) = (&identity.peer, greeting.peer)
             && **bound != *asked
         {
@@ -118,6 +124,11 @@ impl Hub {
             .into_iter()
             .flatten()
             .any(|asked| inherited.as_deref() != Some(asked));
+        let wanted = identity.peer.as_deref().or(greeting.peer).or(inherited.as_deref());
+        if let Some(barred) = self.barred(now, connection, None, wanted, &identity) {
+            self.stats.banned += 1;
+            return Err(barred);
+        }
         let missed = older
             .filter(|_| greeting.resumes && !renamed)
             .and_then(|(older, seen)| self.missed(connection, older, &identity, seen?, greeting.binary));

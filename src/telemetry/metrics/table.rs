@@ -307,6 +307,14 @@ table! {
             "Connections replaced by a newer one of the same owner.";
         HUB_ICE_PUSHES = Kind::Counter, "meetpoint_signaling_ice_pushes_total", [],
             "ICE server lists sent unasked, because the credentials of the older ones were about to end.";
+        HUB_EXPELLED = Kind::Counter, "meetpoint_signaling_expelled_total", [],
+            "Sessions that an operator ended.";
+        HUB_ROOMS_CLOSED = Kind::Counter, "meetpoint_signaling_rooms_closed_total", [],
+            "Rooms that an operator ended.";
+        HUB_BANS = Kind::Gauge, "meetpoint_signaling_bans", [],
+            "Bans, those included that are over and not yet forgotten (signaling.bans).";
+        HUB_BANNED = Kind::Counter, "meetpoint_signaling_banned_total", [],
+            "Greetings and joins refused because of a ban.";
         HUB_RESUMES = Kind::Counter, "meetpoint_signaling_resumes_total", [],
             "Sessions that went on over another connection.";
         HUB_RESUMES_REFUSED = Kind::Counter, "meetpoint_signaling_resumes_refused_total", [],

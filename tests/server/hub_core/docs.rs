@@ -44,7 +44,7 @@ fn every_example_of_the_page_is_a_frame_of_the_schema() {
         assert!(shown(&client, kind), "no example of the client's {kind}");
     }
     for kind in [
-        "welcome", "joined", "peer", "sig", "msg", "room", "ok", "err", "ice", "drain", "pong",
+        "welcome", "joined", "peer", "sig", "msg", "room", "closed", "ok", "err", "ice", "drain", "pong",
     ] {
         assert!(shown(&server, kind), "no example of the server's {kind}");
     }

@@ -11,6 +11,7 @@ use crate::signaling::{
     event::{Data, Event},
     hub::{Ice, Page, Snapshot},
     json::Object,
+    labels::ErrorCode,
     meta::Meta,
 };
 
@@ -64,6 +65,11 @@ pub(crate) fn event(event: &Event<'_>, seq: u64) -> Bytes {
                 .number("seq", seq)
                 .finish()
         }
+        Event::Closed { room, reason } => Object::frame("closed", 64 + room.len() + reason.map_or(0, str::len))
+            .text("room", room)
+            .maybe_text("msg", reason)
+            .number("seq", seq)
+            .finish(),
         Event::Verbatim { frame } => frame.clone(),
         Event::Message {
             room,
@@ -213,6 +219,15 @@ pub(crate) fn err(id: Option<u64>, reject: &Reject) -> Bytes {
     } else {
         frame.finish()
     }
+}
+
+/// The last word to a session that an operator ends, in words of the operator's.
+pub(crate) fn expelled(reason: &str) -> Bytes {
+    Object::frame("err", 64 + reason.len())
+        .text("code", ErrorCode::Forbidden.as_label())
+        .text("msg", reason)
+        .flag("fatal", true)
+        .finish()
 }
 
 pub(crate) fn drain(after_ms: (u64, u64), url: Option<&str>) -> Bytes {

@@ -1,0 +1,317 @@
+//! `/v1/rooms…`: what an operator sees of the hub's rooms and does to them.
+//!
+//! A room is named in the path with percent-encoding, slashes too, and belongs to a dialect, which is `native` unless the query
+//! says otherwise.
+
+use std::borrow::Cow;
+
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::{Extension, Json};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::door::Target;
+use super::{Admin, MAX_PAGE, PAGE, bans, body};
+use crate::http::error::Problem;
+use crate::signaling::{Barred, Data, Dialect, NotDone, Realm, RoomSummary};
+
+/// Longest reason that a client is told.
+const MAX_REASON_BYTES: usize = 256;
+/// Most receivers that one message may name.
+const MAX_RECEIVERS: usize = 1024;
+
+/// The dialect of that name.
+pub(super) fn dialect(name: Option<&str>) -> Result<Dialect, Problem> {
+    let name = name.unwrap_or("native");
+    let known = |dialect: &&Dialect| **dialect != Dialect::Auto && dialect.as_label() == name;
+    let found = Dialect::ALL.iter().find(known).copied();
+    found.ok_or_else(|| Problem::bad_request("unknown_dialect", "this server knows no such dialect"))
+}
+
+fn realm(name: Option<&str>) -> Result<Realm, Problem> {
+    dialect(name).map(Dialect::realm)
+}
+
+/// A reason of a length that can be told.
+pub(super) fn reason(reason: Option<&str>) -> Result<Option<&str>, Problem> {
+    if reason.is_some_and(|reason| reason.len() > MAX_REASON_BYTES) {
+        return Err(Problem::bad_request("bad_reason", "a reason has at most 256 bytes"));
+    }
+    Ok(reason)
+}
+
+fn not_done(error: NotDone) -> Problem {
+    let (status, code) = match error {
+        NotDone::NoRoom => (StatusCode::NOT_FOUND, "no_room"),
+        NotDone::NoPeer => (StatusCode::NOT_FOUND, "no_peer"),
+        NotDone::Version => (StatusCode::CONFLICT, "version"),
+        NotDone::TooLarge => (StatusCode::UNPROCESSABLE_ENTITY, "too_large"),
+        NotDone::Unspeakable | NotDone::NoObject => (StatusCode::UNPROCESSABLE_ENTITY, "bad_data"),
+    };
+    Problem::new(status, code, error.to_string())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    dialect: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+type Question = Result<Query<Asked>, QueryRejection>;
+
+impl Asked {
+    fn of(query: Question) -> Result<Self, Problem> {
+        let known = "dialect, limit and cursor are known here";
+        let Query(asked) = query.map_err(|_| Problem::bad_request("bad_query", known))?;
+        Ok(asked)
+    }
+
+    fn realm(&self) -> Result<Realm, Problem> {
+        realm(self.dialect.as_deref())
+    }
+
+    fn page<T: std::str::FromStr + Default>(&self) -> Result<(T, usize), Problem> {
+        let most = self.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
+        let Some(cursor) = &self.cursor else {
+            return Ok((T::default(), most));
+        };
+        let from = cursor.parse();
+        let from =
+            from.map_err(|_| Problem::bad_request("bad_cursor", "cursor is the nextCursor of an earlier answer"))?;
+        Ok((from, most))
+    }
+}
+
+fn label(realm: Realm) -> &'static str {
+    let of_realm = Dialect::ALL.iter().find(|dialect| dialect.realm() == realm);
+    of_realm.map_or("unknown", |dialect| dialect.as_label())
+}
+
+/// JSON of our own making, as a part of an answer.
+fn part(json: &str) -> Value {
+    serde_json::from_str(json).unwrap_or_default()
+}
+
+fn shown(room: &RoomSummary) -> Value {
+    json!({
+        "room": *room.name,
+        "dialect": label(room.realm),
+        "peers": room.members,
+        "max": room.max,
+        "key": room.has_key,
+        "meta": part(&room.meta),
+        "ver": room.version,
+    })
+}
+
+/// `GET /v1/rooms`.
+pub(super) async fn list(State(admin): State<Admin>, query: Question) -> Result<Json<Value>, Problem> {
+    let asked = Asked::of(query)?;
+    let realm = asked.dialect.is_some().then(|| asked.realm()).transpose()?;
+    let (from, most) = asked.page()?;
+    let (rooms, next) = admin.hub.moderate(|hub, _| hub.room_page(realm, from, most));
+    let rooms: Vec<Value> = rooms.iter().map(shown).collect();
+    Ok(Json(
+        json!({ "rooms": rooms, "nextCursor": next.map(|next| next.to_string()) }),
+    ))
+}
+
+/// `GET /v1/rooms/{room}`.
+pub(super) async fn show(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+    query: Question,
+) -> Result<Json<Value>, Problem> {
+    let asked = Asked::of(query)?;
+    let realm = asked.realm()?;
+    let (after, most) = asked.page()?;
+    let found = admin.hub.moderate(|hub, _| hub.room_view(realm, &name, after, most));
+    let (room, page) = found.ok_or_else(|| not_done(NotDone::NoRoom))?;
+    let mut shown = shown(&room);
+    shown["members"] = part(&page.members);
+    shown["nextCursor"] = json!(page.next.map(|next| next.to_string()));
+    Ok(Json(shown))
+}
+
+fn target(room: &str, peer: Option<&str>) -> Extension<Target> {
+    let name = peer.map_or_else(|| room.to_owned(), |peer| format!("{room} {peer}"));
+    Extension(Target(name.into()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kick {
+    peer: String,
+    reason: Option<String>,
+    ban_seconds: Option<u64>,
+    #[serde(default)]
+    ban_by: BanBy,
+}
+
+/// By what a kicked peer is known when it comes back.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum BanBy {
+    /// Its user if it has one, else its peer id.
+    #[default]
+    Auto,
+    Peer,
+    Address,
+}
+
+/// `POST /v1/rooms/{room}/kick`.
+pub(super) async fn kick(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+    query: Question,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<(Extension<Target>, Json<Value>), Problem> {
+    let realm = Asked::of(query)?.realm()?;
+    let wanted: Kick = body::read(&headers, &bytes)?;
+    let reason = reason(wanted.reason.as_deref())?;
+    let until_ms = wanted.ban_seconds.map(bans::until_ms).transpose()?;
+    let done = admin.hub.moderate(|hub, now| {
+        let kicked = hub.kick(now, realm, &name, &wanted.peer, reason).map_err(not_done)?;
+        let Some(until_ms) = until_ms else {
+            return Ok((vec![kicked], None));
+        };
+        let who = match (wanted.ban_by, kicked.user.clone(), kicked.address) {
+            (BanBy::Auto, Some(user), _) => Barred::User(user, kicked.tenant.clone()),
+            (BanBy::Address, _, Some(address)) => Barred::Address(address),
+            _ => Barred::Peer((*kicked.peer).into()),
+        };
+        let room = Some((realm, name.as_str().into()));
+        let (id, others) = hub
+            .ban(now, bans::ban(room, who, until_ms, reason), reason)
+            .map_err(bans::full)?;
+        Ok((std::iter::once(kicked).chain(others).collect(), Some(id)))
+    });
+    let (ended, ban) = done?;
+    let target = target(&name, Some(&wanted.peer));
+    Ok((target, Json(json!({ "ended": ended.len(), "ban": ban }))))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Close {
+    reason: Option<String>,
+    lock_seconds: Option<u64>,
+}
+
+/// `POST /v1/rooms/{room}/close`.
+pub(super) async fn close(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+    query: Question,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<(Extension<Target>, Json<Value>), Problem> {
+    let realm = Asked::of(query)?.realm()?;
+    let wanted: Close = body::read(&headers, &bytes)?;
+    let reason = reason(wanted.reason.as_deref())?;
+    let until_ms = wanted.lock_seconds.map(bans::until_ms).transpose()?;
+    let done = admin.hub.moderate(|hub, now| {
+        // Locked first: nobody makes it anew in between. A room that nobody is in can be locked all the same.
+        let lock = until_ms.map(|until_ms| {
+            let room = Some((realm, name.as_str().into()));
+            hub.ban(now, bans::ban(room, Barred::Everybody, until_ms, reason), None)
+        });
+        let lock = lock.transpose().map_err(bans::full)?.map(|(id, _)| id);
+        match hub.close_room(now, realm, &name, reason) {
+            Ok(ended) => Ok((ended, lock)),
+            Err(_) if lock.is_some() => Ok((Vec::new(), lock)),
+            Err(error) => Err(not_done(error)),
+        }
+    });
+    let (ended, lock) = done?;
+    Ok((target(&name, None), Json(json!({ "ended": ended.len(), "ban": lock }))))
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum To {
+    One(String),
+    Some(Vec<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Message {
+    to: Option<To>,
+    data: Option<Box<RawValue>>,
+    /// Base64.
+    bin: Option<String>,
+    #[serde(default)]
+    rel: bool,
+}
+
+/// `POST /v1/rooms/{room}/send`.
+pub(super) async fn send(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+    query: Question,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<(Extension<Target>, Json<Value>), Problem> {
+    let realm = Asked::of(query)?.realm()?;
+    let wanted: Message = body::read(&headers, &bytes)?;
+    let bad = || Problem::bad_request("bad_body", "either data or bin, which is base64, is needed");
+    let decoded;
+    let data = match (&wanted.data, &wanted.bin) {
+        (Some(data), None) => Data::Json(data.get()),
+        (None, Some(bin)) => {
+            decoded = STANDARD.decode(bin).map_err(|_| bad())?;
+            Data::Bytes(&decoded)
+        }
+        _ => return Err(bad()),
+    };
+    let to: Option<Vec<Cow<'_, str>>> = wanted.to.as_ref().map(|to| match to {
+        To::One(one) => vec![one.into()],
+        To::Some(some) => some.iter().map(Cow::from).collect(),
+    });
+    if to.as_ref().is_some_and(|to| to.len() > MAX_RECEIVERS) {
+        return Err(Problem::bad_request("bad_body", "to names at most 1024 peers"));
+    }
+    let said = admin
+        .hub
+        .moderate(|hub, _| hub.say(realm, &name, to.as_deref(), data, wanted.rel));
+    let (sent, missing) = said.map_err(not_done)?;
+    Ok((target(&name, None), Json(json!({ "sent": sent, "missing": missing }))))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    set: Option<Box<RawValue>>,
+    #[serde(default)]
+    del: Vec<String>,
+    r#if: Option<u64>,
+}
+
+/// `POST /v1/rooms/{room}/meta`.
+pub(super) async fn meta(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+    query: Question,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<(Extension<Target>, Json<Value>), Problem> {
+    let realm = Asked::of(query)?.realm()?;
+    let wanted: Change = body::read(&headers, &bytes)?;
+    let del: Vec<Cow<'_, str>> = wanted.del.iter().map(Cow::from).collect();
+    let set = wanted.set.as_ref().map(|set| set.get());
+    let done = admin
+        .hub
+        .moderate(|hub, _| hub.set_room_meta(realm, &name, set, &del, wanted.r#if));
+    let version = done.map_err(not_done)?;
+    Ok((target(&name, None), Json(json!({ "ver": version }))))
+}
