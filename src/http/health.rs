@@ -3,14 +3,15 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::error::Problem;
+use super::places::SpokenHere;
 use super::state::AppState;
-use crate::signaling::Stats;
+use crate::signaling::{Dialect, Stats};
 use crate::telemetry::build_info;
 use crate::telemetry::labels::BackplaneState;
 
@@ -63,10 +64,23 @@ pub(super) async fn api_health(State(state): State<AppState>) -> Response {
     .into_response()
 }
 
-/// `/health`, in the shape that Retcon's clients read: `peers` counts connections, greeted or not.
-pub(super) async fn health(State(state): State<AppState>) -> Response {
-    let (connections, _, rooms) = totals(&state.hub().stats());
-    Json(json!({ "ok": true, "status": "ok", "peers": connections, "rooms": rooms })).into_response()
+/// `/health`, in the shape that the clients of Retcon and of edge-net read: `peers` counts connections, greeted or not.
+pub(super) async fn health(State(state): State<AppState>, spoken: Option<Extension<SpokenHere>>) -> Response {
+    let (connections, nodes, rooms) = totals(&state.hub().stats());
+    // Where a relay of edge-net was, this is another word.
+    let status = match spoken {
+        Some(Extension(SpokenHere(Dialect::EdgeRelay))) => "healthy",
+        _ => "ok",
+    };
+    Json(json!({
+        "ok": true,
+        "status": status,
+        "peers": connections,
+        "nodes": nodes,
+        "rooms": rooms,
+        "uptime": state.metrics().uptime().as_secs(),
+    }))
+    .into_response()
 }
 
 /// Connections, welcomed sessions and rooms: of all replicas while they can be reached, otherwise of this one.

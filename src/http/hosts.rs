@@ -14,7 +14,7 @@ use super::error::Problem;
 use super::state::AppState;
 
 /// Paths that probes ask, which know an address and no name. Nothing a page could use is there.
-const PROBED: [&str; 4] = ["/healthz", "/readyz", "/health", "/api/health"];
+const PROBED: [&str; 5] = ["/healthz", "/readyz", "/health", "/signaling/health", "/api/health"];
 
 /// Refuses requests for a name that is not on the list, with 421 (RFC 9110 §15.5.20).
 pub(super) async fn judge(State(state): State<AppState>, request: Request, next: Next) -> Response {

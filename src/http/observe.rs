@@ -172,6 +172,9 @@ fn route(matched: Option<&MatchedPath>) -> Route {
     if of_operators.iter().any(|path| matched.starts_with(path)) {
         return Route::Admin;
     }
+    if matched == "/signaling/health" {
+        return Route::Health;
+    }
     Route::ALL
         .into_iter()
         .find(|route| route.as_label() == matched)

@@ -4,10 +4,12 @@
 //! What it is not: a judge of dialects. Which one is spoken goes by the subprotocol (`ws`), then by an explicit path, then by the
 //! listener, then by what the client says. The console stays at `/` for whoever asks for a page.
 
+use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use serde_json::json;
 
 use super::config::Config;
 use super::peerjs::Asked;
@@ -28,7 +30,24 @@ struct Place<'a> {
 }
 
 /// What answers there without being configured.
-const BUILT_IN: [(&str, Dialect); 2] = [("/peerjs", Dialect::PeerJs), ("/match", Dialect::Matchbox)];
+const BUILT_IN: [(&str, Dialect); 3] = [
+    ("/peerjs", Dialect::PeerJs),
+    ("/match", Dialect::Matchbox),
+    ("/socket.io", Dialect::SocketIo),
+];
+
+/// `/stats`, where the listener is of a dialect whose server has it.
+pub(super) async fn stats(State(state): State<AppState>, request: Request) -> Response {
+    match request.extensions().get::<SpokenHere>() {
+        Some(SpokenHere(Dialect::EdgeNet | Dialect::EdgeRelay)) => {
+            let stats = state.hub().stats();
+            let uptime = state.metrics().uptime().as_secs();
+            Json(json!({ "peers": stats.peers, "nodes": stats.peers, "rooms": stats.rooms, "uptime": uptime }))
+                .into_response()
+        }
+        _ => elsewhere(State(state), request).await,
+    }
+}
 
 /// Answers what no route does.
 pub(super) async fn elsewhere(State(state): State<AppState>, request: Request) -> Response {
@@ -74,6 +93,10 @@ fn answer(state: &AppState, request: Request) -> Result<Response, Box<Request>> 
             Some(_) => Ok(StatusCode::METHOD_NOT_ALLOWED.into_response()),
             None => Ok(StatusCode::NOT_FOUND.into_response()),
         };
+    }
+    if !is_upgrade && let Some(json) = place.dialect.plain_refusal() {
+        let json_type = HeaderValue::from_static("application/json");
+        return Ok((StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, json_type)], json).into_response());
     }
     if !is_upgrade && request.method() == Method::GET {
         let Some(text) = place.dialect.plain_answer() else {

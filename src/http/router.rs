@@ -28,6 +28,9 @@ pub fn router(state: AppState) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/health", get(health::health))
+        // Where a proxy in front passes a path on as it is.
+        .route("/signaling/health", get(health::health))
+        .route("/stats", get(places::stats))
         // Any method: what is not an upgrade is told 426, which says more than 405.
         .route("/signaling", socket(Dialect::Auto))
         .route("/v1/ws", socket(Dialect::Native));

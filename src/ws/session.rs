@@ -34,7 +34,7 @@ use super::{
     per_ip::Slot,
     wire::Wire,
 };
-use crate::signaling::{self, CloseCode, Dialect, Frame};
+use crate::signaling::{self, CloseCode, Dialect, Frame, Needs};
 
 /// What the WebSocket library may hold to be written: control frames, of at most 127 bytes each.
 const WRITE_BUFFER: usize = 1_024;
@@ -95,6 +95,8 @@ struct Session<S> {
     next_ping: Instant,
     /// Pings and pongs since the last ping of ours.
     control_frames: u32,
+    /// The client has been told something.
+    has_written: bool,
     /// When the socket stopped taking bytes; `None` while it takes them.
     blocked_since: Option<Instant>,
 
@@ -148,6 +150,7 @@ pub(crate) async fn run<S>(
         write_timeout,
         next_ping: now + ping_interval,
         control_frames: 0,
+        has_written: false,
         blocked_since: None,
 
         timer: Box::pin(tokio::time::sleep(ping_interval.min(dead_after))),
@@ -193,11 +196,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             };
             match message {
                 Message::Text(text) => {
-                    let frame = Frame::text(self.dialect, &text);
+                    let frame = if self.has_written {
+                        Frame::text_after_silence(self.dialect, &text)
+                    } else {
+                        Frame::text(self.dialect, &text)
+                    };
                     self.dialect = frame.dialect();
+                    let asks = frame.needs() != Needs::Nothing;
                     let verdict = self.admission.hub.handle_frame(self.asker(), frame);
-                    // Only the first message can be a hello.
-                    self.opening.token = None;
+                    // Only the first that asks who it is can be a hello.
+                    if asks {
+                        self.opening.token = None;
+                    }
                     if let Some(verdict) = verdict {
                         self.judging = Some(Judging {
                             of: Said::Text(text),
@@ -281,7 +291,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Poll::Pending => return self.poll_blocked(cx),
             }
             match self.admission.outbox.poll_next(cx) {
-                Poll::Ready(Item::Frames(payloads)) => self.socket.get_mut().start(payloads),
+                Poll::Ready(Item::Frames(payloads)) => {
+                    self.has_written = true;
+                    self.socket.get_mut().start(payloads);
+                }
                 Poll::Ready(Item::RenewIce) => {
                     let host = self.opening.host.as_deref();
                     self.admission.hub.renew_ice(self.admission.connection, host);

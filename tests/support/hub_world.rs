@@ -89,6 +89,19 @@ impl World {
         query: &[(&str, &str)],
         identity: Result<Identity, AuthError>,
     ) -> (ConnectionId, Vec<Value>) {
+        let connection = self.open_quietly(dialect, room, query, identity);
+        let told = self.all(connection);
+        (connection, told)
+    }
+
+    /// The same, where what it is told is not looked at yet: it may be no JSON.
+    pub(crate) fn open_quietly(
+        &mut self,
+        dialect: Dialect,
+        room: Option<&str>,
+        query: &[(&str, &str)],
+        identity: Result<Identity, AuthError>,
+    ) -> ConnectionId {
         let opening = Opening::new(dialect, room, query.iter().copied());
         let shown = dialect.of_opening(&opening);
         let opening = Opening::new(shown, room, query.iter().copied());
@@ -101,8 +114,28 @@ impl World {
                 .handle_request(self.now, connection, admitted, Grants { identity, ice: None });
         }
         self.collect();
-        let told = self.all(connection);
-        (connection, told)
+        connection
+    }
+
+    /// Says something that may be no JSON, as a client who is nobody in particular, and returns everything that it is told.
+    pub(crate) fn ask_text(&mut self, connection: ConnectionId, text: &str) -> Vec<String> {
+        let frame = Frame::text(self.foreign[&connection], text);
+        if let Some(admitted) = self.hub.try_admit(self.now, connection, frame) {
+            let identity = (admitted.needs() != Needs::Nothing).then_some(Ok(Identity::ANONYMOUS));
+            self.hub
+                .handle_request(self.now, connection, admitted, Grants { identity, ice: None });
+        }
+        self.collect();
+        self.texts(connection)
+    }
+
+    /// Everything the connection has been told and not yet looked at, byte for byte.
+    pub(crate) fn texts(&mut self, connection: ConnectionId) -> Vec<String> {
+        self.inboxes
+            .get_mut(&connection)
+            .expect("a connection")
+            .drain(..)
+            .collect()
     }
 
     /// Says something in another dialect and returns everything that the connection is told.

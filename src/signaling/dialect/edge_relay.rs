@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{
-    About, Told,
+    About, Dialect, Told,
     fields::Fields,
     native::request::{Malformed, Needs},
 };
@@ -154,6 +154,7 @@ fn register(hub: &mut Hub, now: Now, connection: ConnectionId, grants: Grants<'_
     let membership = hub.join(now, connection, &entry)?;
     let welcome = welcome(hub, now, membership, node);
     hub.answer(connection, welcome);
+    hub.start_beat(now);
     Ok(())
 }
 
@@ -176,6 +177,18 @@ fn welcome(hub: &Hub, now: Now, membership: Membership, node: &str) -> Bytes {
         })
         .raw_with("peers", |text| hub.write_peers(membership, text))
         .finish()
+}
+
+/// The time as all nodes see it, told to each of them every second.
+pub(crate) fn beat(hub: &mut Hub, now: Now) -> bool {
+    hub.tell_room(Dialect::EdgeRelay, EVERYBODY, |nodes| {
+        Object::with_capacity(96)
+            .text("type", "time_crystal_sync")
+            .raw("phase", &phase(now))
+            .number("timestamp", now.unix_ms)
+            .number("activeNodes", nodes as u64)
+            .finish()
+    })
 }
 
 /// Where everybody is in a turn of 100 s, from 0 to 1: a clock that all see the same on.

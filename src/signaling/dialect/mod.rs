@@ -11,6 +11,7 @@
 
 pub(crate) mod chiral;
 pub(crate) mod edge_announce;
+pub(crate) mod edge_net;
 pub(crate) mod edge_relay;
 mod fields;
 pub(crate) mod matchbox;
@@ -19,7 +20,9 @@ mod opening;
 pub(crate) mod peerjs;
 pub(crate) mod reploid;
 pub(crate) mod retcon;
+pub(crate) mod retcon_query;
 mod silent;
+pub(crate) mod socket_io;
 pub(crate) mod topics;
 pub(crate) mod verbatim;
 
@@ -66,6 +69,12 @@ pub enum Dialect {
     Verbatim,
     /// Every frame to all others of the room that a first one names.
     Rooms,
+    /// edge-net, whose peers are welcomed with an id.
+    EdgeNet,
+    /// Retcon Black Mountain, whose clients give their token in the query.
+    RetconQuery,
+    /// Retcon Black Mountain by socket.io.
+    SocketIo,
 }
 
 impl Dialect {
@@ -83,6 +92,9 @@ impl Dialect {
         Self::Matchbox,
         Self::Verbatim,
         Self::Rooms,
+        Self::EdgeNet,
+        Self::RetconQuery,
+        Self::SocketIo,
     ];
 
     /// Position in [`Self::ALL`].
@@ -105,6 +117,9 @@ impl Dialect {
             Self::Matchbox => "matchbox",
             Self::Verbatim => "verbatim",
             Self::Rooms => "rooms",
+            Self::EdgeNet => "edge-net",
+            Self::RetconQuery => "retcon-query",
+            Self::SocketIo => "socket.io",
         }
     }
 
@@ -144,8 +159,11 @@ impl Dialect {
     /// The parameters of the query that an opening keeps for it.
     pub(crate) const fn parameters(self) -> &'static [&'static str] {
         match self {
+            // A token shows whose client it is.
             Self::PeerJs | Self::Auto => peerjs::PARAMETERS,
             Self::Matchbox => &["next"],
+            Self::RetconQuery => retcon_query::PARAMETERS,
+            Self::SocketIo => socket_io::PARAMETERS,
             _ => &[],
         }
     }
@@ -154,7 +172,16 @@ impl Dialect {
     pub fn of_opening(self, opening: &Opening) -> Self {
         match self {
             Self::Auto if peerjs::is_shown_by(opening) => Self::PeerJs,
+            Self::Auto if opening.parameter("token").is_some() => Self::RetconQuery,
             known => known,
+        }
+    }
+
+    /// The dialect of a first frame that came after [`silent::greet`]: of two that begin alike, the one that waits for that.
+    pub(crate) const fn after_silence(self) -> Self {
+        match self {
+            Self::EdgeRelay => Self::EdgeNet,
+            other => other,
         }
     }
 
@@ -166,11 +193,26 @@ impl Dialect {
         }
     }
 
+    /// What a plain GET is told where it is a client's way to ask for another transport: JSON, with status 400.
+    pub const fn plain_refusal(self) -> Option<&'static str> {
+        match self {
+            Self::SocketIo => Some(socket_io::POLLED),
+            _ => None,
+        }
+    }
+
     /// The time of a connection's timer has come.
     pub(crate) fn due(self, hub: &mut Hub, now: Now, connection: ConnectionId) {
-        if self == Self::Auto {
-            silent::greet(hub, now, connection);
+        match self {
+            Self::Auto => silent::greet(hub, now, connection),
+            Self::SocketIo => socket_io::ping(hub, now, connection),
+            _ => {}
         }
+    }
+
+    /// A second has passed; whether there is anybody whom that concerns.
+    pub(crate) fn beat(hub: &mut Hub, now: Now) -> bool {
+        edge_relay::beat(hub, now)
     }
 
     /// What a fresh connection is told before it has said anything.
@@ -220,6 +262,9 @@ impl Dialect {
             Self::EdgeRelay => edge_relay::encode(event, told),
             Self::Matchbox => matchbox::encode(event),
             Self::Topics | Self::PeerJs | Self::Verbatim | Self::Rooms => None,
+            Self::EdgeNet => edge_net::encode(event),
+            Self::RetconQuery => retcon_query::encode(event),
+            Self::SocketIo => socket_io::encode(event),
         }
     }
 
@@ -233,11 +278,15 @@ impl Dialect {
         Some(match self {
             Self::Native | Self::Auto => native::frame::err(about.id, reject),
             Self::Reploid => reploid::refusal(reject, unix_ms),
-            Self::Chiral | Self::Topics | Self::Retcon | Self::Verbatim | Self::Rooms => refusal(reject),
+            Self::Chiral | Self::Topics | Self::Retcon | Self::RetconQuery | Self::Verbatim | Self::Rooms => {
+                refusal(reject)
+            }
             Self::EdgeAnnounce => edge_announce::refusal(about, reject),
             Self::EdgeRelay => edge_relay::refusal(about, reject),
             Self::PeerJs => peerjs::refusal(reject),
             Self::Matchbox => return None,
+            Self::EdgeNet => edge_net::refusal(about, reject),
+            Self::SocketIo => socket_io::refusal(reject),
         })
     }
 }
@@ -285,6 +334,9 @@ pub(crate) enum Message<'a> {
     PeerJs(peerjs::Message<'a>),
     Matchbox(matchbox::Message<'a>),
     Verbatim(verbatim::Message<'a>),
+    EdgeNet(edge_net::Message<'a>),
+    RetconQuery(retcon_query::Message<'a>),
+    SocketIo(socket_io::Message<'a>),
 }
 
 impl<'a> Message<'a> {
@@ -301,6 +353,9 @@ impl<'a> Message<'a> {
             Dialect::Matchbox => matchbox::Message::parse(text).map(Self::Matchbox),
             Dialect::Verbatim => verbatim::Message::parse(text, false).map(Self::Verbatim),
             Dialect::Rooms => verbatim::Message::parse(text, true).map(Self::Verbatim),
+            Dialect::EdgeNet => edge_net::Message::parse(text).map(Self::EdgeNet),
+            Dialect::RetconQuery => retcon_query::Message::parse(text).map(Self::RetconQuery),
+            Dialect::SocketIo => socket_io::Message::parse(text).map(Self::SocketIo),
         }
     }
 
@@ -310,6 +365,9 @@ impl<'a> Message<'a> {
             Dialect::PeerJs => Self::PeerJs(peerjs::Message::of_opening(opening)),
             Dialect::Matchbox => Self::Matchbox(matchbox::Message::of_opening(opening)),
             Dialect::Verbatim => Self::Verbatim(verbatim::Message::of_opening(opening)),
+            Dialect::EdgeNet => Self::EdgeNet(edge_net::Message::Open),
+            Dialect::RetconQuery => Self::RetconQuery(retcon_query::Message::of_opening(opening)),
+            Dialect::SocketIo => return Some(socket_io::Message::of_opening(opening).map(Self::SocketIo)),
             _ => return None,
         }))
     }
@@ -326,6 +384,9 @@ impl<'a> Message<'a> {
             Self::PeerJs(message) => message.kind(),
             Self::Matchbox(message) => message.kind(),
             Self::Verbatim(message) => message.kind(),
+            Self::EdgeNet(message) => message.kind(),
+            Self::RetconQuery(message) => message.kind(),
+            Self::SocketIo(message) => message.kind(),
         }
     }
 
@@ -335,6 +396,7 @@ impl<'a> Message<'a> {
             Self::Native(request) => About::of_id(request.id),
             Self::EdgeAnnounce(message) => message.about(),
             Self::EdgeRelay(message) => message.about(),
+            Self::EdgeNet(message) => message.about(),
             _ => About::default(),
         }
     }
@@ -352,6 +414,9 @@ impl<'a> Message<'a> {
             Self::PeerJs(message) => message.needs(),
             Self::Matchbox(message) => message.needs(),
             Self::Verbatim(message) => message.needs(),
+            Self::EdgeNet(message) => message.needs(),
+            Self::RetconQuery(message) => message.needs(),
+            Self::SocketIo(message) => message.needs(),
         }
     }
 
@@ -381,6 +446,9 @@ impl<'a> Message<'a> {
             Self::PeerJs(message) => message.carry_out(hub, now, connection, grants),
             Self::Matchbox(message) => message.carry_out(hub, now, connection, grants),
             Self::Verbatim(message) => message.carry_out(hub, now, connection, grants),
+            Self::EdgeNet(message) => message.carry_out(hub, now, connection, grants),
+            Self::RetconQuery(message) => message.carry_out(hub, now, connection, grants),
+            Self::SocketIo(message) => message.carry_out(hub, now, connection, grants),
         }
     }
 }

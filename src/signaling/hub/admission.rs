@@ -41,6 +41,14 @@ impl<'a> Frame<'a> {
         }
     }
 
+    /// The same for a connection that has been told something already, before it has said anything.
+    pub fn text_after_silence(dialect: Dialect, text: &'a str) -> Self {
+        match dialect {
+            Dialect::Auto => Self::text(Dialect::of_first_frame(text).after_silence(), text),
+            known => Self::text(known, text),
+        }
+    }
+
     /// The dialect of the connection from this frame on.
     pub const fn dialect(&self) -> Dialect {
         self.dialect

@@ -4,6 +4,7 @@
 //! for a room is written once and its bytes are shared by all receivers.
 
 mod admission;
+mod beat;
 mod cluster;
 mod deliver;
 mod groups;
@@ -125,6 +126,8 @@ pub struct Hub {
     postbox: Postbox,
     /// At most one entry of each kind per connection.
     deadlines: BTreeSet<(Instant, ConnectionId, Due)>,
+    /// When those are told who are told every second; `None` while there are none.
+    beat: Option<Instant>,
     outputs: VecDeque<Output>,
     /// The wall clock as of the last call, for dialects that put it into refusals.
     unix_ms: u64,
@@ -157,6 +160,7 @@ impl Hub {
             postbox: Postbox::new(hasher.clone()),
             hasher,
             deadlines: BTreeSet::new(),
+            beat: None,
             outputs: VecDeque::new(),
             unix_ms: 0,
             since_ms: 0,
@@ -313,13 +317,17 @@ impl Hub {
     /// When [`Self::handle_timeout`] has something to do next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadline = self.deadlines.first().map(|(deadline, ..)| *deadline);
-        deadline.into_iter().chain(self.postbox.next()).min()
+        [deadline, self.postbox.next(), self.next_beat()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
         self.unix_ms = now.unix_ms;
         self.expire_postponed(now);
+        self.beat(now);
         while let Some((deadline, connection, due)) = self.deadlines.first().copied() {
             if deadline > now.instant {
                 break;

@@ -140,6 +140,15 @@ impl Hub {
         }
     }
 
+    /// What a member says about itself.
+    pub(crate) fn presence(&self, membership: Membership) -> Option<&Arc<Meta>> {
+        self.rooms
+            .get(membership.room)?
+            .member(membership.ordinal)?
+            .meta
+            .as_ref()
+    }
+
     /// All other members, in the order they came.
     pub(crate) fn others(&self, membership: Membership) -> impl Iterator<Item = &Member> {
         let members = self.rooms.get(membership.room).map(Room::members).unwrap_or_default();

@@ -124,6 +124,32 @@ fn a_node_that_never_sends_a_heartbeat_stays() {
 }
 
 #[test]
+fn every_second_all_nodes_are_told_the_time_as_long_as_there_are_any() {
+    let mut world = World::new(Config::default());
+    let (a, _) = register(&mut world, "a");
+    let (b, _) = register(&mut world, "b");
+    world.all(a);
+    for second in 1..=3 {
+        world.advance(Duration::from_secs(1));
+        let told = world.all(b);
+        assert_eq!(told, world.all(a));
+        let phase = told[0]["phase"].as_f64().unwrap();
+        assert!((0.0..1.0).contains(&phase));
+        let sync = json!({
+            "type": "time_crystal_sync", "phase": told[0]["phase"], "timestamp": START_MS + 1_000 * second, "activeNodes": 2,
+        });
+        assert_eq!(told, [sync]);
+    }
+    world.gone(a, CloseCode::Normal);
+    world.gone(b, CloseCode::Normal);
+    world.advance(Duration::from_secs(1));
+    assert_eq!(world.hub.poll_timeout(), None, "nobody is left to wait for");
+    let (c, _) = register(&mut world, "c");
+    world.advance(Duration::from_secs(1));
+    assert_eq!(world.all(c)[0]["activeNodes"], 1);
+}
+
+#[test]
 fn nodes_are_told_that_the_relay_goes_away_and_others_in_their_words_or_not_at_all() {
     let mut world = World::new(Config::default());
     let (node, _) = register(&mut world, "a");

@@ -2,12 +2,15 @@
 
 mod chiral;
 mod edge_announce;
+mod edge_net;
 mod edge_relay;
 mod matchbox;
 mod peerjs;
 mod reploid;
 mod retcon;
+mod retcon_query;
 mod silent;
+mod socket_io;
 mod topics;
 mod verbatim;
 
