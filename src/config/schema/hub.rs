@@ -11,11 +11,11 @@ section! {
         /// The name of this replica, told to clients in `welcome`.
         node: String = "meetpoint".to_owned(), Must("1 to 64 characters", |name: &String| (1..=64).contains(&name.chars().count()));
         /// Paths where clients of other projects find the hub in their own words, as `/path=dialect`: `native`, `reploid`,
-        /// `chiral`, `topics`, `peerjs`, `matchbox`, `verbatim`, `rooms`, or `auto`, which goes by the first message. docs/dialects.md
-        /// tells what each of them is.
+        /// `chiral`, `topics`, `retcon`, `retcon-query`, `socket.io`, `edge-net`, `edge-announce`, `edge-relay`, `peerjs`,
+        /// `matchbox`, `verbatim`, `rooms`, or `auto`, which goes by the first message. docs/dialects.md tells what each of them is.
         ///
-        /// `/signaling` is `auto`, `/v1/ws` is `native`, `/peerjs` is `peerjs` and `/match` is `matchbox` without being named, and so is `/` for WebSockets `auto`: a browser
-        /// that opens it as a page sees the console.
+        /// `/signaling` is `auto`, `/v1/ws` is `native`, `/peerjs` is `peerjs`, `/match` is `matchbox` and `/socket.io` is `socket.io`
+        /// without being named, and so is `/` for WebSockets `auto`: a browser that opens it as a page sees the console.
         dialects: Vec<DialectPath> = Vec::new();
         /// Further TCP addresses of the web server, each with the dialect of clients that can be told no path, as
         /// `address:port=dialect`. A path of `dialects` is what it is there too; every other path is that dialect's.
