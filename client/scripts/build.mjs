@@ -19,7 +19,7 @@ const core = {
     const { format } = build.initialOptions;
     build.onResolve({ filter: /^\.\/index\.js$/ }, () =>
       format === "esm" ? { path: "./client.mjs", external: true } : { path: "core", namespace: "core" });
-    build.onLoad({ filter: /.*/, namespace: "core" }, () => ({ contents: "module.exports = globalThis.meetpoint", loader: "js" }));
+    build.onLoad({ filter: /.*/, namespace: "core" }, () => ({ contents: "export const { Hub, MeetpointError, Peer, Room } = globalThis.meetpoint", loader: "js" }));
   },
 };
 

@@ -94,7 +94,7 @@ export class Hub extends Emitter<HubEvents> {
 
   /** Leaves every room and closes every link. */
   close(): void {
-    for (const room of [...this.rooms.values()]) room._close();
+    for (const room of [...this.rooms.values()]) void room.leave();
     this._socket.close();
     this._end();
   }

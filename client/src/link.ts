@@ -63,6 +63,7 @@ export class Peer extends Emitter<PeerEvents> {
   #connectTimer: any;
   #silenceTimer: any;
   #absenceTimer: any;
+  #why = "lost";
   #greeted = 0;
   #nextRequest = 1;
   #requests = new Map<number, (answer: { d?: any; e?: string }) => void>();
@@ -187,15 +188,15 @@ export class Peer extends Emitter<PeerEvents> {
     this.#update();
   }
 
-  /** @internal Not in the room any more. A living link needs no room. */
-  _absent(why = "lost"): void {
+  /**
+   * @internal Not in the room any more. A living link needs no room; `bye` is also what a page says that the browser put to sleep,
+   * and which comes back.
+   */
+  _absent(why = this.#why): void {
     this.present = false;
+    this.#why = why;
     clearTimeout(this.#absenceTimer);
-    this.#absenceTimer = setTimeout(() => {
-      if (this.present || this.state === "closed") return;
-      if (this.#up) this._absent(why);
-      else this.room._gone(this, why);
-    }, ABSENCE);
+    if (!this.#up) this.#absenceTimer = setTimeout(() => this.room._gone(this, why), why === "bye" ? 0 : ABSENCE);
     this.#update();
   }
 
@@ -268,15 +269,17 @@ export class Peer extends Emitter<PeerEvents> {
     this.#up = false;
     if (this.#direct) this.#toHub();
     const main = (this.#main = pc.createDataChannel("meetpoint", { negotiated: true, id: 0 }));
-    let seen = 0;
+    let handed = 0;
+    let left = 0;
     const way: Way = {
       window: 256,
-      patience: 1_500,
+      patience: 1_000,
       ackAfter: 20,
-      moves: () => seen !== (seen = main.bufferedAmount),
+      moves: () => left !== (left = handed - main.bufferedAmount),
       send: (packet) => {
         if (main.readyState !== "open" || main.bufferedAmount > BUFFER_HIGH) return false;
         main.send(packet);
+        handed += packet.length;
         return true;
       },
     };
@@ -284,7 +287,11 @@ export class Peer extends Emitter<PeerEvents> {
     main.bufferedAmountLowThreshold = BUFFER_LOW;
     main.onbufferedamountlow = () => this.#pipe.pump();
     main.onopen = () => main === this.#main && this.#arrived(way);
-    main.onclose = () => main === this.#main && this.state !== "closed" && (this.#toHub(), this.#negotiation.repair(true));
+    main.onclose = () => {
+      if (main !== this.#main || this.state === "closed") return;
+      this.#path("down");
+      this.#negotiation.repair(true);
+    };
     main.onmessage = ({ data }) => {
       if (main !== this.#main) return;
       // A sign of life from the other side, over the way itself: nothing else proves that it works.
@@ -300,6 +307,7 @@ export class Peer extends Emitter<PeerEvents> {
   #path(state: "up" | "weak" | "down"): void {
     this.#up = state === "up";
     clearTimeout(this.#silenceTimer);
+    if (this.#up) clearTimeout(this.#absenceTimer);
     const main = this.#main;
     if (!this.#up) {
       this.#toHub();
@@ -321,6 +329,7 @@ export class Peer extends Emitter<PeerEvents> {
   #arrived(way: Way): void {
     clearTimeout(this.#connectTimer);
     clearTimeout(this.#silenceTimer);
+    clearTimeout(this.#absenceTimer);
     this.#everUp = this.#up = true;
     this.#onHub = false;
     this.#direct = way;

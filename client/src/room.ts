@@ -40,7 +40,7 @@ export interface RoomEvents {
 export type Handler = (data: any, peer: Peer) => unknown;
 
 /** Reasons after which nobody comes back. */
-const GONE = new Set(["leave", "bye", "forbidden", "too_large"]);
+const GONE = new Set(["leave", "forbidden", "too_large"]);
 /** Elders wait for the newcomer's offer. */
 const ELDER_PATIENCE = 3_000;
 

@@ -20,6 +20,7 @@ const FIRST_BACKOFF = 500;
 const MAX_BACKOFF = 30_000;
 /** For the welcome, and for the answer to a ping. */
 const PATIENCE = 8_000;
+const LATE = 1_000;
 const REQUEST_PATIENCE = 15_000;
 const ACK_EVENTS = 32;
 const ACK_AFTER = 5_000;
@@ -211,7 +212,9 @@ export class Socket {
     if (this.state !== "open") return;
     clearTimeout(this.#patience);
     this.send({ t: "ping", id: 0, n: 0 });
-    this.#patience = setTimeout(() => this.#lost(1006, "the hub stopped answering"), PATIENCE);
+    const due = Date.now() + PATIENCE;
+    // A timer that is late itself says that the page slept: the answer may lie behind it in the queue.
+    this.#patience = setTimeout(() => (Date.now() > due + LATE ? this.#probe() : this.#lost(1006, "the hub stopped answering")), PATIENCE);
   }
 
   /** The network or the tab is back: do not wait for a timer. */

@@ -29,7 +29,14 @@ macro_rules! bundles {
     };
 }
 
-static BUNDLES: [Asset; 2] = bundles!["/client.js", "/client.mjs"];
+static BUNDLES: [Asset; 6] = bundles![
+    "/client.js",
+    "/client.mjs",
+    "/client.diagnose.js",
+    "/client.diagnose.mjs",
+    "/client.files.js",
+    "/client.files.mjs",
+];
 
 static SERVED: LazyLock<Vec<Tagged>> = LazyLock::new(|| BUNDLES.iter().filter_map(tagged).collect());
 
