@@ -30,7 +30,7 @@ pub(crate) type Settings = &'static [(&'static str, &'static str)];
 impl Server {
     pub(crate) async fn start(settings: Settings) -> Result<Self> {
         let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let relay = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let relay = free_relay_address()?;
         Self::start_at(http, relay, settings, None).await
     }
 
@@ -131,6 +131,17 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.crash();
     }
+}
+
+/// The relay listens on UDP and TCP: a port that the kernel gives for the one may be taken in the other.
+fn free_relay_address() -> Result<SocketAddr> {
+    for _ in 0..100 {
+        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        if TcpListener::bind(udp).is_ok() {
+            return Ok(udp);
+        }
+    }
+    bail!("no port is free for both UDP and TCP")
 }
 
 /// Everything is at its default except where it listens. The secret is set so that a restart keeps credentials good.
