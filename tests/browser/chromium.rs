@@ -198,6 +198,13 @@ impl Page {
         self.call("Emulation.setEmulatedMedia", media).await.map(drop)
     }
 
+    /// `frozen`: no script of the page runs, as in a tab that has been hidden for long. `active`: it does again.
+    pub(crate) async fn lifecycle(&self, state: &str) -> Result<()> {
+        self.call("Page.setWebLifecycleState", json!({ "state": state }))
+            .await
+            .map(drop)
+    }
+
     /// The whole page as a PNG, however long it is.
     pub(crate) async fn screenshot(&self, name: &str) -> Result<PathBuf> {
         let params = json!({ "format": "png", "captureBeyondViewport": true });

@@ -18,4 +18,6 @@ mod nat;
 mod readme;
 mod rooms;
 mod sdk;
+mod sdk_figures;
+mod sdk_outage;
 mod streams;

@@ -27,7 +27,7 @@ pub(crate) struct Internet {
     pub(crate) server: Namespace,
     /// Where the two browsers run.
     pub(crate) homes: [Namespace; 2],
-    _routers: [Namespace; 2],
+    routers: [Namespace; 2],
     _backbone: Namespace,
 }
 
@@ -43,9 +43,28 @@ impl Internet {
         Ok(Self {
             server,
             homes: [first_home, second_home],
-            _routers: [first_router, second_router],
+            routers: [first_router, second_router],
             _backbone: backbone,
         })
+    }
+
+    /// Leaves nothing but the way to the web server: no UDP, and no relay by TCP.
+    pub(crate) fn cut(&self) -> Result<()> {
+        let rules = "table ip cut {
+            chain forward {
+                type filter hook forward priority filter - 10;
+                ip protocol udp drop;
+                tcp dport 3478 drop;
+                tcp sport 3478 drop;
+            }
+        }";
+        self.routers.iter().try_for_each(|router| router.rules(rules))
+    }
+
+    pub(crate) fn heal(&self) -> Result<()> {
+        self.routers
+            .iter()
+            .try_for_each(|router| router.rules("delete table ip cut"))
     }
 }
 
