@@ -15,6 +15,7 @@ mod support;
 mod admin;
 mod check;
 mod configuration;
+mod dialects;
 mod drain;
 mod events;
 mod moderation;

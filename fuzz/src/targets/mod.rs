@@ -12,4 +12,4 @@ macro_rules! targets {
     };
 }
 
-targets!(access_token, codec, hub_ops, proxy_protocol, turn_ops);
+targets!(access_token, codec, dialect_frames, hub_ops, proxy_protocol, turn_ops);

@@ -1,5 +1,7 @@
 //! y-webrtc and Trystero: topics, and what is published to them.
 
+use std::time::Duration;
+
 use meetpoint::signaling::{Config, ConnectionId, Dialect};
 use serde_json::{Value, json};
 
@@ -84,4 +86,29 @@ fn publishing_has_the_budget_of_data() {
     let publish = json!({"type": "publish", "topic": "t", "payload": "x".repeat(100)});
     assert_eq!(world.speak(a, publish.clone())[0]["topic"], "t");
     assert_eq!(world.speak(a, publish)[0]["code"], "relay_busy");
+}
+
+/// Trickle ICE of every page with every other, at the sizes that browsers with several networks send.
+#[test]
+fn twenty_pages_of_y_webrtc_that_meet_within_a_second_are_refused_nothing() {
+    let mut world = World::new(Config::default());
+    let mut pages: Vec<ConnectionId> = Vec::new();
+    let signal = |bytes: usize| json!({"type": "publish", "topic": "doc", "data": {"type": "signal", "signal": "x".repeat(bytes)}});
+    for _ in 0..20 {
+        let newcomer = subscriber(&mut world, json!({"type": "subscribe", "topics": ["doc"]}));
+        let announce = json!({"type": "publish", "topic": "doc", "data": {"type": "announce", "from": "x"}});
+        world.speak(newcomer, announce);
+        for elder in &pages {
+            for from in [newcomer, *elder] {
+                world.speak(from, signal(900));
+                for _candidate in 0..8 {
+                    world.speak(from, signal(250));
+                }
+            }
+        }
+        pages.push(newcomer);
+        world.advance(Duration::from_millis(50));
+    }
+    assert_eq!(world.hub.stats().refused.total(), 0);
+    world.check();
 }
