@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
+    cluster::claim,
     config::Config,
     dialect::Dialect,
     identity::Identity,
@@ -83,6 +84,8 @@ pub(crate) struct Peer {
     pub(crate) proof: Option<Box<[u8; 32]>>,
     /// Presence data for rooms joined without any of their own.
     pub(crate) meta: Option<Arc<Meta>>,
+    /// Of a session on another node that it has shown to come back from: its places are this one's to take.
+    pub(crate) ousts: Option<Box<claim::Digest>>,
 }
 
 impl Peer {

@@ -17,6 +17,9 @@ pub(crate) struct Reject {
     pub(crate) retry: Option<Duration>,
     /// `Some` makes it fatal.
     pub(crate) close: Option<CloseCode>,
+    /// No refusal at all: the message waits for other nodes, and is carried out again, from its beginning, when they have
+    /// answered.
+    pub(crate) held: bool,
 }
 
 impl Reject {
@@ -26,8 +29,16 @@ impl Reject {
             message,
             retry: None,
             close: None,
+            held: false,
         }
     }
+
+    /// What a primitive says that has to wait for other nodes. Whoever carries out a message hands it on as it is, and must not
+    /// have answered anything before: the message will be carried out once more.
+    pub(crate) const HELD: Self = Self {
+        held: true,
+        ..Self::new(ErrorCode::Unavailable, "waits for other servers")
+    };
 
     pub(crate) const fn bad_request(message: &'static str) -> Self {
         Self::new(ErrorCode::BadRequest, message)

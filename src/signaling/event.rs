@@ -16,11 +16,7 @@ pub(crate) enum Event<'a> {
         meta: Option<&'a Arc<Meta>>,
     },
     /// A peer is gone from the room, and why.
-    Left {
-        room: &'a str,
-        peer: &'a str,
-        why: &'static str,
-    },
+    Left { room: &'a str, peer: &'a str, why: &'a str },
     /// A peer's socket broke; it may come back.
     Away { room: &'a str, peer: &'a str },
     /// A peer that was away is back; nothing of what it had is lost.

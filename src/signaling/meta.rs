@@ -51,6 +51,22 @@ pub(crate) struct Meta {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MetaTooLarge;
 
+impl Entries<'_> {
+    /// Appends the object.
+    pub(crate) fn write(&self, text: &mut String) {
+        text.push('{');
+        for (at, (key, value)) in self.0.iter().enumerate() {
+            if at > 0 {
+                text.push(',');
+            }
+            push_string(text, key);
+            text.push(':');
+            text.push_str(value.get());
+        }
+        text.push('}');
+    }
+}
+
 impl Meta {
     /// This with `set` written over it and `del` taken out, if that stays within the limits.
     pub(crate) fn changed(
@@ -97,6 +113,16 @@ impl Meta {
     pub(crate) fn value<'a>(current: Option<&'a Arc<Self>>, key: &str) -> Option<&'a str> {
         let (_, value) = current?.entries.iter().find(|(known, _)| **known == *key)?;
         Some(value.get())
+    }
+
+    /// Whether both would be written alike.
+    pub(crate) fn is_same(one: Option<&Arc<Self>>, other: Option<&Arc<Self>>) -> bool {
+        let entries = |meta: Option<&Arc<Self>>| meta.map_or(0, |meta| meta.entries.len());
+        let pairs = one
+            .iter()
+            .flat_map(|meta| &meta.entries)
+            .zip(other.iter().flat_map(|meta| &meta.entries));
+        entries(one) == entries(other) && { pairs }.all(|(one, other)| one.0 == other.0 && one.1.get() == other.1.get())
     }
 
     /// Appends the object, `{}` for none.

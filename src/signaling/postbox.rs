@@ -129,13 +129,14 @@ impl Postbox {
     }
 
     /// Everything for that name, in the order it came: somebody has it now.
-    pub(crate) fn take(&mut self, room: Key, name: &str) -> Vec<Bytes> {
+    pub(crate) fn take(&mut self, room: Key, name: &str) -> Vec<(ConnectionId, Bytes)> {
         let Some(letters) = self.waiting.remove(&AddressRef { room, name }) else {
             return Vec::new();
         };
         self.pairs
             .retain(|pair| pair.address.room != room || *pair.address.name != *name);
-        letters.into_iter().map(|letter| self.drop_letter(letter)).collect()
+        let letters = letters.into_iter();
+        letters.map(|letter| (letter.from, self.drop_letter(letter))).collect()
     }
 
     /// When something is over next.

@@ -6,7 +6,18 @@ use foldhash::fast::FixedState;
 use hashbrown::{Equivalent, HashMap};
 use subtle::ConstantTimeEq;
 
-use super::{json::push_string, limits::Bucket, meta::Meta, slab::Key};
+use super::{
+    cluster::{
+        NodeId,
+        claim::{Rule, Standing},
+        link::Link,
+        message::Founding,
+    },
+    connection::ConnectionId,
+    json::push_string,
+    limits::Bucket,
+    meta::Meta,
+};
 
 /// A name space of rooms. Rooms of two realms never meet, whatever their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -32,15 +43,61 @@ impl Equivalent<RoomName> for RoomRef<'_> {
     }
 }
 
-/// A connection's presence in a room.
+/// Where a member's connection is.
+#[derive(Debug)]
+pub(crate) enum Place {
+    Here(ConnectionId),
+    /// On another node of the bus.
+    There(Box<Remote>),
+}
+
+/// What is known of a member that lives on another node.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    pub(crate) node: NodeId,
+    pub(crate) away: bool,
+    pub(crate) standing: Standing,
+}
+
+/// A peer's presence in a room.
 #[derive(Debug)]
 pub(crate) struct Member {
     /// Grows with every join of this room: the order of the snapshot and the place a page ended.
     pub(crate) ordinal: u64,
-    pub(crate) connection: Key,
+    pub(crate) place: Place,
+    pub(crate) peer: Arc<str>,
+    pub(crate) meta: Option<Arc<Meta>>,
+    /// Of all members of that id, on whatever node, a later one has a larger number here.
+    pub(crate) since_ms: u64,
+    /// How it may have taken its id; of members that live elsewhere their standing tells.
+    pub(crate) rule: Rule,
+}
+
+impl Member {
+    /// Its connection, if that is of this process.
+    pub(crate) const fn connection(&self) -> Option<ConnectionId> {
+        match &self.place {
+            Place::Here(connection) => Some(*connection),
+            Place::There(_) => None,
+        }
+    }
+
+    pub(crate) const fn remote(&self) -> Option<&Remote> {
+        match &self.place {
+            Place::Here(_) => None,
+            Place::There(remote) => Some(remote),
+        }
+    }
+}
+
+/// A member that has no ordinal yet.
+#[derive(Debug)]
+pub(crate) struct Newcomer {
+    pub(crate) place: Place,
     pub(crate) peer: Arc<str>,
     pub(crate) meta: Option<Arc<Meta>>,
     pub(crate) since_ms: u64,
+    pub(crate) rule: Rule,
 }
 
 #[derive(Debug)]
@@ -60,30 +117,69 @@ pub(crate) struct Room {
     pub(crate) version: u64,
     /// What may be relayed among its members; full until something is.
     pub(crate) relay: Option<Bucket>,
+    /// What it has to do with other nodes; `None` without a bus.
+    pub(crate) link: Option<Box<Link>>,
+    /// Members whose connection is of this process.
+    here: usize,
 }
 
 impl Room {
-    pub(crate) fn new(name: RoomName, max: u32, key_hash: Option<[u8; 32]>, hasher: FixedState) -> Self {
+    pub(crate) fn new(name: RoomName, founding: Founding, hasher: FixedState) -> Self {
         Self {
             name,
             members: Vec::new(),
             by_peer: HashMap::with_hasher(hasher),
             next_ordinal: 1,
-            max,
+            max: founding.max,
             is_quiet: false,
-            key_hash: key_hash.map(Box::new),
+            key_hash: founding.key_hash.map(Box::new),
             meta: None,
             version: 0,
             relay: None,
+            link: None,
+            here: 0,
         }
     }
 
+    /// All its members, wherever they are.
     pub(crate) fn len(&self) -> usize {
         self.members.len()
     }
 
     pub(crate) const fn has_key(&self) -> bool {
         self.key_hash.is_some()
+    }
+
+    /// Those of this process.
+    pub(crate) const fn here(&self) -> usize {
+        self.here
+    }
+
+    /// Whether nobody of this process is in it or about to be.
+    pub(crate) fn is_over(&self) -> bool {
+        self.here == 0 && self.link.as_ref().is_none_or(|link| link.pending.is_empty())
+    }
+
+    /// Whether its key and its ceiling are settled.
+    pub(crate) fn is_founded(&self) -> bool {
+        self.link.as_ref().is_none_or(|link| link.founded)
+    }
+
+    /// What was agreed when it was made.
+    pub(crate) fn founding(&self) -> Founding {
+        Founding {
+            key_hash: self.key_hash.as_deref().copied(),
+            max: self.max,
+        }
+    }
+
+    /// Settles what a room that was only listened to is.
+    pub(crate) fn found(&mut self, founding: Founding) {
+        self.key_hash = founding.key_hash.map(Box::new);
+        self.max = founding.max;
+        if let Some(link) = &mut self.link {
+            link.founded = true;
+        }
     }
 
     /// Whether `key_hash` opens this room. A room without a key opens to no key: someone who gives one believes to be in a
@@ -96,17 +192,19 @@ impl Room {
         }
     }
 
-    /// Adds a member; the caller has made sure that nobody of that id is here.
-    pub(crate) fn push(&mut self, connection: Key, peer: Arc<str>, meta: Option<Arc<Meta>>, since_ms: u64) -> u64 {
+    /// Adds a member under the next ordinal, which is returned; the caller has made sure that nobody of that id is here.
+    pub(crate) fn push(&mut self, newcomer: Newcomer) -> u64 {
         let ordinal = self.next_ordinal;
         self.next_ordinal += 1;
-        self.by_peer.insert(Arc::clone(&peer), ordinal);
+        self.here += usize::from(matches!(newcomer.place, Place::Here(_)));
+        self.by_peer.insert(Arc::clone(&newcomer.peer), ordinal);
         self.members.push(Member {
             ordinal,
-            connection,
-            peer,
-            meta,
-            since_ms,
+            place: newcomer.place,
+            peer: newcomer.peer,
+            meta: newcomer.meta,
+            since_ms: newcomer.since_ms,
+            rule: newcomer.rule,
         });
         ordinal
     }
@@ -120,6 +218,7 @@ impl Room {
     pub(crate) fn remove(&mut self, ordinal: u64) -> Option<Member> {
         let member = self.members.remove(self.position(ordinal)?);
         self.by_peer.remove(&member.peer);
+        self.here -= usize::from(matches!(member.place, Place::Here(_)));
         if self.members.len() * 4 < self.members.capacity() {
             self.members.shrink_to(self.members.len() * 2);
         }

@@ -16,6 +16,14 @@ impl Sid {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
+    pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     /// A session id as a client sent it; `None` when it cannot be one of ours.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         text.as_bytes().try_into().ok().map(Self)

@@ -84,6 +84,16 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
+        self.entries.iter_mut().enumerate().filter_map(|(index, entry)| {
+            let key = Key {
+                index: index as u32,
+                generation: entry.generation,
+            };
+            entry.value.as_mut().map(|value| (key, value))
+        })
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         self.entries.iter().enumerate().filter_map(|(index, entry)| {
             let key = Key {

@@ -116,7 +116,7 @@ impl<'a> Message<'a> {
                 length,
                 ..
             } => {
-                if !hub.is_welcomed(connection) {
+                if hub.membership(connection, EVERYBODY).is_err() {
                     let unknown = Reject::bad_request("announce first").fatal(CloseCode::BadRequest);
                     let key = from.ok_or(unknown)?;
                     announce(hub, now, connection, grants, &key, &Entries(Vec::new()), Some(&to))?;

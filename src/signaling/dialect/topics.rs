@@ -88,10 +88,15 @@ impl<'a> Message<'a> {
         match self {
             Self::Subscribe(topics) => {
                 super::greet(hub, now, connection, None, grants)?;
+                // Asked for all at once, where others have to be asked first.
+                let mut held = Ok(());
                 for topic in topics {
-                    hub.join(now, connection, &Entry::plain(&topic))?;
+                    match hub.join(now, connection, &Entry::plain(&topic)) {
+                        Err(reject) if reject.held => held = Err(reject),
+                        joined => drop(joined?),
+                    }
                 }
-                Ok(())
+                held
             }
             Self::Unsubscribe(topics) => {
                 for topic in topics {

@@ -1,6 +1,6 @@
 //! The way in: what a frame costs, and what has to be known before it can be carried out.
 
-use super::{Hub, Older};
+use super::{Hub, Older, cluster::Raw};
 use crate::signaling::{
     Now,
     connection::{Connection, ConnectionId, Rated},
@@ -20,6 +20,7 @@ use crate::signaling::{
 #[derive(Debug)]
 pub struct Frame<'a> {
     parsed: Result<Message<'a>, Malformed>,
+    raw: Raw<'a>,
     bytes: usize,
     binary: bool,
     /// What it was read as; for a first frame on a connection of [`Dialect::Auto`] what it turned out to be.
@@ -35,6 +36,7 @@ impl<'a> Frame<'a> {
         };
         Self {
             parsed: Message::parse(dialect, text),
+            raw: Raw::Text(text),
             bytes: text.len(),
             binary: false,
             dialect,
@@ -59,6 +61,7 @@ impl<'a> Frame<'a> {
     pub fn opening(dialect: Dialect, opening: &'a Opening) -> Option<Self> {
         Message::of_opening(dialect, opening).map(|parsed| Self {
             parsed,
+            raw: Raw::Opening(opening),
             bytes: 0,
             binary: false,
             dialect,
@@ -72,6 +75,7 @@ impl<'a> Frame<'a> {
                 Dialect::Native => native::binary::parse(frame).map(Message::Native),
                 _ => Err(Malformed::BINARY),
             },
+            raw: Raw::Binary(frame),
             bytes: frame.len(),
             binary: true,
             dialect: Dialect::Auto,
@@ -82,6 +86,7 @@ impl<'a> Frame<'a> {
     pub const fn oversize() -> Self {
         Self {
             parsed: Err(Malformed::OVERSIZE),
+            raw: Raw::Binary(&[]),
             bytes: 0,
             binary: false,
             dialect: Dialect::Auto,
@@ -90,7 +95,8 @@ impl<'a> Frame<'a> {
 
     /// A frame that [`Hub::try_admit`] let through before, read again after the driver has waited for something.
     pub(crate) fn readmitted(self) -> Option<Admitted<'a>> {
-        self.parsed.ok().map(|message| Admitted { message })
+        let raw = self.raw;
+        self.parsed.ok().map(|message| Admitted { message, raw })
     }
 
     /// What the driver has to find out before the hub can carry this out.
@@ -104,6 +110,8 @@ impl<'a> Frame<'a> {
 #[derive(Debug)]
 pub struct Admitted<'a> {
     message: Message<'a>,
+    /// As it came, in case that it has to wait.
+    raw: Raw<'a>,
 }
 
 impl Admitted<'_> {
@@ -176,7 +184,12 @@ impl Hub {
         self.stats.messages[kind] += 1;
         let rated = entry.budget.charge(&self.config, now.instant, cost(kind), frame.bytes);
         let reject = match (parsed, rated) {
-            (Ok(message), Rated::Passed) => return Some(Admitted { message }),
+            (Ok(message), Rated::Passed) => {
+                return Some(Admitted {
+                    message,
+                    raw: frame.raw,
+                });
+            }
             (Err(malformed), _) if malformed.kind == MessageKind::Oversize => {
                 Reject::new(malformed.code, malformed.message).fatal(CloseCode::TooLarge)
             }
@@ -215,9 +228,22 @@ impl Hub {
             return;
         }
         let about = admitted.message.about();
+        // What needs a verdict of the driver's is about no room: it need not wait, and the verdict would be lost.
+        let may_wait = !matches!(admitted.needs(), Needs::Identity { .. } | Needs::Ice);
+        if self.is_held(connection) {
+            match may_wait.then(|| self.try_queue(connection, admitted.raw)) {
+                Some(Ok(())) => return,
+                Some(Err(reject)) => return self.refuse_message(connection, &about, reject),
+                None => {}
+            }
+        }
         match admitted.message.carry_out(self, now, connection, grants) {
+            Err(reject) if reject.held => return self.hold(now, connection, admitted.raw),
             Ok(()) => self.stats.accepted += 1,
             Err(reject) => self.refuse_message(connection, &about, reject),
+        }
+        if may_wait {
+            self.settle(connection);
         }
     }
 
@@ -228,7 +254,7 @@ impl Hub {
         }
     }
 
-    fn refuse_message(&mut self, connection: ConnectionId, about: &About, reject: Reject) {
+    pub(super) fn refuse_message(&mut self, connection: ConnectionId, about: &About, reject: Reject) {
         self.stats.refused[reject.code] += 1;
         self.refuse(connection, about, reject);
     }

@@ -9,7 +9,7 @@ use crate::signaling::{
     event::Event,
     payload::Payload,
     replay::Bound,
-    room::Room,
+    room::{Member, Room},
     slab::{Key, Slab},
     stats::Stats,
 };
@@ -68,7 +68,8 @@ impl Hub {
         let Some(room) = rooms.get(room) else { return 0 };
         // Room for all at once: grown step by step, the queue of a large room would be copied over and over.
         telling.outputs.reserve(room.len());
-        let others = room.members().iter().map(|member| member.connection);
+        // Those who live elsewhere are told by their own node.
+        let others = room.members().iter().filter_map(Member::connection);
         others
             .filter(|&to| Some(to) != except && telling.tell(Some(room), to))
             .count()

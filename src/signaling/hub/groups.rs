@@ -32,6 +32,8 @@ impl Hub {
         let entry = Entry {
             allowed_as: Some(name),
             max: Some(size),
+            // Whether a group is full is for one node to know: arrivals are counted here.
+            is_local: true,
             ..Entry::plain(&room)
         };
         let membership = self.join(now, connection, &entry)?;

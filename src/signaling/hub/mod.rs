@@ -141,6 +141,8 @@ pub struct Hub {
     away: usize,
     /// Connections that missed more than is kept for them, to be ended once nobody is in the middle of telling them something.
     overflowed: Vec<ConnectionId>,
+    /// Other replicas; `None` where there are none.
+    bus: Option<Box<cluster::Bus>>,
     stats: Stats,
 }
 
@@ -149,6 +151,8 @@ impl Hub {
     pub fn new(config: Config, seed: [u8; 32]) -> Self {
         let secrets = Secrets::new(seed);
         let hasher = FixedState::with_seed(secrets.hash_seed());
+        let bus = config.bus.clone();
+        let bus = bus.map(|bus| Box::new(cluster::Bus::new(bus, &hasher)));
         Self {
             config,
             secrets,
@@ -169,6 +173,7 @@ impl Hub {
             bans: Bans::default(),
             away: 0,
             overflowed: Vec::new(),
+            bus,
             stats: Stats::default(),
         }
     }
@@ -186,6 +191,7 @@ impl Hub {
         stats.rooms = self.rooms.len() as u64;
         stats.postponed_waiting = self.postbox.len() as u64;
         stats.bans = self.bans.len() as u64;
+        stats.bus = self.bus_stats();
         stats
     }
 
@@ -247,6 +253,7 @@ impl Hub {
         };
         self.by_sid.remove(&gone.sid);
         self.forget_deadlines(connection, &gone);
+        self.drop_held(connection);
         if gone.is_away() {
             // Its socket was counted when it ended.
             self.away -= 1;
@@ -317,7 +324,8 @@ impl Hub {
     /// When [`Self::handle_timeout`] has something to do next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadline = self.deadlines.first().map(|(deadline, ..)| *deadline);
-        [deadline, self.postbox.next(), self.next_beat()]
+        let bus = self.bus.as_ref().and_then(|bus| bus.poll_timeout());
+        [deadline, self.postbox.next(), self.next_beat(), bus]
             .into_iter()
             .flatten()
             .min()
@@ -360,6 +368,7 @@ impl Hub {
             // Already gone with the connection; were it not, this loop would never end.
             self.deadlines.remove(&(deadline, connection, due));
         }
+        self.handle_bus_timeout(now);
     }
 
     fn forget_deadlines(&mut self, connection: ConnectionId, gone: &Connection) {

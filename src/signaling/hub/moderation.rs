@@ -16,7 +16,7 @@ use crate::signaling::{
     identity::Identity,
     labels::{CloseCode, ErrorCode},
     meta::{Entries, Meta},
-    room::{Realm, Room, RoomRef},
+    room::{Member, Realm, Room, RoomRef},
     secrets::Sid,
     slab::Key,
 };
@@ -118,8 +118,10 @@ impl Hub {
             if at > 0 {
                 members.push(',');
             }
-            let entry = self.connections.get(member.connection);
-            write_member(member, entry.is_some_and(Connection::is_away), &mut members, |object| {
+            let entry = member
+                .connection()
+                .and_then(|connection| self.connections.get(connection));
+            write_member(member, self.member_is_away(member), &mut members, |object| {
                 let identity = entry.and_then(|entry| Some(entry.peer.as_ref()?.identity()));
                 let sid = entry.map(|entry| entry.sid);
                 object
@@ -148,7 +150,7 @@ impl Hub {
         self.unix_ms = now.unix_ms;
         let room = self.named(realm, room).ok_or(NotDone::NoRoom)?;
         let found = self.rooms.get(room).ok_or(NotDone::NoRoom)?.find(peer);
-        let connection = found.ok_or(NotDone::NoPeer)?.connection;
+        let connection = found.and_then(Member::connection).ok_or(NotDone::NoPeer)?;
         self.expel(connection, reason).ok_or(NotDone::NoPeer)
     }
 
@@ -167,12 +169,14 @@ impl Hub {
         self.unix_ms = now.unix_ms;
         let key = self.named(realm, name).ok_or(NotDone::NoRoom)?;
         // Taken out as a whole: told one by one, each would hear of every other.
+        self.tell_closed(key);
         let room = self.rooms.remove(key).ok_or(NotDone::NoRoom)?;
         self.by_name.remove(&room.name);
-        self.stats.leaves += room.len() as u64;
-        self.stats.memberships -= room.len() as u64;
+        self.unlink_room(&room);
+        self.stats.leaves += room.here() as u64;
+        self.stats.memberships -= room.here() as u64;
         self.stats.rooms_closed += 1;
-        let members: Vec<ConnectionId> = room.members().iter().map(|member| member.connection).collect();
+        let members: Vec<ConnectionId> = room.members().iter().filter_map(Member::connection).collect();
         for &connection in &members {
             if let Some(entry) = self.connections.get_mut(connection) {
                 entry.rooms.retain(|membership| membership.room != key);
@@ -212,7 +216,7 @@ impl Hub {
             Some((realm, name)) => {
                 let room = self.named(*realm, name).and_then(|room| self.rooms.get(room));
                 let members = room.map(Room::members).unwrap_or_default();
-                members.iter().map(|member| member.connection).collect()
+                members.iter().filter_map(Member::connection).collect()
             }
             None => self.connections.iter().map(|(connection, _)| connection).collect(),
         };
@@ -278,7 +282,7 @@ impl Hub {
             Some(to) => {
                 let mut named: Vec<ConnectionId> = Vec::with_capacity(to.len());
                 for peer in to {
-                    match room.find(peer).map(|member| member.connection) {
+                    match room.find(peer).and_then(Member::connection) {
                         Some(connection) if named.contains(&connection) => {}
                         Some(connection) if reliable || !self.is_away(connection) => named.push(connection),
                         _ => missing.push(&**peer),
@@ -311,12 +315,14 @@ impl Hub {
             .transpose()
             .map_err(|_| NotDone::NoObject)?;
         let key = self.named(realm, name).ok_or(NotDone::NoRoom)?;
-        self.change_room(key, None, set.as_ref(), del, if_version)
-            .map_err(|reject| match reject.code {
-                ErrorCode::TooLarge => NotDone::TooLarge,
-                ErrorCode::BadRequest => NotDone::Version,
-                _ => NotDone::NoRoom,
-            })
+        let version = self.change_room(key, SERVER, set.as_ref(), del, if_version);
+        let version = version.map_err(|reject| match reject.code {
+            ErrorCode::TooLarge => NotDone::TooLarge,
+            ErrorCode::BadRequest => NotDone::Version,
+            _ => NotDone::NoRoom,
+        })?;
+        self.tell_changed(key);
+        Ok(version)
     }
 
     fn named(&self, realm: Realm, name: &str) -> Option<Key> {

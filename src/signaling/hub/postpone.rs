@@ -43,7 +43,7 @@ impl Hub {
         let Some(peer) = self.peer_id(connection).map(Arc::clone) else {
             return;
         };
-        for frame in self.postbox.take(membership.room, &peer) {
+        for (_, frame) in self.postbox.take(membership.room, &peer) {
             self.unicast(connection, &Event::Verbatim { frame: &frame });
         }
     }

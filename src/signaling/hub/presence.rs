@@ -4,10 +4,10 @@ use std::{borrow::Cow, sync::Arc};
 
 use serde_json::Value;
 
-use super::{Hub, SERVER};
+use super::Hub;
 
 use crate::signaling::{
-    connection::{Connection, ConnectionId, Membership},
+    connection::{ConnectionId, Membership},
     error::Reject,
     event::Event,
     json::Object,
@@ -111,13 +111,13 @@ impl Hub {
                 break;
             }
             last = member.ordinal;
-            if member.connection == connection || !Meta::matches(member.meta.as_ref(), filter) {
+            if member.connection() == Some(connection) || !Meta::matches(member.meta.as_ref(), filter) {
                 continue;
             }
             if listed > 0 {
                 peers.push(',');
             }
-            let away = self.connections.get(member.connection).is_some_and(Connection::is_away);
+            let away = self.member_is_away(member);
             write_member(member, away, &mut peers, |entry| entry);
             listed += 1;
         }
@@ -179,52 +179,59 @@ impl Hub {
             meta: meta.as_ref(),
         };
         self.broadcast(membership.room, Some(connection), &event);
+        self.tell_meta(membership.room, &peer, meta.as_ref());
         Ok(())
     }
 
     /// Changes a room's metadata if it still has the version that the sender saw, and tells every member, the sender too.
     pub(crate) fn set_room(
         &mut self,
+        connection: ConnectionId,
         membership: Membership,
         set: Option<&Entries<'_>>,
         del: &[Cow<'_, str>],
         if_version: Option<u64>,
     ) -> Result<u64, Reject> {
-        self.change_room(membership.room, Some(membership.ordinal), set, del, if_version)
+        let gone = Reject::new(ErrorCode::NoRoom, "you are not in that room");
+        let room = self.rooms.get(membership.room).ok_or(gone)?;
+        let by = room.member(membership.ordinal).ok_or(gone)?;
+        let by = Arc::clone(&by.peer);
+        let done = self.await_change(connection, membership.room, |hub, room| {
+            hub.tell_change(room, &by, set, del, if_version)
+        })?;
+        if let Some(version) = done {
+            return Ok(version);
+        }
+        let version = self.change_room(membership.room, &by, set, del, if_version)?;
+        self.tell_changed(membership.room);
+        Ok(version)
     }
 
-    /// The same in the name of a member, or of the server.
+    /// Makes the change here, in the name of a member or of the [server](super::SERVER).
     pub(super) fn change_room(
         &mut self,
         key: Key,
-        by: Option<u64>,
+        by: &str,
         set: Option<&Entries<'_>>,
         del: &[Cow<'_, str>],
         if_version: Option<u64>,
     ) -> Result<u64, Reject> {
-        let gone = Reject::new(ErrorCode::NoRoom, "you are not in that room");
-        let room = self.rooms.get_mut(key).ok_or(gone)?;
+        let room = self.rooms.get_mut(key);
+        let room = room.ok_or(Reject::new(ErrorCode::NoRoom, "you are not in that room"))?;
         if if_version.is_some_and(|version| version != room.version) {
             return Err(Reject::bad_request("the room's metadata has another version"));
         }
-        let by = match by {
-            Some(ordinal) => Arc::clone(&room.member(ordinal).ok_or(gone)?.peer),
-            None => Arc::from(SERVER),
-        };
         room.meta = Meta::changed(room.meta.as_ref(), set, del, &self.config)
             .map_err(|_| Reject::new(ErrorCode::TooLarge, "room metadata past limits.meta"))?;
         room.version += 1;
         let (meta, version, name) = (room.meta.clone(), room.version, Arc::clone(&room.name.name));
-        self.broadcast(
-            key,
-            None,
-            &Event::Room {
-                room: &name,
-                by: &by,
-                meta: meta.as_ref(),
-                version,
-            },
-        );
+        let event = Event::Room {
+            room: &name,
+            by,
+            meta: meta.as_ref(),
+            version,
+        };
+        self.broadcast(key, None, &event);
         Ok(version)
     }
 }

@@ -7,12 +7,13 @@ use bytes::Bytes;
 use super::Hub;
 use crate::signaling::{
     Now,
+    cluster::{NodeId, message::Said},
     connection::{ConnectionId, Membership},
     error::Reject,
     event::{Data, Event},
     labels::{ErrorCode, RelayBudget},
     limits::{Bucket, Rate},
-    room::{Room, RoomRef},
+    room::{Member, Place, Room, RoomRef},
     slab::Key,
 };
 
@@ -49,6 +50,8 @@ const FRAME_OVERHEAD: usize = 64;
 const ENTRY_OVERHEAD: usize = 3;
 
 const NO_PEER: Reject = Reject::new(ErrorCode::NoPeer, "nobody of that id is in the room");
+const UNLINKED: Reject =
+    Reject::new(ErrorCode::Unavailable, "the server of that peer cannot be reached").retry(Duration::from_secs(1));
 const NOT_IN_ROOM: Reject = Reject::new(ErrorCode::NoRoom, "you are not in that room");
 
 /// A budget that holds what a second gives it.
@@ -56,6 +59,54 @@ const fn per_second(bytes: u32) -> Rate {
     Rate {
         per_second: bytes,
         burst: bytes,
+    }
+}
+
+/// Where one receiver is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Receiver {
+    Here(ConnectionId),
+    There(NodeId),
+}
+
+impl Receiver {
+    fn of(member: &Member) -> Self {
+        match &member.place {
+            Place::Here(connection) => Self::Here(*connection),
+            Place::There(remote) => Self::There(remote.node),
+        }
+    }
+}
+
+/// Receivers that were named, each once.
+#[derive(Debug)]
+struct Named<'a> {
+    here: Vec<ConnectionId>,
+    there: Vec<(NodeId, Vec<&'a str>)>,
+}
+
+impl<'a> Named<'a> {
+    fn with_capacity(capacity: usize) -> Self {
+        Self {
+            here: Vec::with_capacity(capacity),
+            there: Vec::new(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.here.len() + self.there.iter().map(|(_, peers)| peers.len()).sum::<usize>()
+    }
+
+    fn add(&mut self, member: &Member, peer: &'a str) {
+        match Receiver::of(member) {
+            Receiver::Here(connection) if self.here.contains(&connection) => {}
+            Receiver::Here(connection) => self.here.push(connection),
+            Receiver::There(node) => match self.there.iter_mut().find(|(known, _)| *known == node) {
+                Some((_, peers)) if peers.contains(&peer) => {}
+                Some((_, peers)) => peers.push(peer),
+                None => self.there.push((node, vec![peer])),
+            },
+        }
     }
 }
 
@@ -71,12 +122,23 @@ impl Hub {
         correlation: Option<&str>,
     ) -> Result<(), Reject> {
         let room = self.rooms.get(membership.room).ok_or(NOT_IN_ROOM)?;
-        let receiver = room.find(to).ok_or(NO_PEER)?.connection;
-        if receiver == connection {
+        let receiver = Receiver::of(room.find(to).ok_or(NO_PEER)?);
+        if receiver == Receiver::Here(connection) {
             return Err(Reject::bad_request("a peer does not signal itself"));
         }
         let from = room.member(membership.ordinal).ok_or(NOT_IN_ROOM)?;
         let (name, from) = (Arc::clone(&room.name.name), Arc::clone(&from.peer));
+        let receiver = match receiver {
+            Receiver::Here(receiver) => receiver,
+            Receiver::There(node) => {
+                let said = Said::Signal {
+                    kind,
+                    data,
+                    correlation,
+                };
+                return self.try_direct(membership.room, node, &from, vec![to], said);
+            }
+        };
         let heard = self.unicast(
             receiver,
             &Event::Signal {
@@ -102,10 +164,13 @@ impl Hub {
     ) -> Result<(), Reject> {
         self.check_publish(connection)?;
         let room = self.rooms.get(membership.room).ok_or(NOT_IN_ROOM)?;
+        let from = room.member(membership.ordinal).ok_or(NOT_IN_ROOM)?;
+        let from = Arc::clone(&from.peer);
         let (receiver, receivers) = match reach {
             Reach::Peer(to) => {
                 let nobody = Reject::new(ErrorCode::NoPeer, "Peer not found");
-                (Some(room.find(to).ok_or(nobody)?.connection), 1)
+                let receiver = Receiver::of(room.find(to).ok_or(nobody)?);
+                (Some((to, receiver)), 1)
             }
             Reach::Others => (None, room.len() - 1),
             Reach::Everybody => (None, room.len()),
@@ -117,13 +182,21 @@ impl Hub {
             self.stats.relayed_bytes += (frame.len() * receivers) as u64;
         }
         let event = Event::Verbatim { frame };
+        // What came in as text; anything else is no frame of a dialect.
+        let said = Said::Verbatim {
+            frame: std::str::from_utf8(frame).unwrap_or_default(),
+        };
         match receiver {
-            Some(receiver) => {
+            Some((_, Receiver::Here(receiver))) => {
                 self.unicast(receiver, &event);
+            }
+            Some((to, Receiver::There(node))) => {
+                return self.try_direct(membership.room, node, &from, vec![to], said);
             }
             None => {
                 let except = (reach == Reach::Others).then_some(connection);
                 self.broadcast(membership.room, except, &event);
+                self.cast(membership.room, &from, said);
             }
         }
         Ok(())
@@ -152,23 +225,24 @@ impl Hub {
                 return Err(Reject::bad_request("too many receivers in to"));
             }
             Some(to) => {
-                let mut receivers: Vec<ConnectionId> = Vec::with_capacity(to.len());
+                let mut named = Named::with_capacity(to.len());
                 for peer in to {
                     match room.find(peer) {
-                        Some(member) if receivers.contains(&member.connection) => {}
-                        Some(member) if reliable || !self.is_away(member.connection) => {
-                            receivers.push(member.connection)
-                        }
+                        Some(member) if reliable || !self.member_is_away(member) => named.add(member, peer),
                         _ => missing.push(&**peer),
                     }
                 }
-                if receivers.is_empty() {
+                if named.len() == 0 {
                     return Err(NO_PEER);
                 }
-                Some(receivers)
+                Some(named)
             }
         };
-        let receivers = named.as_ref().map_or(room.len() - 1, Vec::len);
+        let receivers = named.as_ref().map_or(room.len() - 1, Named::len);
+        let elsewhere = room.members().iter().filter(|member| member.remote().is_some());
+        let elsewhere = elsewhere
+            .filter(|member| reliable || !self.member_is_away(member))
+            .count();
         self.charge_relay(now, connection, membership.room, data.len(), receivers)?;
         let event = Event::Message {
             room: &name,
@@ -176,12 +250,41 @@ impl Hub {
             data,
             reliable,
         };
+        let said = Said::Message { data, reliable };
+        let linked = self.is_linked();
         let receivers = match named {
-            None => self.broadcast(membership.room, Some(connection), &event),
-            Some(named) => self.multicast(&named, &event),
+            None => {
+                self.cast(membership.room, &from, said);
+                let here = self.broadcast(membership.room, Some(connection), &event);
+                here + if linked { elsewhere } else { 0 }
+            }
+            Some(named) => {
+                let mut reached = self.multicast(&named.here, &event);
+                for (node, peers) in named.there {
+                    if linked {
+                        reached += peers.len();
+                        self.direct(membership.room, node, &from, peers, said);
+                    } else {
+                        missing.extend(peers);
+                    }
+                }
+                if reached == 0 && !linked {
+                    return Err(UNLINKED);
+                }
+                reached
+            }
         };
         self.stats.relayed_bytes += (data.len() * receivers) as u64;
         Ok(Sent { receivers, missing })
+    }
+
+    /// Hands something to members on another node, if there is a way to it.
+    fn try_direct(&mut self, room: Key, node: NodeId, from: &str, to: Vec<&str>, said: Said<'_>) -> Result<(), Reject> {
+        if !self.is_linked() {
+            return Err(UNLINKED);
+        }
+        self.direct(room, node, from, to, said);
+        Ok(())
     }
 
     /// Charges relayed data to its sender, its room and the process. What one of them refuses costs the others nothing. Nothing
@@ -233,7 +336,7 @@ impl Hub {
     /// Charges what it costs to tell all members of a room of all others, when somebody joins it and when it goes again: that
     /// grows with the square of the room. Who is in it already is charged nothing.
     pub(crate) fn charge_lists(&mut self, now: Now, connection: ConnectionId, room: &str) -> Result<(), Reject> {
-        if self.membership(connection, room).is_ok() {
+        if self.is_held(connection) || self.membership(connection, room).is_ok() {
             return Ok(());
         }
         let realm = self.connections.get(connection).ok_or(NOT_IN_ROOM)?.realm;

@@ -11,6 +11,7 @@ use crate::signaling::{
     labels::{CloseCode, MessageKind},
     payload::Payload,
     replay::{Away, Bound, Replay},
+    room::{Member, Place},
     secrets::Sid,
 };
 
@@ -71,6 +72,7 @@ impl Hub {
         let identity_ends = entry.due[Due::End.index()];
         let grace_ends = now.instant.checked_add(self.config.resume_grace);
         let deadline = [identity_ends, grace_ends].into_iter().flatten().min();
+        self.drop_held(connection);
         self.away += 1;
         self.stats.closes[why] += 1;
         self.set_due(connection, Due::End, deadline);
@@ -82,6 +84,14 @@ impl Hub {
     /// Whether the socket of a connection has ended and its session waits for its owner.
     pub fn is_away(&self, connection: ConnectionId) -> bool {
         self.connections.get(connection).is_some_and(Connection::is_away)
+    }
+
+    /// The same of a member, wherever it is.
+    pub(super) fn member_is_away(&self, member: &Member) -> bool {
+        match &member.place {
+            Place::Here(connection) => self.is_away(*connection),
+            Place::There(remote) => remote.away,
+        }
     }
 
     /// How many sessions wait.
@@ -149,6 +159,7 @@ impl Hub {
             return;
         };
         self.forget_deadlines(older, &old);
+        self.drop_held(older);
         let was_away = old.is_away();
         if was_away {
             self.away -= 1;
@@ -162,7 +173,7 @@ impl Hub {
         for membership in &old.rooms {
             let member = self.rooms.get_mut(membership.room);
             if let Some(member) = member.and_then(|room| room.member_mut(membership.ordinal)) {
-                member.connection = connection;
+                member.place = Place::Here(connection);
             }
         }
         if let Some(new) = self.connections.get_mut(connection) {
@@ -220,6 +231,7 @@ impl Hub {
                 },
             };
             self.broadcast(membership.room, Some(connection), &event);
+            self.tell_away(membership.room, &peer, presence == Presence::Away);
         }
     }
 

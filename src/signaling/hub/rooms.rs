@@ -7,6 +7,7 @@ use subtle::ConstantTimeEq as _;
 use super::{Hub, SERVER, departure};
 use crate::signaling::{
     Now,
+    cluster::{claim::Rule, message::Founding},
     connection::{ConnectionId, Membership, Peer},
     dialect::Dialect,
     error::Reject,
@@ -14,7 +15,7 @@ use crate::signaling::{
     identity::{Identity, Takeover},
     labels::{CloseCode, ErrorCode},
     meta::Meta,
-    room::{Room, RoomRef},
+    room::{Newcomer, Place, Room, RoomRef},
     slab::Key,
 };
 
@@ -33,6 +34,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) proof: Option<&'a str>,
     /// A room whose members are told of nobody's coming and going, and that may therefore be as large as `max` says.
     pub(crate) is_quiet: bool,
+    /// A room that is not shared with other nodes.
+    pub(crate) is_local: bool,
     /// The name by which a token allows the room, where that is another.
     pub(crate) allowed_as: Option<&'a str>,
 }
@@ -49,9 +52,29 @@ impl<'a> Entry<'a> {
             takeover: None,
             proof: None,
             is_quiet: false,
+            is_local: false,
             allowed_as: None,
         }
     }
+}
+
+/// A peer whose place in a room another takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Holder {
+    Here(ConnectionId),
+    /// The member of that ordinal, which lives on another node.
+    There(u64),
+}
+
+/// What it comes to when somebody joins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Judged {
+    /// The room, if it is there.
+    pub(super) known: Option<Key>,
+    /// Who gives way.
+    pub(super) holder: Option<Holder>,
+    /// When the newcomer joined.
+    pub(super) since_ms: u64,
 }
 
 /// What a peer without the right to publish is told when it says something.
@@ -127,65 +150,52 @@ impl Hub {
             self.stats.banned += 1;
             return Err(barred);
         }
-        if joining.rooms.len() >= self.config.rooms_per_connection {
+        let awaited = self.rooms_awaited(connection, known);
+        if joining.rooms.len() + awaited >= self.config.rooms_per_connection {
             return Err(Reject::new(ErrorCode::RoomFull, "you are in as many rooms as you may"));
         }
-        let key_hash = entry.key.map(Self::hash_key);
-        let proof = entry.proof.map(Self::hash_key);
-        let replaced = match known.and_then(|room| self.rooms.get(room)) {
-            None if !entry.create => return Err(Reject::new(ErrorCode::NoRoom, "that room does not exist")),
-            None if self.rooms.len() >= self.config.rooms => {
-                return Err(Reject::new(
-                    ErrorCode::RoomFull,
-                    "this server holds as many rooms as it may",
-                ));
-            }
-            None => None,
-            Some(room) => {
-                if !room.admits(key_hash.as_ref()) {
-                    return Err(Reject::new(ErrorCode::Forbidden, "the room key is not right"));
-                }
-                let holder = room.find(&peer.id).map(|member| member.connection);
-                if let Some(holder) = holder
-                    && !self.may_take_over(entry.takeover, peer.identity(), proof.as_ref(), holder)
-                {
-                    return Err(Reject::new(ErrorCode::IdTaken, "another peer of the room has that id"));
-                }
-                if holder.is_none() && room.len() >= room.max as usize {
-                    return Err(Reject::new(ErrorCode::RoomFull, "the room has as many peers as it may"));
-                }
-                holder
-            }
-        };
+        self.await_others(now, connection, entry, known)?;
+        // Whoever had to wait is coming into a room that is listened to by now.
+        let Judged {
+            known,
+            holder,
+            since_ms,
+        } = self.judge(now, connection, entry)?;
+        let joining = self.connections.get(connection).ok_or(NOT_WELCOMED)?;
+        let peer = joining.peer.as_ref().ok_or(NOT_WELCOMED)?;
 
         // Nothing can refuse any more; from here on things change.
         let (realm, id) = (joining.realm, Arc::clone(&peer.id));
         let meta = entry.meta.clone().unwrap_or_else(|| peer.meta.clone());
-        let hasher = self.hasher.clone();
-        let room = known.unwrap_or_else(|| {
-            let ceiling = match entry.is_quiet {
-                true => u32::MAX,
-                false => u32::try_from(self.config.peers_per_room).unwrap_or(u32::MAX),
-            };
-            let max = entry
-                .max
-                .map_or(ceiling, |max| u32::try_from(max).unwrap_or(u32::MAX).min(ceiling));
-            let name = Self::room_name(realm, entry.room);
-            let mut fresh = Room::new(name.clone(), max, key_hash, hasher);
-            fresh.is_quiet = entry.is_quiet;
-            let room = self.rooms.insert(fresh);
-            self.by_name.insert(name, room);
-            room
-        });
-        if let Some(holder) = replaced {
+        let founding = self.founding(entry);
+        let name = RoomRef {
+            realm,
+            name: entry.room,
+        };
+        let room = known.unwrap_or_else(|| self.make_room(name, entry, Some(founding)));
+        let claimed = self.take_claim(connection, room);
+        match holder {
+            None => {}
             // The room stays, even if its only member is the one replaced: its key and metadata belong to the owner who is
             // coming back.
-            self.evict(room, holder);
+            Some(Holder::Here(holder)) => self.evict(room, holder),
+            Some(Holder::There(ordinal)) => self.remove_mirrored(room, ordinal, departure(CloseCode::Replaced)),
         }
+        let rule = Rule::of(self.config.takeover, entry.takeover);
+        let proof = entry.proof.map(Self::hash_key);
         let Some(table) = self.rooms.get_mut(room) else {
             return Err(NOT_WELCOMED);
         };
-        let ordinal = table.push(connection, Arc::clone(&id), meta.clone(), now.unix_ms);
+        if !table.is_founded() {
+            table.found(founding);
+        }
+        let ordinal = table.push(Newcomer {
+            place: Place::Here(connection),
+            peer: Arc::clone(&id),
+            meta: meta.clone(),
+            since_ms,
+            rule,
+        });
         let membership = Membership { room, ordinal };
         if let Some(joining) = self.connections.get_mut(connection) {
             joining.rooms.push(membership);
@@ -205,15 +215,103 @@ impl Hub {
         if !entry.is_quiet {
             self.broadcast(room, Some(connection), &event);
         }
-        if let Some(holder) = replaced {
-            // Its other rooms follow: a client that came back has left that whole connection behind.
-            self.stats.takeovers += 1;
-            self.close(holder, CloseCode::Replaced);
+        if !claimed {
+            self.tell_joined(room, ordinal);
+        }
+        match holder {
+            None => {}
+            Some(Holder::Here(holder)) => {
+                // Its other rooms follow: a client that came back has left that whole connection behind.
+                self.stats.takeovers += 1;
+                self.close(holder, CloseCode::Replaced);
+            }
+            // Its own node closes it, which is told of the same claim.
+            Some(Holder::There(_)) => self.stats.takeovers += 1,
         }
         Ok(membership)
     }
 
-    fn may_take_over(
+    /// Whether a connection may come into a room as it is known here, and in whose place.
+    pub(super) fn judge(&self, now: Now, connection: ConnectionId, entry: &Entry<'_>) -> Result<Judged, Reject> {
+        let joining = self.connections.get(connection).ok_or(NOT_WELCOMED)?;
+        let peer = joining.peer.as_ref().ok_or(NOT_WELCOMED)?;
+        let name = RoomRef {
+            realm: joining.realm,
+            name: entry.room,
+        };
+        let known = self.by_name.get(&name).copied();
+        let room = known.and_then(|room| self.rooms.get(room));
+        // What others have been told already stays.
+        let claimed = room.and_then(|room| self.claimed_since(connection, room));
+        let fresh = Judged {
+            known,
+            holder: None,
+            since_ms: claimed.unwrap_or(now.unix_ms),
+        };
+        let Some(room) = room.filter(|room| room.is_founded()) else {
+            if !entry.create {
+                return Err(Reject::new(ErrorCode::NoRoom, "that room does not exist"));
+            }
+            if known.is_none() && self.rooms.len() >= self.config.rooms {
+                let message = "this server holds as many rooms as it may";
+                return Err(Reject::new(ErrorCode::RoomFull, message));
+            }
+            return Ok(fresh);
+        };
+        if !room.admits(entry.key.map(Self::hash_key).as_ref()) {
+            return Err(Reject::new(ErrorCode::Forbidden, "the room key is not right"));
+        }
+        let Some(member) = room.find(&peer.id) else {
+            if room.len() >= room.max as usize {
+                return Err(Reject::new(ErrorCode::RoomFull, "the room has as many peers as it may"));
+            }
+            return Ok(fresh);
+        };
+        let taken = Reject::new(ErrorCode::IdTaken, "another peer of the room has that id");
+        // A claim that was made in knowledge of another is later than that, whatever the clocks say.
+        let since_ms = claimed.unwrap_or_else(|| match &self.bus {
+            Some(_) => now.unix_ms.max(member.since_ms.saturating_add(1)),
+            None => now.unix_ms,
+        });
+        let (may, holder) = match member.connection() {
+            Some(holder) => {
+                let proof = entry.proof.map(Self::hash_key);
+                let may = self.may_take_over(entry.takeover, peer.identity(), proof.as_ref(), holder);
+                (may, Holder::Here(holder))
+            }
+            None => {
+                let may = self.may_take_from_afar(connection, entry, since_ms, member);
+                (may, Holder::There(member.ordinal))
+            }
+        };
+        if !may {
+            return Err(taken);
+        }
+        Ok(Judged {
+            holder: Some(holder),
+            since_ms,
+            ..fresh
+        })
+    }
+
+    /// Makes a room that is not there; without a founding it is only listened to.
+    pub(super) fn make_room(&mut self, name: RoomRef<'_>, entry: &Entry<'_>, founding: Option<Founding>) -> Key {
+        let owned = Self::room_name(name.realm, name.name);
+        let unsettled = Founding {
+            key_hash: None,
+            max: u32::MAX,
+        };
+        let mut room = Room::new(owned.clone(), founding.unwrap_or(unsettled), self.hasher.clone());
+        room.is_quiet = entry.is_quiet;
+        let room = self.rooms.insert(room);
+        self.by_name.insert(owned, room);
+        if !entry.is_local {
+            self.link_room(room, name, founding.is_some());
+        }
+        room
+    }
+
+    pub(super) fn may_take_over(
         &self,
         rule: Option<Takeover>,
         newcomer: &Identity,
@@ -265,11 +363,7 @@ impl Hub {
     /// list is the caller's to keep.
     pub(super) fn remove_member(&mut self, membership: Membership, why: &'static str) {
         self.take_out(membership, why);
-        if self.rooms.get(membership.room).is_some_and(|room| room.len() == 0)
-            && let Some(room) = self.rooms.remove(membership.room)
-        {
-            self.by_name.remove(&room.name);
-        }
+        self.end_if_over(membership.room);
     }
 
     fn take_out(&mut self, membership: Membership, why: &'static str) {
@@ -283,6 +377,7 @@ impl Hub {
         let is_quiet = room.is_quiet;
         self.stats.leaves += 1;
         self.stats.memberships -= 1;
+        self.tell_left(membership.room, &member.peer, member.since_ms, why);
         if is_quiet {
             return;
         }

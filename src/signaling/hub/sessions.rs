@@ -11,6 +11,7 @@ use super::{
 };
 use crate::signaling::{
     Now,
+    cluster::claim,
     connection::{ConnectionId, Due, Membership, Peer},
     dialect::Dialect,
     error::Reject,
@@ -117,6 +118,13 @@ impl Hub {
         let older = greeting
             .older
             .and_then(|older| Some((self.proven(connection, older)?, older.seen)));
+        // A session that is none of this process may be another node's: it is let go there, and its places are this one's to take.
+        let elsewhere = greeting.older.filter(|_| older.is_none() && self.is_linked());
+        let elsewhere =
+            elsewhere.and_then(|older| Sid::parse(older.sid).map(|sid| (sid, claim::session(&sid, older.key))));
+        if let Some((sid, session)) = elsewhere {
+            self.tell_returned(sid, session);
+        }
         let inherited = older
             .and_then(|(older, _)| self.connections.get(older)?.peer.as_ref())
             .map(|peer| Arc::clone(&peer.id));
@@ -156,6 +164,7 @@ impl Hub {
             identity,
             proof: None,
             meta: greeting.meta,
+            ousts: elsewhere.map(|(_, session)| Box::new(session)),
         });
         if let Some(fresh) = fresh {
             entry.replay = fresh;

@@ -86,7 +86,7 @@ pub(crate) fn carry_out(
         } => {
             hub.check_publish(connection)?;
             let membership = hub.membership(connection, &room)?;
-            let version = hub.set_room(membership, set.as_ref(), &del, if_version)?;
+            let version = hub.set_room(connection, membership, set.as_ref(), &del, if_version)?;
             if id.is_some() {
                 hub.answer(
                     connection,
