@@ -15,6 +15,8 @@ mod signaling_schema;
 
 #[path = "hub_core/binary.rs"]
 mod binary;
+#[path = "hub_core/cluster/mod.rs"]
+mod cluster;
 #[path = "hub_core/dialects/mod.rs"]
 mod dialects;
 #[path = "hub_core/docs.rs"]

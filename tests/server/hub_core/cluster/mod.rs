@@ -1,0 +1,6 @@
+//! Rooms across replicas.
+
+mod failures;
+mod rules;
+mod sim;
+mod world;
