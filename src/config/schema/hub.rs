@@ -18,7 +18,8 @@ section! {
         /// without being named, and so is `/` for WebSockets `auto`: a browser that opens it as a page sees the console.
         dialects: Vec<DialectPath> = Vec::new();
         /// Further TCP addresses of the web server, each with the dialect of clients that can be told no path, as
-        /// `address:port=dialect`. A path of `dialects` is what it is there too; every other path is that dialect's.
+        /// `address:port=dialect`. A path of `dialects` is what it is there too; every other path is that dialect's. They have no
+        /// TLS of their own: put a proxy in front of them, or clients on `http.listen_tls` with a path.
         listeners: Vec<DialectListener> = Vec::new();
         /// How long a client on a path of `auto` may be silent before it is told what clients wait for that speak second:
         /// `welcome` and `auth_required`. `0s` never tells them. Below the round trip of slow networks it is told to clients as

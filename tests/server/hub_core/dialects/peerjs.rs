@@ -351,3 +351,31 @@ fn the_budget_of_one_connection_takes_the_burst_of_many_calls() {
         assert_eq!(world.all(there).len(), 13);
     }
 }
+
+/// The timers of a hidden tab fire once a minute, and later not at all; upstream drops who sends no heartbeat for that long.
+#[test]
+fn a_hidden_tab_that_sends_no_heartbeat_stays() {
+    let mut world = World::new(Config::default());
+    let [hidden, other] = ["hidden", "other"].map(|id| peer(&mut world, id));
+    for _ in 0..10 {
+        world.advance(Duration::from_secs(60));
+    }
+    world.speak(other, offer("hidden"));
+    assert_eq!(world.all(hidden)[0]["src"], "other");
+    assert!(world.closed(hidden).is_none());
+}
+
+#[test]
+fn what_somebody_sent_who_is_gone_arrives_and_expires_for_nobody() {
+    let mut world = World::new(Config::default());
+    let [a, b] = ["a", "b"].map(|id| peer(&mut world, id));
+    world.speak(a, offer("late"));
+    world.speak(b, offer("never"));
+    world.gone(a, CloseCode::Normal);
+    let (_, told) = open(&mut world, "late", "t");
+    assert_eq!(told[1]["src"], "a");
+    world.gone(b, CloseCode::Normal);
+    world.advance(WAIT);
+    assert_eq!(world.hub.stats().postponed_waiting, 0);
+    world.check();
+}
