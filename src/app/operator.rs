@@ -110,6 +110,7 @@ impl Operator for Desk {
         match who {
             Revoked::User(user) => filter.user = Some(user),
             Revoked::Username(username) => filter.username = Some(username),
+            Revoked::Session(session) => filter.session = Some(session),
         }
         self.end_fitting(&filter)
     }

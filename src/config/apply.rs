@@ -190,6 +190,7 @@ impl Config {
             mobility: relay.mobility,
             limits: turn::Limits {
                 allocations_per_user: limits.allocations_per_user,
+                count_sessions: limits.count_sessions,
                 allocations_per_client: limits.allocations_per_client,
                 allocations: limits.allocations,
                 permissions_per_allocation: limits.permissions,

@@ -1,4 +1,5 @@
-//! `<unix expiry>:<user>`, the username of a time-limited credential.
+//! `<unix expiry>:<user>`, the username of a time-limited credential. Those that the hub hands out say in the user which session they
+//! belong to: `<unix expiry>:<session>~<user>`.
 
 use super::UnixTime;
 
@@ -7,6 +8,24 @@ pub const MAX_USERNAME_BYTES: usize = 508;
 
 /// Between the expiry and the user, as coturn's default `rest-api-separator`.
 pub const SEPARATOR: char = ':';
+
+/// Between a session of the hub and its user.
+const SESSION_SEPARATOR: char = '~';
+/// Length of a session id.
+const SESSION_BYTES: usize = 16;
+
+/// The user part of a credential that belongs to a session of the hub: 16 characters of base64url, `~`, the user.
+pub fn of_session(session: &str, user: &str) -> String {
+    format!("{session}{SESSION_SEPARATOR}{user}")
+}
+
+/// The session and the user behind it, where the user part of a username has both.
+fn split_session(user: &str) -> Option<(&str, &str)> {
+    let (session, account) = user.split_once(SESSION_SEPARATOR)?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let fits = session.len() == SESSION_BYTES && session.bytes().all(plain) && !account.is_empty();
+    fits.then_some((session, account))
+}
 
 /// A username that has the form of this scheme. Says nothing about its password: see [`super::KeyRing::passwords`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +80,16 @@ impl<'a> Username<'a> {
         self.user
     }
 
+    /// The session of the hub that the credential was handed out to, if it says so.
+    pub fn session(&self) -> Option<&'a str> {
+        split_session(self.user).map(|(session, _)| session)
+    }
+
+    /// The user without the session.
+    pub fn account(&self) -> &'a str {
+        split_session(self.user).map_or(self.user, |(_, account)| account)
+    }
+
     /// Last second in which the credential opens a new allocation.
     pub const fn expires_at(&self) -> UnixTime {
         self.expires_at
@@ -82,6 +111,29 @@ mod tests {
         assert_eq!(username.expires_at(), UnixTime(1_700_000_000));
         assert_eq!(username.user(), "@alice:matrix.example");
         assert_eq!(username.as_str(), "1700000000:@alice:matrix.example");
+    }
+
+    #[test]
+    fn a_session_stands_before_its_user_and_only_16_characters_are_one() {
+        let of = |user: &str| {
+            let text = format!("1:{user}");
+            let username = Username::parse(&text).unwrap();
+            (username.session().map(str::to_owned), username.account().to_owned())
+        };
+        let sid = "mJ7rTq0c2nLx-b_A";
+        for user in ["alice", "@alice:matrix.example", "a~b", sid, "alice@acme"] {
+            assert_eq!(of(&of_session(sid, user)), (Some(sid.to_owned()), user.to_owned()));
+        }
+        for user in [
+            "alice",
+            "mJ7rTq0c2nLx-b_A",
+            "mJ7rTq0c2nLx-b_A~",
+            "short~alice",
+            "mJ7rTq0c2nLx-b+A~alice",
+            "~alice",
+        ] {
+            assert_eq!(of(user), (None, user.to_owned()));
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use super::error::Problem;
+use super::issuer::Issuer;
 use super::observe;
 use super::state::AppState;
 use crate::credentials::UnixTime;
@@ -132,6 +133,7 @@ struct Admin {
     tokens: Tokens,
     operator: Arc<dyn Operator>,
     hub: HubHandle,
+    issuer: Issuer,
     door: Arc<Door>,
     intake: Intake,
     feed: Feed,
@@ -145,6 +147,7 @@ pub fn admin_router(state: &AppState, tokens: Tokens, operator: Arc<dyn Operator
         tokens,
         operator,
         hub: state.hub().clone(),
+        issuer: state.issuer().clone(),
         door: Door::new(),
         intake,
         feed,
@@ -232,7 +235,7 @@ async fn allocations(
         user: listing.user,
         realm: listing.realm,
         client: listing.client,
-        username: None,
+        ..Filter::default()
     };
     let most = listing.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
     let (found, next) = ask(admin, move |operator| operator.allocations(&filter, from, most)).await?;

@@ -8,7 +8,9 @@ use arc_swap::ArcSwap;
 
 use super::config::Ice;
 use super::realm::Realm;
-use crate::credentials::{DEFAULT_REALM, Host, IceList, KeyRing, MintError, UnixTime, in_realm, mint, named_realm};
+use crate::credentials::{
+    DEFAULT_REALM, Host, IceList, KeyRing, MintError, UnixTime, in_realm, mint, named_realm, of_session,
+};
 use crate::telemetry::labels::{IssueResult, Surface};
 use crate::telemetry::{ApiMetrics, Metrics};
 use crate::ws::{self, IceSource, IceUser};
@@ -156,6 +158,13 @@ impl Issuer {
         Ok(IceList::new(hosts, &ice.listeners, &credential, now, extra))
     }
 
+    /// The longest time for which credentials that exist may still open allocations.
+    pub fn longest(&self) -> Duration {
+        let realms = self.0.realms.load();
+        let of_realms = realms.values().map(|of| of.realm.max_ttl);
+        of_realms.fold(self.0.ice.load().max_ttl, Duration::max)
+    }
+
     /// Counts how a wish by HTTP ended, and for whom.
     pub(super) fn count(&self, result: IssueResult, realm: Option<&str>) {
         self.count_by(Surface::Http, result, realm);
@@ -178,7 +187,8 @@ impl IceSource for Issuer {
             .and_then(|host| Host::parse_authority(host).ok())
             .map(|(host, _port)| host);
         let realm = user.realm.as_deref();
-        let list = self.list_in(realm, now, &user.user, host.as_ref(), None);
+        let label = of_session(&user.session, &user.user);
+        let list = self.list_in(realm, now, &label, host.as_ref(), None);
         let list = list.inspect_err(|error| {
             tracing::debug!(%error, "no ICE servers for a signaling client");
         });
@@ -303,6 +313,7 @@ mod tests {
         let alice = IceUser {
             user: "alice".into(),
             realm: None,
+            session: "mJ7rTq0c2nLxWb5A".into(),
         };
         let list = issuer.ice_servers(&alice, Some("meet.example:8000"));
         assert!(

@@ -79,6 +79,8 @@ pub struct IceUser {
     pub user: Box<str>,
     /// The tenant; `None` is the default one.
     pub realm: Option<Box<str>>,
+    /// The session that they are handed out to.
+    pub session: Box<str>,
 }
 
 impl IceUser {
@@ -87,6 +89,7 @@ impl IceUser {
         Self {
             user: identity.user.clone().unwrap_or_else(|| sid.into()),
             realm: identity.realm.clone(),
+            session: sid.into(),
         }
     }
 }

@@ -457,15 +457,17 @@ impl Authenticator {
     }
 }
 
-/// Part of a username that quotas count by: behind the expiry, with the `@` and the name of the realm; all of it for a static user, and where nothing is behind the
+/// Part of a username that quotas count by: behind the expiry, and behind the session unless those are counted apart, with the `@` and the name of the realm; all of it for a static user, and where nothing is behind the
 /// expiry. Some services mint such a name for everybody, and one user's share would be all that everybody gets.
 pub(super) fn quota_user<'a>(config: &Config, username: &'a str) -> &'a str {
     if config.static_users.iter().any(|user| user.name == username) {
         return username;
     }
     match credentials::Username::parse(username) {
-        Ok(parsed) if !parsed.user().is_empty() => parsed.user(),
-        _ => username,
+        Ok(parsed) if parsed.user().is_empty() => username,
+        Ok(parsed) if config.limits.count_sessions => parsed.user(),
+        Ok(parsed) => parsed.account(),
+        Err(_) => username,
     }
 }
 

@@ -149,6 +149,8 @@ pub struct Limits {
     /// Allocations of one user in this process, counted by the part of the username after the expiry, by all of it where
     /// nothing follows (486). Default 50. A browser opens one per interface, transport and TURN URL of each connection.
     pub allocations_per_user: u32,
+    /// Count each session of the hub for itself, instead of all of its user together. Default no.
+    pub count_sessions: bool,
     /// Allocations of one client address (486). Default 500: whole companies share an address. For IPv6, of one prefix.
     pub allocations_per_client: u32,
     /// Prefix length that counts as one IPv4 client. Default 32.
@@ -220,6 +222,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             allocations_per_user: 50,
+            count_sessions: false,
             allocations_per_client: 500,
             client_prefix_v4: 32,
             client_prefix_v6: 64,

@@ -14,7 +14,7 @@ use super::input::Now;
 use super::server::Server;
 use super::stats::Traffic;
 use super::verdict::CloseReason;
-use crate::credentials::UnixTime;
+use crate::credentials::{UnixTime, Username};
 
 /// Most places for allocations that one call looks at: some 100 µs.
 pub const MAX_LOOK: u32 = 2048;
@@ -99,6 +99,8 @@ pub struct Filter {
     pub user: Option<Box<str>>,
     /// The whole USERNAME.
     pub username: Option<Box<str>>,
+    /// The session of the hub that the credential was given to.
+    pub session: Option<Box<str>>,
     /// The realm.
     pub realm: Option<Box<str>>,
     /// The client's address, whatever its port.
@@ -179,9 +181,11 @@ impl Server {
         let Filter {
             user,
             username,
+            session,
             realm,
             client,
         } = filter;
+        let named = || Username::parse(&allocation.username).ok();
         let fits = client.is_none_or(|ip| allocation.five_tuple.client.0.ip().to_canonical() == ip.to_canonical())
             && realm
                 .as_deref()
@@ -189,8 +193,12 @@ impl Server {
             && username
                 .as_deref()
                 .is_none_or(|username| username == &*allocation.username)
+            && session
+                .as_deref()
+                .is_none_or(|session| named().and_then(|named| named.session()) == Some(session))
             && user.as_deref().is_none_or(|user| {
                 [allocation.lease.user(), quota_user(&self.config, &allocation.username)].contains(&user)
+                    || named().is_some_and(|named| named.account() == user)
             });
         fits.then_some(allocation)
     }

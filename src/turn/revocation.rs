@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::credentials::UnixTime;
+use crate::credentials::{UnixTime, Username};
 
 /// Most entries. A revocation that would be one more is refused: to forget one would let somebody in again.
 pub const MAX_REVOCATIONS: usize = 65_536;
@@ -18,6 +18,8 @@ pub enum Revoked {
     User(Box<str>),
     /// The holder of one credential.
     Username(Box<str>),
+    /// Whoever holds a credential that a session of the hub was given.
+    Session(Box<str>),
 }
 
 /// No room for one more.
@@ -70,7 +72,12 @@ impl Revocations {
             return false;
         }
         let holds = |who| entries.get(&who).is_some_and(|until| now < *until);
-        holds(Revoked::User(user.into())) || holds(Revoked::Username(username.into()))
+        let named = Username::parse(username).ok();
+        let session = named.and_then(|named| named.session());
+        holds(Revoked::User(user.into()))
+            || holds(Revoked::Username(username.into()))
+            || named.is_some_and(|named| holds(Revoked::User(named.account().into())))
+            || session.is_some_and(|session| holds(Revoked::Session(session.into())))
     }
 
     fn entries(&self) -> MutexGuard<'_, BTreeMap<Revoked, UnixTime>> {
@@ -96,6 +103,24 @@ mod tests {
         assert!(contains(1499, "2000:alice", "alice") && contains(1499, "9000:alice", "alice"));
         assert!(contains(1499, "2000:bob", "bob") && !contains(1499, "2001:bob", "bob"));
         assert!(!contains(1500, "2000:alice", "alice") && !contains(1500, "2000:bob", "bob"));
+    }
+
+    #[test]
+    fn a_session_is_turned_away_with_whatever_credential_it_was_given_and_others_of_its_user_are_not() {
+        let revocations = Revocations::default();
+        let session = Revoked::Session("mJ7rTq0c2nLxWb5A".into());
+        revocations.insert(NOW, session, UnixTime(1500)).unwrap();
+        let contains = |username| revocations.contains(NOW, username, "alice");
+        assert!(contains("2000:mJ7rTq0c2nLxWb5A~alice") && contains("3000:mJ7rTq0c2nLxWb5A~alice@acme"));
+        assert!(!contains("2000:AJ7rTq0c2nLxWb5A~alice") && !contains("2000:alice"));
+        revocations
+            .insert(NOW, Revoked::User("bob".into()), UnixTime(1500))
+            .unwrap();
+        let username = "2000:mJ7rTq0c2nLxWb5B~bob";
+        assert!(
+            revocations.contains(NOW, username, "mJ7rTq0c2nLxWb5B~bob"),
+            "counted by session"
+        );
     }
 
     #[test]

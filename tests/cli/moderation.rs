@@ -2,6 +2,7 @@
 
 use crate::admin::{admin, ask, start};
 use crate::program::{PATIENCE, Server};
+use crate::support::client::{Client, Wish};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio_tungstenite::WebSocketStream;
@@ -52,6 +53,15 @@ impl Peer {
             panic!("not text: {message:?}")
         };
         serde_json::from_str(&text).unwrap()
+    }
+
+    /// The code of the close frame, whatever is said before it.
+    async fn closed_after_words(&mut self) -> u16 {
+        loop {
+            if let Message::Close(Some(frame)) = self.next().await {
+                return frame.code.into();
+            }
+        }
     }
 
     /// The code of the close frame that comes next.
@@ -220,4 +230,68 @@ async fn a_kick_with_a_ban_keeps_out_until_it_is_lifted() {
         204
     );
     assert_eq!(Peer::connect(&server, "c").await.welcome["t"], "welcome");
+}
+
+/// A client of the relay with what the hub handed out.
+fn of_welcome(server: &Server, peer: &Peer) -> Client {
+    let servers = peer.welcome["ice"]["servers"].as_array().unwrap();
+    let turn = servers.iter().find(|server| server["credential"].is_string()).unwrap();
+    let mut client = Client::new(server.relay);
+    client.log_in_with(turn["username"].as_str().unwrap(), turn["credential"].as_str().unwrap());
+    client
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kick_reaches_the_relay_and_nothing_else_that_ends_a_session_does() {
+    let server = start("");
+    let mut kept = Peer::join(&server, "kept", "r").await;
+    let mut mallory = Peer::join(&server, "mallory", "r").await;
+    let gone = Peer::join(&server, "gone", "r").await;
+    let username = mallory.welcome["ice"].to_string();
+    let sid = mallory.welcome["sid"].as_str().unwrap().to_owned();
+    assert!(username.contains(&format!(":{sid}~")), "{username}");
+    let mut of_kept = of_welcome(&server, &kept);
+    let (mut first, mut second) = (of_welcome(&server, &mallory), of_welcome(&server, &mallory));
+    let mut of_gone = of_welcome(&server, &gone);
+    for client in [&mut of_kept, &mut first, &mut second, &mut of_gone] {
+        client.allocate();
+    }
+    // A session that ends by itself keeps what it holds of the relay, and even may go on allocating.
+    drop(gone);
+    let away = |frame: &Value| frame["peer"] == "gone" && frame["ev"] == "leave";
+    while !away(&kept.recv().await) {}
+    assert_eq!(of_gone.refresh(600), Ok(()));
+
+    let kick = json!({"peer": "mallory", "ban_seconds": 600});
+    let (status, done) = operate(&server, "POST /v1/rooms/r/kick", kick).await;
+    assert_eq!(
+        (status, &done["ended"], &done["allocations"]),
+        (200, &json!(1), &json!(2)),
+        "{done}"
+    );
+    assert_eq!((first.refresh(600), second.refresh(600)), (Err(437), Err(437)));
+    assert_eq!(
+        of_welcome(&server, &mallory).try_allocate(Wish::default()).err(),
+        Some(403)
+    );
+    assert_eq!(mallory.closed_after_words().await, 4105);
+    assert_eq!(of_kept.refresh(600), Ok(()));
+    assert_eq!(of_gone.refresh(600), Ok(()));
+    of_welcome(&server, &kept).allocate();
+    let (_, list) = operate(&server, "GET /api/admin/revocations", Value::Null).await;
+    assert_eq!(list["revocations"][0]["session"], json!(sid));
+
+    // Let in again, it is a session of its own with credentials of its own; those of before stay worthless.
+    assert_eq!(
+        operate(&server, &format!("DELETE /v1/bans/{}", done["ban"]), Value::Null)
+            .await
+            .0,
+        204
+    );
+    let back = Peer::join(&server, "mallory", "r").await;
+    of_welcome(&server, &back).allocate();
+    assert_eq!(
+        of_welcome(&server, &mallory).try_allocate(Wish::default()).err(),
+        Some(403)
+    );
 }

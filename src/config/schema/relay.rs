@@ -129,6 +129,11 @@ section! {
         ///
         /// A browser opens one for each interface and TURN URL of each connection.
         allocations_per_user: u32 = 50, Between(1, 1_000_000);
+        /// Count each session of the hub for itself where `allocations_per_user` and the rates of a user apply. Otherwise all
+        /// sessions of a user count together; those without a token are users of their own either way.
+        ///
+        /// Lets a user who opens more sessions have more of the relay.
+        count_sessions: bool = false;
         /// Allocations of one client address (IPv4 address, IPv6 /64). Beyond it: 486. Whole companies share an address.
         allocations_per_client: u32 = 500, Between(1, 1_000_000);
         /// Allocations of all. Beyond it: 508. Each costs a socket, a port and some 4 KiB, half of it in the kernel.

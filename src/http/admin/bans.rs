@@ -90,9 +90,11 @@ pub(super) async fn add(
     let until = ban.until_ms;
     let done = admin.hub.moderate(|hub, now| hub.ban(now, ban, reason));
     let (id, ended) = done.map_err(full)?;
+    let sessions = ended.len();
+    let allocations = rooms::cut_off(&admin, ended).await?;
     Ok((
         target,
-        Json(json!({ "ban": id, "until": until / 1000, "ended": ended.len() })),
+        Json(json!({ "ban": id, "until": until / 1000, "ended": sessions, "allocations": allocations })),
     ))
 }
 

@@ -25,12 +25,13 @@ fn now() -> UnixTime {
     UnixTime::from_system_time(SystemTime::now())
 }
 
-/// Exactly one of the two, of a length that can be.
-fn who(user: Option<Box<str>>, username: Option<Box<str>>) -> Option<Revoked> {
+/// Exactly one of the three, of a length that can be.
+fn who(user: Option<Box<str>>, username: Option<Box<str>>, session: Option<Box<str>>) -> Option<Revoked> {
     let fits = |name: &str| (1..=MAX_NAME_BYTES).contains(&name.len());
-    match (user, username) {
-        (Some(user), None) if fits(&user) => Some(Revoked::User(user)),
-        (None, Some(username)) if fits(&username) => Some(Revoked::Username(username)),
+    match (user, username, session) {
+        (Some(user), None, None) if fits(&user) => Some(Revoked::User(user)),
+        (None, Some(username), None) if fits(&username) => Some(Revoked::Username(username)),
+        (None, None, Some(session)) if fits(&session) => Some(Revoked::Session(session)),
         _ => None,
     }
 }
@@ -40,6 +41,7 @@ fn who(user: Option<Box<str>>, username: Option<Box<str>>) -> Option<Revoked> {
 struct Revocation {
     user: Option<Box<str>>,
     username: Option<Box<str>>,
+    session: Option<Box<str>>,
     until: u64,
 }
 
@@ -58,11 +60,11 @@ pub(super) async fn revoke(
     let bad = || {
         Problem::bad_request(
             "bad_revocation",
-            "either user or username, of at most 508 bytes, and until, in Unix seconds and in the future, are needed",
+            "one of user, username and session, of at most 508 bytes, and until, in Unix seconds and in the future, are needed",
         )
     };
     let wanted: Revocation = serde_json::from_slice(&body).map_err(|_| bad())?;
-    let who = who(wanted.user, wanted.username).ok_or_else(bad)?;
+    let who = who(wanted.user, wanted.username, wanted.session).ok_or_else(bad)?;
     let now = now();
     if wanted.until <= now.0 {
         return Err(bad());
@@ -76,7 +78,7 @@ pub(super) async fn revoke(
 /// For the audit trail.
 fn target(who: &Revoked) -> Extension<Target> {
     Extension(Target(match who {
-        Revoked::User(name) | Revoked::Username(name) => name.clone(),
+        Revoked::User(name) | Revoked::Username(name) | Revoked::Session(name) => name.clone(),
     }))
 }
 
@@ -109,6 +111,7 @@ pub(super) async fn list(
     let shown = found.iter().map(|(who, until)| match who {
         Revoked::User(user) => json!({ "user": user, "until": until.0 }),
         Revoked::Username(username) => json!({ "username": username, "until": until.0 }),
+        Revoked::Session(session) => json!({ "session": session, "until": until.0 }),
     });
     Ok(Json(
         json!({ "revocations": shown.collect::<Vec<_>>(), "nextCursor": next }),
@@ -120,6 +123,7 @@ fn cursor(who: &Revoked) -> String {
     let (kind, name) = match who {
         Revoked::User(user) => ("u", user),
         Revoked::Username(username) => ("n", username),
+        Revoked::Session(session) => ("s", session),
     };
     format!("{kind}{}", URL_SAFE_NO_PAD.encode(name.as_bytes()))
 }
@@ -129,8 +133,9 @@ fn parse_cursor(text: &str) -> Option<Revoked> {
     let name = URL_SAFE_NO_PAD.decode(text.get(1..)?).ok()?;
     let name = Some(String::from_utf8(name).ok()?.into_boxed_str());
     match kind {
-        "u" => who(name, None),
-        "n" => who(None, name),
+        "u" => who(name, None, None),
+        "n" => who(None, name, None),
+        "s" => who(None, None, name),
         _ => None,
     }
 }
@@ -140,6 +145,7 @@ fn parse_cursor(text: &str) -> Option<Revoked> {
 pub(super) struct Lifting {
     user: Option<Box<str>>,
     username: Option<Box<str>>,
+    session: Option<Box<str>>,
 }
 
 /// `DELETE`: lets somebody in again.
@@ -147,9 +153,14 @@ pub(super) async fn lift(
     State(admin): State<Admin>,
     query: Result<Query<Lifting>, QueryRejection>,
 ) -> Result<(Extension<Target>, StatusCode), Problem> {
-    let bad = || Problem::bad_request("bad_query", "either user or username, of at most 508 bytes, is needed");
+    let bad = || {
+        Problem::bad_request(
+            "bad_query",
+            "one of user, username and session, of at most 508 bytes, is needed",
+        )
+    };
     let Ok(Query(lifting)) = query else { return Err(bad()) };
-    let who = who(lifting.user, lifting.username).ok_or_else(bad)?;
+    let who = who(lifting.user, lifting.username, lifting.session).ok_or_else(bad)?;
     let target = target(&who);
     if ask(admin, move |operator| Ok(operator.lift(now(), &who))).await? {
         Ok((target, StatusCode::NO_CONTENT))

@@ -4,6 +4,7 @@
 //! says otherwise.
 
 use std::borrow::Cow;
+use std::time::SystemTime;
 
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
@@ -17,9 +18,11 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::door::Target;
-use super::{Admin, MAX_PAGE, PAGE, bans, body};
+use super::{Admin, MAX_PAGE, Operator, PAGE, ask, bans, body};
+use crate::credentials::UnixTime;
 use crate::http::error::Problem;
-use crate::signaling::{Barred, Data, Dialect, NotDone, Realm, RoomSummary};
+use crate::signaling::{Barred, Data, Dialect, Ended, NotDone, Realm, RoomSummary};
+use crate::turn::Revoked;
 
 /// Longest reason that a client is told.
 const MAX_REASON_BYTES: usize = 256;
@@ -141,6 +144,21 @@ pub(super) async fn show(
     Ok(Json(shown))
 }
 
+/// Takes from sessions that ended what they hold of the relay: their credentials open nothing any more, and their allocations end;
+/// how many.
+pub(super) async fn cut_off(admin: &Admin, ended: Vec<Ended>) -> Result<u32, Problem> {
+    if ended.is_empty() {
+        return Ok(0);
+    }
+    let now = UnixTime::from_system_time(SystemTime::now());
+    let until = UnixTime(now.0 + admin.issuer.longest().as_secs() + 1);
+    let question = move |operator: &dyn Operator| {
+        let sessions = ended.iter().map(|ended| Revoked::Session(ended.sid.as_str().into()));
+        sessions.map(|session| operator.revoke(now, session, until)).sum()
+    };
+    ask(admin.clone(), question).await
+}
+
 fn target(room: &str, peer: Option<&str>) -> Extension<Target> {
     let name = peer.map_or_else(|| room.to_owned(), |peer| format!("{room} {peer}"));
     Extension(Target(name.into()))
@@ -196,8 +214,13 @@ pub(super) async fn kick(
         Ok((std::iter::once(kicked).chain(others).collect(), Some(id)))
     });
     let (ended, ban) = done?;
+    let sessions = ended.len();
+    let allocations = cut_off(&admin, ended).await?;
     let target = target(&name, Some(&wanted.peer));
-    Ok((target, Json(json!({ "ended": ended.len(), "ban": ban }))))
+    Ok((
+        target,
+        Json(json!({ "ended": sessions, "allocations": allocations, "ban": ban })),
+    ))
 }
 
 #[derive(Deserialize)]
@@ -233,7 +256,12 @@ pub(super) async fn close(
         }
     });
     let (ended, lock) = done?;
-    Ok((target(&name, None), Json(json!({ "ended": ended.len(), "ban": lock }))))
+    let sessions = ended.len();
+    let allocations = cut_off(&admin, ended).await?;
+    Ok((
+        target(&name, None),
+        Json(json!({ "ended": sessions, "allocations": allocations, "ban": lock })),
+    ))
 }
 
 #[derive(Deserialize)]

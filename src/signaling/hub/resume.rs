@@ -152,6 +152,21 @@ impl Hub {
         old.budget.charge(&self.config, now.instant, all, 0) == Rated::Passed
     }
 
+    /// Gives the name of an older session, which is about to end, to the one that takes its place: what was handed out to the
+    /// one (credentials for the relay) was made out to that name before it was known that it would not go on.
+    pub(super) fn inherit_sid(&mut self, older: ConnectionId, connection: ConnectionId) {
+        let sid = |hub: &Self, of| hub.connections.get(of).map(|entry: &Connection| entry.sid);
+        let (Some(old), Some(new)) = (sid(self, older), sid(self, connection)) else {
+            return;
+        };
+        for (holder, sid) in [(older, new), (connection, old)] {
+            if let Some(entry) = self.connections.get_mut(holder) {
+                entry.sid = sid;
+                self.by_sid.insert(sid, holder);
+            }
+        }
+    }
+
     /// Moves the session of `older` to `connection`: its name, its rooms, its budget, what it has been told. The old socket, if
     /// there is one, is closed; the rooms see nobody leave.
     pub(super) fn move_session(&mut self, older: ConnectionId, connection: ConnectionId) {

@@ -147,6 +147,7 @@ impl Hub {
             } else {
                 self.stats.takeovers += 1;
                 self.stats.resumes_refused += u64::from(greeting.resumes);
+                self.inherit_sid(older, connection);
                 self.close(older, CloseCode::Replaced);
             }
         }

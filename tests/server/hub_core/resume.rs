@@ -424,3 +424,21 @@ fn a_flapping_session_pays_for_what_its_rooms_hear_of_it() {
     assert_eq!(world.hub.stats().memberships, 1, "and out of its rooms");
     world.check();
 }
+
+#[test]
+fn a_session_that_cannot_go_on_leaves_its_name_to_the_one_in_its_place() {
+    let mut world = World::new(Config::default());
+    let (old, resume) = resumable(&mut world, "p", "r");
+    // With the hello came credentials made out to the older session: whoever ends this one must know them by its name.
+    let mut stale = resume.clone();
+    stale["seq"] = Value::Null;
+    let (new, welcome) = come_back(&mut world, &stale);
+    assert_eq!((&welcome["resumed"], &welcome["sid"]), (&json!(false), &resume["sid"]));
+    assert_eq!(world.closed(old), Some(CloseCode::Replaced));
+    assert_eq!(welcome["key"], resume["key"]);
+    world.ask(new, json!({"t": "join", "room": "r"}));
+    let kicked = world.hub.kick(world.now, Dialect::Native.realm(), "r", "p", None).unwrap();
+    assert_eq!(resume["sid"], kicked.sid.as_str());
+    world.collect();
+    world.check();
+}
