@@ -105,6 +105,26 @@ fn abuse_another_expiry_is_no_other_user_to_the_quota() {
     assert_eq!(lab.ledger.total(), 3);
 }
 
+/// A user with a hundred sessions of the hub is one user, unless the operator has them counted apart.
+#[test]
+fn abuse_another_session_is_no_other_user_to_the_quota_unless_it_is_meant_to_be() {
+    for (count_sessions, expected) in [(false, [0, 0, 486, 486]), (true, [0, 0, 0, 0])] {
+        let limits = Limits {
+            allocations_per_user: 2,
+            count_sessions,
+            ..Limits::default()
+        };
+        let mut lab = Lab::new(Config { limits, ..config() });
+        let mut codes = Vec::new();
+        for n in 1..=4 {
+            let user = meetpoint::credentials::of_session(&format!("session-id-{n:05}"), "eve");
+            let mut client = Client::with_expiry(&format!("192.0.2.{n}:1"), &user, Duration::from_secs(600));
+            codes.push(client.allocate_with(&mut lab, |_| {}).code());
+        }
+        assert_eq!(codes, expected);
+    }
+}
+
 /// A credential past its time opens nothing; one that was passed on counts for whom it was made.
 #[test]
 fn abuse_a_shared_or_expired_credential_is_bounded() {

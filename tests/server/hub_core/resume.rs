@@ -437,7 +437,10 @@ fn a_session_that_cannot_go_on_leaves_its_name_to_the_one_in_its_place() {
     assert_eq!(world.closed(old), Some(CloseCode::Replaced));
     assert_eq!(welcome["key"], resume["key"]);
     world.ask(new, json!({"t": "join", "room": "r"}));
-    let kicked = world.hub.kick(world.now, Dialect::Native.realm(), "r", "p", None).unwrap();
+    let kicked = world
+        .hub
+        .kick(world.now, Dialect::Native.realm(), "r", "p", None)
+        .unwrap();
     assert_eq!(resume["sid"], kicked.sid.as_str());
     world.collect();
     world.check();
