@@ -35,6 +35,31 @@ fn inputs_no_corpus_holds_pass_too() {
     }
 }
 
+/// Clients of all dialects at once, a few thousand conversations of them, the same in every run.
+#[test]
+fn conversations_of_all_dialects_at_random_keep_the_rules_of_the_hub() {
+    let (_, run) = targets::TARGETS
+        .iter()
+        .find(|(name, _)| *name == "dialect_ops")
+        .expect("a target of that name");
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    for sequence in 0..4_000 {
+        let length = 40 + sequence % 400;
+        let input: Vec<u8> = (0..length)
+            .map(|_| {
+                // xorshift64: any generator will do that is the same everywhere.
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state.to_be_bytes()[0]
+            })
+            .collect();
+        // Shown if the target panics.
+        println!("sequence {sequence}: {input:?}");
+        run(&input);
+    }
+}
+
 /// `fuzz/run.sh` builds with `--locked`: with a lock file from before a dependency came it builds nothing.
 #[test]
 fn the_fuzzers_lock_file_knows_every_dependency() {

@@ -12,4 +12,12 @@ macro_rules! targets {
     };
 }
 
-targets!(access_token, codec, dialect_frames, hub_ops, proxy_protocol, turn_ops);
+targets!(
+    access_token,
+    codec,
+    dialect_frames,
+    dialect_ops,
+    hub_ops,
+    proxy_protocol,
+    turn_ops
+);
