@@ -164,6 +164,13 @@ else
     skip client 'needs node and npm'
 fi
 
+if { have node && have npm; } || $list_only; then
+    # socket.io's own client, and small ones that do what Retcon's and edge-net's do, which are in no registry.
+    stage dialect-clients test 300 bash -c 'cd tests/dialects/node && npm ci --silent --no-audit --no-fund && npm test -s'
+else
+    skip dialect-clients 'needs node and npm'
+fi
+
 # Clients of matchbox, a package of its own: its tree is larger than ours.
 stage matchbox test 1500 bash tests/dialects/matchbox/run.sh
 
