@@ -8,7 +8,14 @@
     reason = "a test: what cannot be done is a failure"
 )]
 
+mod client;
+mod cut;
 mod driver;
 mod faults;
+#[expect(dead_code, reason = "what the tests with browsers need besides")]
+#[path = "../browser/namespace.rs"]
+mod namespace;
 mod node;
 mod redis;
+mod replica;
+mod replicas;

@@ -16,6 +16,8 @@ pub(crate) struct Redis {
     pub(crate) port: u16,
     arguments: Vec<String>,
     child: Option<Child>,
+    /// The network namespace it runs in.
+    home: Option<String>,
 }
 
 impl Redis {
@@ -34,7 +36,16 @@ impl Redis {
             port,
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             child: None,
+            home: None,
         }
+    }
+
+    /// In a network namespace, at that address of it too.
+    pub(crate) fn start_in(home: &str, address: &str) -> Self {
+        let mut redis = Self::planned(&["--bind", "127.0.0.1", address, "--protected-mode", "no"]);
+        redis.home = Some(home.to_owned());
+        redis.start_again();
+        redis
     }
 
     pub(crate) fn url(&self) -> String {
@@ -54,7 +65,15 @@ impl Redis {
         let start = Instant::now();
         loop {
             let log = std::fs::File::create(self.directory.path().join("log")).unwrap();
-            let spawned = Command::new("redis-server")
+            let mut command = match &self.home {
+                None => Command::new("redis-server"),
+                Some(home) => {
+                    let mut command = Command::new("ip");
+                    command.args(["netns", "exec", home, "redis-server"]);
+                    command
+                }
+            };
+            let spawned = command
                 .args([
                     "--port",
                     &port,
@@ -93,6 +112,9 @@ impl Redis {
     }
 
     fn listens(&self) -> bool {
+        if self.home.is_some() {
+            return self.log().contains("Ready to accept connections");
+        }
         TcpStream::connect(("127.0.0.1", self.port)).is_ok()
     }
 
