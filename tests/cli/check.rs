@@ -193,3 +193,31 @@ fn a_server_that_asks_for_tokens_is_tested_with_one() {
     assert_eq!(code, 1);
     assert!(out.contains("refuses the token"), "{out}");
 }
+
+#[test]
+fn the_redis_of_the_configuration_is_tested_as_well_and_its_password_not_shown() {
+    let server = Server::start(&[]);
+    let directory = TempDir::new().unwrap();
+    // Nothing listens there.
+    let url = format!("redis://:hunter2@127.0.0.1:{}", free_port());
+    let check = || {
+        let mut command = meetpoint(&directory);
+        command.args(["check", &server.url(), "--json", "--timeout", "5"]);
+        command
+    };
+    let (code, out, err) = finished(check().env("MEETPOINT__BACKPLANE__REDIS_URL", &url).output().unwrap());
+    assert_eq!(code, 1, "{out}{err}");
+    let last = ("backplane".to_owned(), "failed".to_owned());
+    assert_eq!(outcomes(&out).last(), Some(&last));
+    assert!(out.contains("is Redis running") && !out.contains("hunter2"), "{out}");
+    std::fs::write(
+        directory.path().join("m.toml"),
+        "[backplane]\nredis_ulr = \"redis://:hunter2@a\"\n",
+    )
+    .unwrap();
+    let (code, out, _) = finished(check().args(["--config", "m.toml"]).output().unwrap());
+    assert_eq!(code, 0, "a server elsewhere is no worse for it: {out}");
+    let last = ("backplane".to_owned(), "skipped".to_owned());
+    assert_eq!(outcomes(&out).last(), Some(&last));
+    assert!(!out.contains("hunter2"), "{out}");
+}
