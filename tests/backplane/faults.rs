@@ -1,8 +1,10 @@
 //! What the driver does when Redis is not well. After each fault it is connected again and everything is heard.
 
 use std::io::Write as _;
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use meetpoint::backplane::config::Queue;
@@ -293,4 +295,45 @@ async fn with_tls_the_certificate_must_be_trusted() {
     let stranger = Node::with(3, config(&url), |_| {});
     stranger.wait_fault(BackplaneFault::Tls);
     assert_eq!(stranger.events(), []);
+}
+
+/// Passes connections on: to one server and the other in turn while `apart`, else to the first.
+fn door(servers: [u16; 2], apart: Arc<AtomicBool>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let to = servers[if apart.load(Ordering::Relaxed) { number % 2 } else { 0 }];
+            let (Ok(inside), Ok(outside)) = (TcpStream::connect(("127.0.0.1", to)), stream) else {
+                continue;
+            };
+            for (mut from, mut to) in [
+                (inside.try_clone().unwrap(), outside.try_clone().unwrap()),
+                (outside, inside),
+            ] {
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Both);
+                });
+            }
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn connections_that_lead_to_two_servers_are_noticed_and_made_anew() {
+    let (one, other) = (Redis::start(&[]), Redis::start(&[]));
+    let apart = Arc::new(AtomicBool::new(true));
+    let port = door([one.port, other.port], Arc::clone(&apart));
+    let node = Node::with(1, impatient(&format!("redis://127.0.0.1:{port}")), |_| {});
+    node.wait_fault(BackplaneFault::TimedOut);
+    apart.store(false, Ordering::Relaxed);
+    let start = std::time::Instant::now();
+    let echo = || node.metric("meetpoint_backplane_round_trip_seconds");
+    while echo() == 0.0 {
+        assert!(start.elapsed() < crate::redis::PATIENCE);
+        crate::redis::pause();
+    }
+    node.wait_connected(2);
 }

@@ -319,3 +319,58 @@ fn a_redis_that_does_not_answer_delays_no_message_of_a_replica() {
     assert_eq!(a.metric("meetpoint_backplane_connected"), 1.0);
     redis.signal("CONT");
 }
+
+#[test]
+fn lists_are_equal_after_every_fault_whoever_came_and_went_meanwhile() {
+    let mut redis = Redis::start(&[]);
+    let arguments = ["--backplane-redis-timeout", "2s", "--backplane-node-timeout", "4s"];
+    let all: [Replica; 3] = replicas(&redis.url(), &arguments);
+    let mut clients: Vec<Client> = (0..12)
+        .map(|number| all[number % 3].client(&format!("c{number}")))
+        .collect();
+    let mut inside = [false; 12];
+    // Each time another third comes or goes.
+    let mut move_some = |clients: &mut [Client], round: usize| {
+        for (number, client) in clients.iter_mut().enumerate() {
+            if (number / 3 + number + round) % 3 == 0 {
+                if inside[number] {
+                    client.leave("r");
+                } else {
+                    client.join("r");
+                }
+                inside[number] = !inside[number];
+            }
+        }
+        inside
+    };
+    type Fault = fn(&mut Redis);
+    let pauses: Fault = |redis| {
+        redis.signal("STOP");
+        pause();
+        redis.signal("CONT");
+    };
+    let faults: [(Fault, Fault); 6] = [
+        (|_| {}, |_| {}),
+        (Redis::kill, Redis::start_again),
+        (pauses, pauses),
+        (|redis| redis.signal("STOP"), |redis| redis.signal("CONT")),
+        (
+            |redis| drop(redis.ask(&["CLIENT KILL TYPE pubsub SKIPME yes"])),
+            |redis| drop(redis.ask(&["CLIENT KILL TYPE normal SKIPME yes"])),
+        ),
+        (Redis::kill, Redis::start_again),
+    ];
+    for (round, (goes, comes)) in faults.into_iter().enumerate() {
+        move_some(&mut clients, 3 * round);
+        goes(&mut redis);
+        move_some(&mut clients, 3 * round + 1);
+        comes(&mut redis);
+        let inside = move_some(&mut clients, 3 * round + 2);
+        let mut members: Vec<&mut Client> = clients
+            .iter_mut()
+            .zip(inside)
+            .filter_map(|(client, inside)| inside.then_some(client))
+            .collect();
+        assert_together("r", &mut members);
+    }
+}
