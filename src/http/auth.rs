@@ -1,12 +1,12 @@
 //! Who may use the API and the hub: bearer tokens, judged by keys (RFC 7519, RFC 7518, RFC 6750, RFC 8725).
 //!
 //! What it is: the one judge of both surfaces. A token is verified with the keys of the configuration ([`key`]), with those of
-//! the issuer's set ([`jwks`]), or both.
+//! the issuer's set (`jwks`), or both.
 //! What it is not: a memory. Who was let in stays in until that identity ends, whatever becomes of the key: nothing here is asked
 //! again.
 //!
 //! Invariants:
-//! - A key is for one algorithm, and a token is tried only with keys for the one it names ([`rules`]).
+//! - A key is for one algorithm, and a token is tried only with keys for the one it names (`rules`).
 //! - A verdict that needs nobody else is given at once; what has to be waited for is bounded in time and number.
 //! - No token, and nothing that one says about itself, is in a log, a metric or an error.
 //!

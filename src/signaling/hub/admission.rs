@@ -105,7 +105,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// A well-formed request that the rate limit let through: [`Hub::try_admit`] makes them, and [`Frame::readmitted`] the same one
+/// A well-formed request that the rate limit let through: [`Hub::try_admit`] makes them, and `Frame::readmitted` the same one
 /// once more.
 #[derive(Debug)]
 pub struct Admitted<'a> {
