@@ -29,6 +29,8 @@ mod limits;
 mod messages;
 #[path = "hub_core/moderation.rs"]
 mod moderation;
+#[path = "hub_core/parties.rs"]
+mod parties;
 #[path = "hub_core/resume.rs"]
 mod resume;
 #[path = "hub_core/rooms.rs"]
