@@ -1,4 +1,4 @@
-// Packets: what goes over a data channel, or as base64 through the hub.
+// Packets: what goes over a data channel, or with an address through the hub.
 //
 // `u8 kind | LAST, u32 seq, u32 ack, payload`. A message is the payloads of consecutive packets up to the one with LAST. `seq`
 // counts packets from 1 and is 0 in one that only acknowledges; `ack` is the last that the sender took in order.
@@ -28,13 +28,11 @@ export interface Packet {
 }
 
 export function encode(kind: number, seq: number, ack: number, payload: Uint8Array = new Uint8Array()): Uint8Array<ArrayBuffer> {
-  const packet = new Uint8Array(HEADER + payload.length);
-  const view = new DataView(packet.buffer);
-  packet[0] = kind;
-  view.setUint32(1, seq);
-  view.setUint32(5, ack);
-  packet.set(payload, HEADER);
-  return packet;
+  const head = new DataView(new ArrayBuffer(HEADER));
+  head.setUint8(0, kind);
+  head.setUint32(1, seq);
+  head.setUint32(5, ack);
+  return concat(new Uint8Array(head.buffer), payload);
 }
 
 export function decode(bytes: Uint8Array): Packet | undefined {
@@ -43,12 +41,33 @@ export function decode(bytes: Uint8Array): Packet | undefined {
   return { kind: bytes[0]!, seq: view.getUint32(1), ack: view.getUint32(5), payload: bytes.subarray(HEADER) };
 }
 
-export function toBase64(bytes: Uint8Array): string {
-  let binary = "";
-  for (let at = 0; at < bytes.length; at += 4096) binary += String.fromCharCode(...bytes.subarray(at, at + 4096));
-  return btoa(binary);
+/** Through the hub a packet comes after these bytes, which tell it from the bytes of an application, and the epochs of both sides. */
+const MARK = [0, 0x6d, 0x70];
+/** Bytes of an epoch; spaces when it is not known. */
+export const EPOCH = 8;
+
+const text = new TextEncoder();
+export const utf8 = (value: string) => text.encode(value);
+const plain = new TextDecoder();
+export const ofUtf8 = (bytes: Uint8Array) => plain.decode(bytes);
+
+export function concat(...parts: ArrayLike<number>[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
-export function fromBase64(text: string): Uint8Array {
-  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+export function address(mine: string, theirs: string, packet: Uint8Array): Uint8Array<ArrayBuffer> {
+  return concat(MARK, utf8(mine + theirs.padEnd(EPOCH)), packet);
+}
+
+/** @returns sender, receiver and packet, or undefined for bytes of an application */
+export function addressed(bytes: Uint8Array): [string, string, Uint8Array] | undefined {
+  if (MARK.some((byte, i) => bytes[i] !== byte)) return undefined;
+  const epoch = (at: number) => ofUtf8(bytes.subarray(at, at + EPOCH)).trim();
+  return [epoch(3), epoch(3 + EPOCH), bytes.subarray(3 + 2 * EPOCH)];
 }

@@ -5,11 +5,11 @@
 
 import { Channel, type ChannelOptions } from "./channel.js";
 import { Emitter } from "./emitter.js";
-import { fromBase64, Kind, toBase64 } from "./frames.js";
+import { address, EPOCH, Kind, ofUtf8, utf8 } from "./frames.js";
 import { Negotiation } from "./negotiation.js";
 import { Pipe, type Way } from "./pipe.js";
 import type { Room } from "./room.js";
-import { type Json, MeetpointError, randomId } from "./types.js";
+import { bytesOf, type Json, MeetpointError } from "./types.js";
 
 /** `direct`, `relay` (TURN): peer-to-peer. `hub`: through the hub. `recovering`: no way at the moment, messages wait. */
 export type PeerState = "connecting" | "direct" | "relay" | "hub" | "recovering" | "closed";
@@ -32,9 +32,8 @@ const ABSENCE = 10_000;
 const BUFFER_HIGH = 512 * 1024;
 const BUFFER_LOW = 128 * 1024;
 
-const text = new TextEncoder();
-const json = (data: unknown) => text.encode(JSON.stringify(data ?? null));
-const parse = (bytes: Uint8Array) => JSON.parse(new TextDecoder().decode(bytes));
+const json = (data: unknown) => utf8(JSON.stringify(data ?? null));
+const randomEpoch = () => [...crypto.getRandomValues(new Uint8Array(EPOCH))].map((byte) => (byte % 36).toString(36)).join("");
 
 /** Somebody else in a room. */
 export class Peer extends Emitter<PeerEvents> {
@@ -46,7 +45,7 @@ export class Peer extends Emitter<PeerEvents> {
   present = true;
   state: PeerState = "connecting";
 
-  #epoch = randomId();
+  #epoch = randomEpoch();
   #theirs = "";
   #started = false;
   #pipe: Pipe;
@@ -107,8 +106,7 @@ export class Peer extends Emitter<PeerEvents> {
    * than the path carries.
    */
   send(data: unknown): Promise<void> {
-    const bytes = ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice()
-      : data instanceof ArrayBuffer ? new Uint8Array(data.slice(0)) : undefined;
+    const bytes = bytesOf(data);
     return bytes ? this.post(Kind.Binary, bytes) : this.post(Kind.Json, json(data));
   }
 
@@ -216,11 +214,11 @@ export class Peer extends Emitter<PeerEvents> {
   }
 
   /** @internal */
-  _relayed([theirs, mine, packet]: [string, string, string]): void {
+  _relayed([theirs, mine, packet]: [string, string, Uint8Array]): void {
     const peer = this.#recognise(theirs, mine);
     if (!peer) return;
     peer.#started || peer._start();
-    peer.#pipe.receive(fromBase64(packet), peer.#hub);
+    peer.#pipe.receive(packet, peer.#hub);
   }
 
   /** @internal */
@@ -350,7 +348,7 @@ export class Peer extends Emitter<PeerEvents> {
 
   #relay(packet: Uint8Array): boolean {
     if (this.#paused || !this.#hubWorks) return false;
-    this.room._request({ t: "send", to: this.id, data: { mp: [this.#epoch, this.#theirs, toBase64(packet)] } }).catch(({ code, retry }: MeetpointError) => {
+    this.room._request({ t: "send", to: this.id, bin: address(this.#epoch, this.#theirs, packet) }).catch(({ code, retry }: MeetpointError) => {
       if (code === "forbidden" || code === "unavailable") this.#noHub = true;
       else if (retry && !this.#paused) {
         this.#paused = true;
@@ -365,7 +363,7 @@ export class Peer extends Emitter<PeerEvents> {
   }
 
   get #hubWorks(): boolean {
-    return !this.#noHub && this.present && !this.away && this.room.hub.state === "open";
+    return !this.#noHub && this.present && !this.away && this.room.hub.state === "open" && this.room.hub._socket.caps.includes("bin");
   }
 
   /** Which kind of path ICE chose. */
@@ -405,7 +403,7 @@ export class Peer extends Emitter<PeerEvents> {
     if (kind === Kind.Binary) return this.#deliver(bytes.slice());
     let data;
     try {
-      data = parse(bytes);
+      data = JSON.parse(ofUtf8(bytes));
     } catch (error) {
       return this._emit("error", error as Error);
     }

@@ -3,7 +3,7 @@
 // What was sent is kept until it is acknowledged. A new way starts with the first packet that is not: the receiver drops what
 // it has by its number, so nothing is lost and nothing comes twice, whatever was in flight on the old way.
 
-import { CHUNK, decode, encode, LAST, MAX_MESSAGE, PROBE } from "./frames.js";
+import { CHUNK, concat, decode, encode, LAST, MAX_MESSAGE, PROBE } from "./frames.js";
 import { MeetpointError } from "./types.js";
 
 /** A way to the other side. */
@@ -147,15 +147,7 @@ export class Pipe {
     this.#parts.push(payload);
     if ((this.#partBytes += payload.length) > MAX_MESSAGE) return this.hooks.broken();
     if (!(kind & LAST)) return;
-    let whole = payload;
-    if (this.#parts.length > 1) {
-      whole = new Uint8Array(this.#partBytes);
-      let at = 0;
-      for (const part of this.#parts) {
-        whole.set(part, at);
-        at += part.length;
-      }
-    }
+    const whole = concat(...this.#parts);
     this.#parts = [];
     this.#partBytes = 0;
     this.hooks.message(kind & ~LAST, whole);

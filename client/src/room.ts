@@ -1,9 +1,10 @@
 // One room: who is in it, and what they say.
 
 import { Emitter } from "./emitter.js";
+import { addressed } from "./frames.js";
 import type { Hub } from "./hub.js";
 import { Peer, type PeerState } from "./link.js";
-import { type Frame, type Json, MeetpointError } from "./types.js";
+import { bytesOf, type Frame, type Json, MeetpointError } from "./types.js";
 
 export interface JoinOptions {
   /** The first to join sets it; all others need it. */
@@ -68,9 +69,10 @@ export class Room extends Emitter<RoomEvents> {
     await Promise.all([...this.peers.values()].map((peer) => peer.send(data)));
   }
 
-  /** Sends to everybody through the hub, at most once; `rel`: also to those who are away. */
+  /** Sends JSON or bytes to everybody through the hub, at most once; `rel`: also to those who are away. */
   async broadcast(data: unknown, { rel = false } = {}): Promise<void> {
-    await this._request({ t: "send", data, ...(rel && { rel }) });
+    const bin = bytesOf(data);
+    await this._request({ t: "send", ...(bin ? { bin } : { data }), ...(rel && { rel }) });
   }
 
   /** Answers the requests of all peers. */
@@ -151,8 +153,9 @@ export class Room extends Emitter<RoomEvents> {
     if (frame.t === "peer") this.#presence(frame);
     else if (frame.t === "sig") this.#member(frame.from)._signal(frame.kind, frame.data, frame.cid ?? "");
     else if (frame.t === "msg") {
-      if (frame.data?.mp) this.#member(frame.from)._relayed(frame.data.mp);
-      else this._emit("broadcast", { from: frame.from, data: frame.data });
+      const packet = frame.bin && addressed(frame.bin);
+      if (packet) this.#member(frame.from)._relayed(packet);
+      else this._emit("broadcast", { from: frame.from, data: frame.bin ?? frame.data });
     } else if (frame.t === "room") {
       this.meta = frame.meta;
       this.ver = frame.ver;

@@ -3,6 +3,7 @@
 // It knows nothing of rooms and peer connections: losing it can end none. Liveness needs no timer of ours: the server pings,
 // and the browser answers below the page. Our own pings only find out early that a path is dead.
 
+import { concat, ofUtf8, utf8 } from "./frames.js";
 import { type ConnectOptions, type Frame, MeetpointError } from "./types.js";
 
 /** `waiting`: for the next attempt. `stopped`: the server said that trying again is no use. */
@@ -25,6 +26,12 @@ const REQUEST_PATIENCE = 15_000;
 const ACK_EVENTS = 32;
 const ACK_AFTER = 5_000;
 const EXPIRED = 4102;
+
+function binary(data: ArrayBuffer): Frame {
+  const start = 4 + new DataView(data).getUint16(2);
+  const head = JSON.parse(ofUtf8(new Uint8Array(data, 4, start - 4)));
+  return { ...head, t: "msg", bin: new Uint8Array(data, start) };
+}
 
 export class Socket {
   state: SocketState = "closed";
@@ -73,7 +80,7 @@ export class Socket {
       ws.binaryType = "arraybuffer";
       ws.onopen = () =>
         this.send({
-          t: "hello", v: [1], id: 0, token, peer: this.peer, meta: this.options.meta, caps: ["relay", "resume"],
+          t: "hello", v: [1], id: 0, token, peer: this.peer, meta: this.options.meta, caps: ["bin", "relay", "resume"],
           resume: this.#session && { ...this.#session, seq: this.#seq }, sdk: `meetpoint-js/${__VERSION__}`,
         });
       ws.onmessage = ({ data }: MessageEvent) => this.#ws === ws && this.#receive(data);
@@ -95,11 +102,14 @@ export class Socket {
     this.#set("closed");
   }
 
-  /** @returns whether there was an open socket to take it */
-  send(message: Frame): boolean {
+  /** Sends as text, or with `bin` as a binary frame: version, flags, length of the header, header, bytes. @returns whether there was an open socket to take it */
+  send({ bin, ...message }: Frame): boolean {
     const open = this.#ws?.readyState === 1;
-    if (open) this.#ws.send(JSON.stringify(message));
-    return open;
+    if (!open) return false;
+    const head = JSON.stringify(message);
+    const bytes = bin && utf8(head);
+    this.#ws.send(bin ? concat([1, 0, bytes.length >> 8, bytes.length & 255], bytes, bin) : head);
+    return true;
   }
 
   /** Sends with a number, and waits for the answer that carries it. */
@@ -122,8 +132,7 @@ export class Socket {
   }
 
   #receive(data: unknown): void {
-    if (typeof data !== "string") return;
-    const frame: Frame = JSON.parse(data);
+    const frame: Frame = typeof data === "string" ? JSON.parse(data) : binary(data as ArrayBuffer);
     if (this.state === "open") clearTimeout(this.#patience);
     if (frame.t === "welcome") return this.#welcomed(frame);
     // After a resume the hub may repeat what we have.

@@ -35,7 +35,8 @@ export class MeetpointError extends Error {
   }
 }
 
-/** 48 random bits, in letters. */
-export function randomId(): string {
-  return [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => (byte & 63).toString(36)).join("");
+/** Bytes of an `ArrayBuffer` or a view, as a copy; undefined for everything else. */
+export function bytesOf(data: unknown): Uint8Array<ArrayBuffer> | undefined {
+  if (data instanceof ArrayBuffer) return new Uint8Array(data.slice(0));
+  return ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice() : undefined;
 }

@@ -97,6 +97,22 @@ for (const seed of [1, 2, 3, 4, 5, 6]) {
   });
 }
 
+test("a new way starts at once with what is not acknowledged, and with nothing else", async () => {
+  const { heard, pipes } = pair();
+  const [old, fresh] = [new Line(), new Line()];
+  for (const side of [0, 1]) pipes[side].use(old.ends[side]);
+  for (const name of ["a", "b", "c", "d"]) await pipes[0].send(0, bytes(name));
+  old.deliver(pipes, 10);
+  old.deliver(pipes, 10);
+  await pipes[0].send(0, bytes("e"));
+  old.cut = true;
+  const repeated = [];
+  pipes[0].use({ ...fresh.ends[0], send: (packet) => repeated.push(new DataView(packet.buffer).getUint32(1)) });
+  assert.deepEqual(repeated, [5]);
+  assert.deepEqual(heard[1], ["a", "b", "c", "d"]);
+  for (const pipe of pipes) pipe.close();
+});
+
 test("what waits is bounded, and what was not sent is refused when the link closes", async () => {
   const { pipes: [pipe] } = pair();
   const big = new Uint8Array(65_536);

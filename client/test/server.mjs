@@ -109,11 +109,11 @@ export class Recorded extends WebSocket {
   constructor(...given) {
     super(...given);
     Recorded.all.push(this);
-    this.on("message", (data) => this.received.push(JSON.parse(data)));
+    this.on("message", (data, isBinary) => this.received.push(isBinary ? { t: "binary" } : JSON.parse(data)));
   }
 
   send(data) {
-    this.sent.push(JSON.parse(data));
+    this.sent.push(typeof data === "string" ? JSON.parse(data) : { t: "binary" });
     super.send(data);
   }
 

@@ -21,5 +21,11 @@ export interface Packet {
 }
 export declare function encode(kind: number, seq: number, ack: number, payload?: Uint8Array): Uint8Array<ArrayBuffer>;
 export declare function decode(bytes: Uint8Array): Packet | undefined;
-export declare function toBase64(bytes: Uint8Array): string;
-export declare function fromBase64(text: string): Uint8Array;
+/** Bytes of an epoch; spaces when it is not known. */
+export declare const EPOCH = 8;
+export declare const utf8: (value: string) => Uint8Array<ArrayBuffer>;
+export declare const ofUtf8: (bytes: Uint8Array) => string;
+export declare function concat(...parts: ArrayLike<number>[]): Uint8Array<ArrayBuffer>;
+export declare function address(mine: string, theirs: string, packet: Uint8Array): Uint8Array<ArrayBuffer>;
+/** @returns sender, receiver and packet, or undefined for bytes of an application */
+export declare function addressed(bytes: Uint8Array): [string, string, Uint8Array] | undefined;

@@ -63,7 +63,7 @@ export declare class Room extends Emitter<RoomEvents> {
     ver: number;
     /** Sends to everybody over the links: to each in order, none lost while the link lives. Resolves when all have taken it in. */
     send(data: unknown): Promise<void>;
-    /** Sends to everybody through the hub, at most once; `rel`: also to those who are away. */
+    /** Sends JSON or bytes to everybody through the hub, at most once; `rel`: also to those who are away. */
     broadcast(data: unknown, { rel }?: {
         rel?: boolean | undefined;
     }): Promise<void>;

@@ -19,8 +19,8 @@ export declare class Socket {
     open(): Promise<void>;
     /** Says bye and stays away. */
     close(): void;
-    /** @returns whether there was an open socket to take it */
-    send(message: Frame): boolean;
+    /** Sends as text, or with `bin` as a binary frame: version, flags, length of the header, header, bytes. @returns whether there was an open socket to take it */
+    send({ bin, ...message }: Frame): boolean;
     /** Sends with a number, and waits for the answer that carries it. */
     request(message: Frame, patience?: number): Promise<Frame>;
 }

@@ -32,5 +32,5 @@ export declare class MeetpointError extends Error {
     /** After how many milliseconds the same may succeed. */
     retry?: number | undefined);
 }
-/** 48 random bits, in letters. */
-export declare function randomId(): string;
+/** Bytes of an `ArrayBuffer` or a view, as a copy; undefined for everything else. */
+export declare function bytesOf(data: unknown): Uint8Array<ArrayBuffer> | undefined;
