@@ -332,7 +332,7 @@ fn lists_are_equal_after_every_fault_whoever_came_and_went_meanwhile() {
     // Each time another third comes or goes.
     let mut move_some = |clients: &mut [Client], round: usize| {
         for (number, client) in clients.iter_mut().enumerate() {
-            if (number / 3 + number + round) % 3 == 0 {
+            if (number / 3 + number + round).is_multiple_of(3) {
                 if inside[number] {
                     client.leave("r");
                 } else {
