@@ -14,7 +14,11 @@ use std::{
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::{Failure, crowd, process, report::Report, speak::Target};
+use crate::{
+    Failure, crowd, process,
+    report::Report,
+    speak::{Entered, Target},
+};
 
 /// Descriptors that a process needs beside its connections.
 const SPARE: usize = 200;
@@ -150,16 +154,17 @@ pub(crate) async fn part(hold: &Hold, from: u32) -> Result<(), Failure> {
     let (from, count, size) = (from as usize, hold.connections as usize, hold.room as usize);
     // Each child has rooms of its own: it may talk to a server of its own.
     let room = |at: usize| format!("h{from}-{}", (at - from) / size);
-    let crowd = crowd::enter(&hold.target, from, count, hold.at_once as usize, room).await?;
     let closed = Rc::new(std::cell::Cell::new(0_u64));
-    let open = crowd.members.len();
-    for mut member in crowd.members {
-        let closed = Rc::clone(&closed);
+    let counted = Rc::clone(&closed);
+    let read_on = move |_, mut member: Entered| {
+        let closed = Rc::clone(&counted);
         tokio::task::spawn_local(async move {
             let _ = member.reader.take(|_| {}).await;
             closed.set(closed.get() + 1);
         });
-    }
+    };
+    let crowd = crowd::enter_each(&hold.target, from, count, hold.at_once as usize, room, read_on).await?;
+    let open = count - crowd.failed;
     let p99 = crowd.entering.quantile(0.99).unwrap_or_default() as f64 / 1e6;
     say(
         &json!({"open": open, "failed": crowd.failed, "seconds": crowd.seconds, "p99_ms": p99, "complaint": crowd.complaint}),

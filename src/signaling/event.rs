@@ -88,6 +88,14 @@ impl Event<'_> {
         }
     }
 
+    /// Whether it tells of members, who come, go or change: what a crowd need not hear at once.
+    pub(crate) const fn is_presence(&self) -> bool {
+        matches!(
+            self,
+            Self::Joined { .. } | Self::Left { .. } | Self::Away { .. } | Self::Back { .. } | Self::Presence { .. }
+        )
+    }
+
     /// Whether a receiver who resumes is told of it again. Data relayed at most once is not: it would crowd out the signals.
     pub(crate) const fn is_kept(&self) -> bool {
         !matches!(self, Self::Message { reliable: false, .. })

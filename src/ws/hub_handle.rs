@@ -3,6 +3,8 @@
 //! A call locks, runs the hub, moves its outputs into the queues, unlocks, and only then wakes the sockets. Frames are parsed
 //! and tokens judged outside the lock; nothing inside it waits.
 
+mod outputs;
+
 use std::{
     fmt,
     net::IpAddr,
@@ -27,11 +29,12 @@ use super::{
     outbox::{Bound, Outbox},
     per_ip::{PerIp, Slot},
     session::Opening,
+    soon::Soon,
     stats_view::{RoomStats, StatsView},
 };
 use crate::signaling::{
     self, Admitted, AuthError, CloseCode, Connected, ConnectionId, Dialect, Frame, Full, Grants, Hub, IceUser,
-    Identity, Needs, Now, Output, RoomTopic, Sid, Stats, Topic,
+    Identity, Needs, Now, RoomTopic, Sid, Stats, Topic,
 };
 
 /// One address has one in so many of the sessions that may wait for their owners.
@@ -74,6 +77,8 @@ struct State {
     /// Sessions without a socket, by whose they are. Some may have ended meanwhile: they are found out when there are many, or
     /// when somebody is refused.
     waiting: HashMap<ConnectionId, Slot, RandomState>,
+    /// Whose queues hold news that can wait a moment.
+    soon: Soon,
     /// What the timer sleeps for.
     armed: Option<std::time::Instant>,
 }
@@ -165,6 +170,7 @@ impl HubHandle {
             bus: None,
             outboxes: Vec::new(),
             waiting: HashMap::default(),
+            soon: Soon::new(),
             armed: None,
         };
         let shared = Arc::new(Shared {
@@ -472,80 +478,19 @@ impl Shared {
         result
     }
 
+    /// Wakes those whose news has waited for long enough.
+    fn hurry(&self) {
+        let wakers = self.lock().hurry(now().instant);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
     /// Wakes the timer when something is due before what it sleeps for.
     fn rearm(&self, state: &mut State) {
-        if let Some(deadline) = state.hub.poll_timeout()
+        if let Some(deadline) = state.next_deadline()
             && state.armed.is_none_or(|armed| deadline < armed)
         {
             state.armed = Some(deadline);
             self.timer.notify_one();
-        }
-    }
-}
-
-impl State {
-    /// Moves what the hub put out into the queues; returns whom to wake.
-    fn move_outputs(&mut self, now: Now, bound: Bound) -> Vec<Waker> {
-        let mut wakers = Vec::new();
-        while let Some(output) = self.hub.poll_output() {
-            match output {
-                Output::Deliver { connection, payload } => {
-                    let Some(outbox) = self.outbox(connection) else {
-                        continue;
-                    };
-                    match outbox.push(payload, bound) {
-                        Ok(waker) => wakers.extend(waker),
-                        // The room goes on without its slow reader; what that causes comes out of this same loop.
-                        Err(_overflow) => {
-                            wakers.extend(outbox.close(CloseCode::Slow));
-                            self.hub.disconnect(now, connection, CloseCode::Slow);
-                            self.forget(connection);
-                        }
-                    }
-                }
-                Output::RenewIce { connection } => {
-                    wakers.extend(self.outbox(connection).and_then(|outbox| outbox.renew_ice()));
-                }
-                Output::Close { connection, code } => {
-                    wakers.extend(self.outbox(connection).and_then(|outbox| outbox.close(code)));
-                    self.forget(connection);
-                }
-                Output::Publish { topic, payload } => {
-                    if let Some(bus) = &self.bus {
-                        bus.publish(topic, payload);
-                    }
-                }
-                Output::Subscribe { topic } => {
-                    if let Some(bus) = &self.bus {
-                        bus.subscribe(topic);
-                    }
-                }
-                Output::Unsubscribe { topic } => {
-                    if let Some(bus) = &self.bus {
-                        bus.unsubscribe(topic);
-                    }
-                }
-            }
-        }
-        wakers
-    }
-
-    /// Gives back the places of sessions that wait no more.
-    fn forget_returned(&mut self) {
-        let hub = &self.hub;
-        self.waiting.retain(|connection, _| hub.is_away(*connection));
-    }
-
-    fn outbox(&self, connection: ConnectionId) -> Option<&Arc<Outbox>> {
-        let (owner, outbox) = self.outboxes.get(connection.index())?.as_ref()?;
-        (*owner == connection).then_some(outbox)
-    }
-
-    fn forget(&mut self, connection: ConnectionId) {
-        if let Some(slot) = self.outboxes.get_mut(connection.index())
-            && slot.as_ref().is_some_and(|(owner, _)| *owner == connection)
-        {
-            *slot = None;
         }
     }
 }
@@ -557,9 +502,10 @@ async fn run_timer(shared: Weak<Shared>, sooner: Arc<Notify>) {
     loop {
         let Some(strong) = shared.upgrade() else { return };
         strong.with_hub(|hub, now| hub.handle_timeout(now));
+        strong.hurry();
         let next = {
             let mut state = strong.lock();
-            state.armed = state.hub.poll_timeout();
+            state.armed = state.next_deadline();
             state.armed
         };
         // Held while sleeping, this would never be the last handle.

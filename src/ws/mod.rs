@@ -20,6 +20,7 @@ mod hub_handle;
 mod outbox;
 mod per_ip;
 mod session;
+mod soon;
 mod sources;
 mod stats_view;
 mod tunnel;

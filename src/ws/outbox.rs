@@ -27,6 +27,17 @@ pub(crate) enum Item {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Overflow;
 
+/// What became of a frame that can wait.
+#[derive(Debug)]
+pub(crate) enum Waits {
+    /// Enough waits by now: the waker, if there is one, is to be woken.
+    Enough(Option<Waker>),
+    /// It is the first: somebody has to remember this queue until [`Outbox::hurry`].
+    First,
+    /// Somebody remembers this queue already, or it takes nothing more.
+    Remembered,
+}
+
 /// How much one reader may leave unread.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bound {
@@ -47,6 +58,8 @@ struct State {
     renew_ice: bool,
     close: Option<CloseCode>,
     waker: Option<Waker>,
+    /// [`Waits::First`] was said, and [`Outbox::hurry`] has not been called since.
+    remembered: bool,
 }
 
 impl State {
@@ -73,6 +86,18 @@ impl State {
         })
     }
 
+    fn push(&mut self, frame: Payload, bound: Bound) -> Result<(), Overflow> {
+        if self.close.is_some() {
+            return Ok(());
+        }
+        if self.frames.len() >= bound.frames || self.bytes + frame.len() > bound.bytes {
+            return Err(Overflow);
+        }
+        self.bytes += frame.len();
+        self.frames.push_back(frame);
+        Ok(())
+    }
+
     fn remember(&mut self, cx: &Context<'_>) {
         match &mut self.waker {
             Some(waker) => waker.clone_from(cx.waker()),
@@ -90,15 +115,33 @@ impl Outbox {
     /// Queues a frame; the waker, if there is one, is to be woken outside the hub's lock. A closing queue takes nothing more.
     pub(crate) fn push(&self, frame: Payload, bound: Bound) -> Result<Option<Waker>, Overflow> {
         let mut state = self.lock();
-        if state.close.is_some() {
-            return Ok(None);
-        }
-        if state.frames.len() >= bound.frames || state.bytes + frame.len() > bound.bytes {
-            return Err(Overflow);
-        }
-        state.bytes += frame.len();
-        state.frames.push_back(frame);
+        state.push(frame, bound)?;
         Ok(state.waker.take())
+    }
+
+    /// Queues a frame that can wait until there is more, or until [`Self::hurry`].
+    pub(crate) fn push_soon(&self, frame: Payload, bound: Bound) -> Result<Waits, Overflow> {
+        let mut state = self.lock();
+        state.push(frame, bound)?;
+        Ok(if state.frames.len() >= GATHERED || state.bytes >= TAKEN_BYTES {
+            Waits::Enough(state.waker.take())
+        } else if state.close.is_some() || std::mem::replace(&mut state.remembered, true) {
+            Waits::Remembered
+        } else {
+            Waits::First
+        })
+    }
+
+    /// The time of what waits is up.
+    pub(crate) fn hurry(&self) -> Option<Waker> {
+        let mut state = self.lock();
+        state.remembered = false;
+        // Empty, it has been in a hurry by itself.
+        if state.frames.is_empty() {
+            None
+        } else {
+            state.waker.take()
+        }
     }
 
     /// The session is to fetch newer ICE credentials, which takes longer than the hub's lock may be held.
@@ -229,6 +272,37 @@ mod tests {
         assert!(outbox.push(frame("late"), BOUND).is_ok());
         assert_eq!(poll(&outbox), Poll::Ready(frames(&["a"])));
         assert_eq!(poll(&outbox), Poll::Ready(Item::Close(CloseCode::Replaced)));
+    }
+
+    #[test]
+    fn what_can_wait_wakes_nobody_until_its_time_is_up_or_there_is_enough_or_something_urgent() {
+        let bound = Bound {
+            frames: 1_000,
+            bytes: 1_000_000,
+        };
+        let outbox = Outbox::default();
+        let soon = |outbox: &Outbox| outbox.push_soon(frame("news"), bound).unwrap();
+        assert_eq!(poll(&outbox), Poll::Pending);
+        assert!(matches!(soon(&outbox), Waits::First));
+        assert!(matches!(soon(&outbox), Waits::Remembered));
+        assert!(outbox.hurry().is_some());
+        assert_eq!(poll(&outbox), Poll::Ready(frames(&["news"; 2])));
+        // Told in between by something urgent, in the order they came.
+        assert_eq!(poll(&outbox), Poll::Pending);
+        assert!(matches!(soon(&outbox), Waits::First));
+        assert!(outbox.push(frame("urgent"), bound).unwrap().is_some());
+        assert_eq!(poll(&outbox), Poll::Ready(frames(&["news", "urgent"])));
+        assert_eq!(poll(&outbox), Poll::Pending);
+        assert!(matches!(soon(&outbox), Waits::Remembered), "it still is, from before");
+        assert_eq!(poll(&outbox), Poll::Ready(frames(&["news"])));
+        assert_eq!(poll(&outbox), Poll::Pending);
+        assert!(outbox.hurry().is_none(), "nothing waits");
+        for _ in 1..GATHERED {
+            assert!(!matches!(soon(&outbox), Waits::Enough(_)));
+        }
+        assert!(matches!(soon(&outbox), Waits::Enough(Some(_))));
+        let full = Bound { frames: 1, bytes: 10 };
+        assert!(outbox.push_soon(frame("news"), full).is_err());
     }
 
     #[test]

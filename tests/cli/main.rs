@@ -18,6 +18,7 @@ mod configuration;
 mod dialects;
 mod drain;
 mod events;
+mod idle;
 mod moderation;
 mod program;
 mod realms;

@@ -17,6 +17,8 @@ mod signaling_schema;
 mod binary;
 #[path = "hub_core/cluster/mod.rs"]
 mod cluster;
+#[path = "hub_core/crowd.rs"]
+mod crowd;
 #[path = "hub_core/dialects/mod.rs"]
 mod dialects;
 #[path = "hub_core/docs.rs"]

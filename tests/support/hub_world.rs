@@ -266,7 +266,7 @@ impl World {
     pub(crate) fn collect(&mut self) {
         while let Some(output) = self.hub.poll_output() {
             match output {
-                Output::Deliver { connection, payload } => {
+                Output::Deliver { connection, payload } | Output::DeliverSoon { connection, payload } => {
                     assert!(
                         !self.closed.contains_key(&connection),
                         "a frame for a closed connection"

@@ -276,7 +276,7 @@ impl World {
                 Output::Publish { .. } | Output::Subscribe { .. } | Output::Unsubscribe { .. } => {
                     unreachable!("a hub without a bus speaks to other replicas")
                 }
-                Output::Deliver { connection, payload } => {
+                Output::Deliver { connection, payload } | Output::DeliverSoon { connection, payload } => {
                     let client = self.clients.get_mut(&connection).expect("a frame for nobody");
                     assert!(!client.closed, "a frame after the close");
                     let frame: Value = match &payload {

@@ -20,6 +20,10 @@ type Written = [Option<Payload>; Dialect::ALL.len() + 1];
 /// Where the frame of those is kept who read bytes as such.
 const BINARY: usize = Dialect::ALL.len();
 
+/// Members of a room above which its comings and goings can wait a moment. With a hundred who each hear of a hundred, an event for
+/// each is ten thousand wake-ups, and nobody greets a hundred newcomers one by one.
+const CROWD: usize = 100;
+
 impl Hub {
     /// Queues a frame for a connection that is known to be there; one whose socket has ended gets none.
     pub(super) fn deliver(&mut self, connection: ConnectionId, payload: impl Into<Payload>) {
@@ -141,10 +145,13 @@ impl Telling<'_> {
         if !away {
             self.stats.deliveries += 1;
             self.stats.delivered_bytes += payload.len() as u64;
-            self.outputs.push_back(Output::Deliver {
-                connection: to,
-                payload: payload.clone(),
-            });
+            let (connection, payload) = (to, payload.clone());
+            self.outputs
+                .push_back(if event.is_presence() && room.is_some_and(|room| room.len() > CROWD) {
+                    Output::DeliverSoon { connection, payload }
+                } else {
+                    Output::Deliver { connection, payload }
+                });
         }
         true
     }

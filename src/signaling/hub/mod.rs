@@ -65,6 +65,14 @@ pub enum Output {
         /// What it carries, shared with the other receivers of the same event.
         payload: Payload,
     },
+    /// As [`Self::Deliver`], and it can wait for up to a second for others of its kind: somebody came to a crowd, or went. It
+    /// keeps its place among all that is delivered to that connection.
+    DeliverSoon {
+        /// Whose queue.
+        connection: ConnectionId,
+        /// What it carries.
+        payload: Payload,
+    },
     /// Mint ICE credentials for this connection and hand them in with [`Hub::push_ice`]; those it has end before long.
     RenewIce {
         /// For whom.

@@ -111,13 +111,15 @@ async fn a_slow_reader_is_closed_while_the_room_goes_on() {
         hub,
         ws::Config {
             queue_bytes: 100_000,
+            // The slow one is to find out by itself, however long this machine takes.
+            close_timeout: PATIENCE,
             ..ws::Config::default()
         },
     )
     .await;
     let mut talker = server.member("talker", "r").await;
     let mut listener = server.member("listener", "r").await;
-    let _slow = server.member("slow", "r").await;
+    let mut slow = server.member("slow", "r").await;
     talker.recv().await;
     talker.recv().await;
     listener.recv().await;
@@ -148,6 +150,30 @@ async fn a_slow_reader_is_closed_while_the_room_goes_on() {
     let stats = server.hub.stats();
     assert_eq!((stats.queue_overflows, stats.closes[CloseCode::Slow]), (1, 1));
     assert_eq!(stats.memberships, 2);
+    assert_eq!(slow.closed().await.0, 4_002);
+}
+
+#[tokio::test]
+async fn news_of_a_crowd_arrives_by_itself_and_before_what_comes_after_it() {
+    const CROWD: usize = 104;
+    let server = Server::default().await;
+    let mut members = Vec::new();
+    for at in 0..CROWD {
+        members.push(server.member(&format!("p{at}"), "r").await);
+    }
+    let mut newcomer = server.member("newcomer", "r").await;
+    newcomer
+        .say(json!({"t": "sig", "room": "r", "to": "p0", "kind": "offer", "data": {}}))
+        .await;
+    for (at, member) in members.iter_mut().enumerate() {
+        // Everybody hears of all who came after, one by one, and nobody has to say anything for it.
+        for later in at + 1..CROWD {
+            assert_eq!(member.recv().await["peer"], format!("p{later}"));
+        }
+        let event = member.recv().await;
+        assert_eq!((&event["ev"], &event["peer"]), (&json!("join"), &json!("newcomer")));
+    }
+    assert_eq!(members[0].recv().await["kind"], "offer");
 }
 
 #[tokio::test]
