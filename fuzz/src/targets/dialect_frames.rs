@@ -79,7 +79,7 @@ fn hand_in(hub: &mut Hub, now: Now, connection: ConnectionId, frame: Frame<'_>) 
 
 fn drain(hub: &mut Hub, dialect: Dialect) {
     while let Some(output) = hub.poll_output() {
-        let Output::Deliver { payload, .. } = output else {
+        let (Output::Deliver { payload, .. } | Output::DeliverSoon { payload, .. }) = output else {
             continue;
         };
         let Payload::Text(text) = payload else { continue };

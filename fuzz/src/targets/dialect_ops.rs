@@ -381,7 +381,7 @@ impl World {
                 Output::Publish { .. } | Output::Subscribe { .. } | Output::Unsubscribe { .. } => {
                     panic!("a hub alone speaks to others")
                 }
-                Output::Deliver { connection, payload } => {
+                Output::Deliver { connection, payload } | Output::DeliverSoon { connection, payload } => {
                     let text = String::from_utf8(payload.bytes().to_vec()).expect("text is UTF-8");
                     self.deliver(self.by_id[&connection], text);
                 }

@@ -295,7 +295,7 @@ impl Cluster {
 
     fn carry_out(&mut self, at: usize, output: Output) {
         match output {
-            Output::Deliver { connection, payload } => {
+            Output::Deliver { connection, payload } | Output::DeliverSoon { connection, payload } => {
                 let owner = self.nodes[at].owners[&connection];
                 let client = &mut self.clients[owner];
                 assert_eq!(client.closed, None, "a frame for a closed connection");
