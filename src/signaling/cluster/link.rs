@@ -41,6 +41,11 @@ pub(crate) struct View {
     pub(crate) seq: u64,
     /// The list was asked for; what happens to it meanwhile is in the answer.
     pub(crate) asked: bool,
+    /// Somebody on it is not mirrored, because the id is another's or because there is no room. That may change without a word of
+    /// this node's: an audit asks for the list again.
+    pub(crate) partial: bool,
+    /// How often this room was audited here since the node last said something of it.
+    pub(crate) quiet: u8,
     /// The parts of the answer so far.
     pub(crate) parts: Option<Parts>,
 }
@@ -127,6 +132,8 @@ impl Link {
                 node,
                 seq: 0,
                 asked: false,
+                partial: false,
+                quiet: 0,
                 parts: None,
             });
             self.views.len() - 1

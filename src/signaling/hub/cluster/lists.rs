@@ -20,6 +20,8 @@ use crate::signaling::{
 const PART: usize = 32_768;
 /// What a member is in a list beside its name and what it tells about itself.
 const MEMBER: usize = 96;
+/// Audits of a room after which a node that has said nothing of it is asked.
+const QUIET: u8 = 3;
 /// Rooms in one question.
 const QUESTION: usize = 1_024;
 
@@ -116,9 +118,12 @@ impl Hub {
         let Some(bus) = self.bus.as_deref_mut() else { return };
         let hosted = rooms.iter().filter_map(|topic| bus.rooms.get(topic).copied());
         let hosted: Vec<Key> = hosted.collect();
-        // One or two are what a lost message costs; many wait their turn.
-        if let [room] = hosted[..] {
-            return self.tell_list(node, room);
+        // One is what a lost message costs; many wait their turn.
+        match (hosted[..].first(), rooms) {
+            (Some(room), [_]) => return self.tell_list(node, *room),
+            // Whoever asks for one has members of this node on its list.
+            (None, [room]) => return self.publish(Topic::Node(node), &Message::NotHere { room: *room }),
+            _ => {}
         }
         for room in hosted {
             if !bus.put_off(now, Errand::Tell(node, room)) {
@@ -152,7 +157,8 @@ impl Hub {
             });
             return;
         }
-        (view.seq, view.asked) = (part.seq, false);
+        (view.seq, view.asked, view.partial) = (part.seq, false, false);
+        view.quiet = 0;
         let mut members: Vec<Claim<'_>> = before;
         members.extend(part.members);
         let list = List {
@@ -236,6 +242,34 @@ impl Hub {
             version,
         };
         self.broadcast(key, None, &event);
+    }
+
+    /// A node has nobody in a room.
+    pub(super) fn take_nobody(&mut self, node: NodeId, key: Key) {
+        self.forget_nodes(key, &[node]);
+    }
+
+    /// The rooms that are being audited: which lists have not been heard of for long, though there are members on them? Their node
+    /// may not host the room any more, and its last word be lost.
+    pub(super) fn ask_the_quiet(&mut self, key: Key) {
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        let nodes: Vec<NodeId> = room
+            .members()
+            .iter()
+            .filter_map(|member| member.remote().map(|remote| remote.node))
+            .collect();
+        let Some(link) = room.link.as_deref_mut() else { return };
+        let mut quiet = Vec::new();
+        for view in link.views.iter_mut().filter(|view| nodes.contains(&view.node)) {
+            view.quiet += 1;
+            if view.quiet >= QUIET {
+                view.quiet = 0;
+                quiet.push(view.node);
+            }
+        }
+        for node in quiet {
+            self.resync(node, key);
+        }
     }
 
     /// A node has said who of it is in a room.

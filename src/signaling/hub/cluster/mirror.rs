@@ -93,9 +93,23 @@ impl Hub {
                 self.close(connection, CloseCode::Replaced);
                 self.insert_mirrored(node, key, claim, meta);
             }
-            Some(Verdict::Lost) => self.stats.bus.stale += 1,
-            Some(Verdict::Held(ordinal)) if told => self.tell_holder(node, key, ordinal),
-            Some(Verdict::Held(_)) => {}
+            Some(Verdict::Lost) => {
+                self.stats.bus.stale += 1;
+                self.note_partial(node, key);
+            }
+            Some(Verdict::Held(ordinal)) => {
+                self.note_partial(node, key);
+                if told {
+                    self.tell_holder(node, key, ordinal);
+                }
+            }
+        }
+    }
+
+    /// Not all that a node says of its members stands here.
+    fn note_partial(&mut self, node: NodeId, key: Key) {
+        if let Some(link) = self.rooms.get_mut(key).and_then(|room| room.link.as_deref_mut()) {
+            link.view(node).partial = true;
         }
     }
 
@@ -127,7 +141,7 @@ impl Hub {
         let Some(bus) = self.bus.as_deref_mut() else { return };
         if bus.mirrored >= bus.config.mirrored || room.len() - room.here() >= most {
             self.stats.bus.turned_away += 1;
-            return;
+            return self.note_partial(node, key);
         }
         bus.mirrored += 1;
         let (peer, is_quiet) = (Arc::<str>::from(&*claim.peer), room.is_quiet);

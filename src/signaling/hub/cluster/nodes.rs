@@ -97,7 +97,7 @@ impl Hub {
         }
     }
 
-    fn forget_nodes(&mut self, key: Key, dead: &[NodeId]) {
+    pub(super) fn forget_nodes(&mut self, key: Key, dead: &[NodeId]) {
         let Some(room) = self.rooms.get_mut(key) else { return };
         if let Some(link) = room.link.as_deref_mut() {
             link.views.retain(|view| !dead.contains(&view.node));
@@ -133,6 +133,7 @@ impl Hub {
             bus.audited = next.unwrap_or(0);
         }
         for key in audited {
+            self.ask_the_quiet(key);
             let link = self.rooms.get(key).and_then(|room| room.link.as_deref());
             if let Some(link) = link.filter(|link| link.opening.is_none()) {
                 let (room, seq) = (link.topic, link.seq);

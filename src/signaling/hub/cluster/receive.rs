@@ -85,7 +85,7 @@ impl Hub {
             Message::Ask { room, seq } => self.answer_question(topic, node, room, seq),
             Message::NotHere { room } => {
                 if let Some(key) = self.hosted(room) {
-                    self.has_answered(node, key);
+                    self.take_nobody(node, key);
                 }
             }
             Message::State {
@@ -172,7 +172,7 @@ impl Hub {
             }
             Message::Audit { room, seq } => {
                 if let Some(key) = self.hosted_or_stale(room)
-                    && self.seen(key, node) != Some(seq)
+                    && (self.seen(key, node) != Some(seq) || self.is_partial(key, node))
                 {
                     self.resync(node, key);
                 }
@@ -219,8 +219,14 @@ impl Hub {
     /// The number of the list that is mirrored of that node's members in a room; `None` while a newer one is on its way.
     fn seen(&mut self, key: Key, node: NodeId) -> Option<u64> {
         let link = self.rooms.get_mut(key)?.link.as_deref_mut()?;
-        let view = link.views.iter().find(|view| view.node == node)?;
+        let view = link.views.iter_mut().find(|view| view.node == node)?;
+        view.quiet = 0;
         (!view.asked).then_some(view.seq)
+    }
+
+    fn is_partial(&self, key: Key, node: NodeId) -> bool {
+        let link = self.rooms.get(key).and_then(|room| room.link.as_deref());
+        link.is_some_and(|link| link.views.iter().any(|view| view.node == node && view.partial))
     }
 
     /// The room of a change, if the change is the next one of that node there. After a gap the whole list is asked for.
@@ -236,7 +242,7 @@ impl Hub {
             self.resync(node, key);
             return None;
         }
-        view.seq = seq;
+        (view.seq, view.quiet) = (seq, 0);
         Some(key)
     }
 

@@ -189,3 +189,10 @@ fn nodes_agree_and_nothing_is_heard_twice_or_from_strangers_while_all_is_well() 
         run(seed, false);
     }
 }
+
+#[test]
+fn nodes_agree_again_and_nothing_is_heard_twice_or_from_strangers_whatever_fails() {
+    for seed in 1..=24 {
+        run(seed, true);
+    }
+}
