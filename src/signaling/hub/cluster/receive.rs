@@ -178,7 +178,7 @@ impl Hub {
                 }
             }
             Message::Cast { room, seq, from, said } => {
-                if let Some(key) = self.from_member(node, room, seq, from) {
+                if let Some(key) = self.said_in(node, room, seq, from) {
                     self.hear(key, from, None, said);
                 }
             }
@@ -189,7 +189,7 @@ impl Hub {
                 to,
                 said,
             } => {
-                if let Some(key) = self.from_member(node, room, seq, from) {
+                if let Some(key) = self.said_in(node, room, seq, from) {
                     self.hear(key, from, Some(&to), said);
                 }
             }
@@ -253,7 +253,7 @@ impl Hub {
     }
 
     /// The room of something said, if the one who says it is in the mirror: whoever hears it has been told of them.
-    fn from_member(&mut self, node: NodeId, room: RoomTopic, seq: u64, from: &str) -> Option<Key> {
+    fn said_in(&mut self, node: NodeId, room: RoomTopic, seq: u64, from: &str) -> Option<Key> {
         let key = self.hosted_or_stale(room)?;
         if self.seen(key, node).is_some_and(|seen| seen < seq) {
             self.resync(node, key);
