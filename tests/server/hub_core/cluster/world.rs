@@ -199,7 +199,7 @@ impl Cluster {
         node.linked = false;
         node.topics.clear();
         node.epoch += 1;
-        self.to_node(at, Report::Lost);
+        self.send_down(at, Report::Lost);
     }
 
     pub(crate) fn link(&mut self, at: usize) {
@@ -209,13 +209,13 @@ impl Cluster {
         }
         node.linked = true;
         for topic in node.wanted.clone() {
-            self.to_broker(at, Request::Subscribe(topic));
+            self.send_up(at, Request::Subscribe(topic));
         }
         // The last one: by then all the others are in force. The driver asks in one go, and reports once.
         self.nodes[at].epoch += 1;
         let wanted = self.nodes[at].wanted.clone();
         self.nodes[at].topics = wanted.into_iter().collect();
-        self.to_node(at, Report::Connected);
+        self.send_down(at, Report::Connected);
     }
 
     pub(crate) fn cut(&mut self, one: usize, other: usize) {
@@ -252,14 +252,14 @@ impl Cluster {
         self.travels.insert((at, self.order), (epoch, what));
     }
 
-    fn to_broker(&mut self, from: usize, what: Request) {
+    fn send_up(&mut self, from: usize, what: Request) {
         let at = (self.now + self.delay()).max(self.nodes[from].up);
         self.nodes[from].up = at;
         let epoch = self.nodes[from].epoch;
         self.travel(at, epoch, Travel::ToBroker { from, what });
     }
 
-    fn to_node(&mut self, to: usize, what: Report) {
+    fn send_down(&mut self, to: usize, what: Report) {
         let at = (self.now + self.delay()).max(self.nodes[to].down);
         self.nodes[to].down = at;
         let epoch = self.nodes[to].epoch;
@@ -318,13 +318,13 @@ impl Cluster {
             Output::Publish { topic, payload } => {
                 self.published.push((at, topic));
                 if self.nodes[at].linked {
-                    self.to_broker(at, Request::Publish(topic, payload));
+                    self.send_up(at, Request::Publish(topic, payload));
                 }
             }
             Output::Subscribe { topic } => {
                 self.nodes[at].wanted.insert(Topic::Room(topic));
                 if self.nodes[at].linked {
-                    self.to_broker(at, Request::Subscribe(Topic::Room(topic)));
+                    self.send_up(at, Request::Subscribe(Topic::Room(topic)));
                 }
             }
             Output::Unsubscribe { topic } => {
@@ -333,7 +333,7 @@ impl Cluster {
                     "unsubscribed from what it was not subscribed to"
                 );
                 if self.nodes[at].linked {
-                    self.to_broker(at, Request::Unsubscribe(Topic::Room(topic)));
+                    self.send_up(at, Request::Unsubscribe(Topic::Room(topic)));
                 }
             }
         }
@@ -344,7 +344,7 @@ impl Cluster {
             Travel::ToBroker { from, what } => match what {
                 Request::Subscribe(topic) => {
                     self.nodes[from].topics.insert(topic);
-                    self.to_node(from, Report::Subscribed(topic));
+                    self.send_down(from, Report::Subscribed(topic));
                 }
                 Request::Unsubscribe(topic) => {
                     self.nodes[from].topics.remove(&topic);
@@ -358,7 +358,7 @@ impl Cluster {
                         if to != from && self.random.below(1_000) < self.lost_permille {
                             continue;
                         }
-                        self.to_node(to, Report::Message(topic, payload.clone()));
+                        self.send_down(to, Report::Message(topic, payload.clone()));
                     }
                 }
             },
