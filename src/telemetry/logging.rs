@@ -114,13 +114,15 @@ pub fn init(config: &Config) -> Result<FilterHandle, LoggingError> {
 }
 
 /// What is shown. The DTLS library says at `warn` what strangers make it meet, which would let them fill the log: it is shown
-/// where it is named.
+/// where it is named. The WebSocket library writes every frame down at `trace`, and tokens are in frames: it stops at `debug`,
+/// whatever is asked for.
 fn filter(text: &str) -> Result<EnvFilter, LoggingError> {
     const LIBRARY: &str = "dimpl";
+    const FRAMES: &str = "tungstenite=debug,tokio_tungstenite=debug";
     if text.contains(LIBRARY) {
-        return Ok(EnvFilter::try_new(text)?);
+        return Ok(EnvFilter::try_new(format!("{text},{FRAMES}"))?);
     }
-    Ok(EnvFilter::try_new(format!("{text},{LIBRARY}=off"))?)
+    Ok(EnvFilter::try_new(format!("{text},{LIBRARY}=off,{FRAMES}"))?)
 }
 
 type Subscriber = Box<dyn tracing::Subscriber + Send + Sync>;
