@@ -70,6 +70,17 @@ pub(super) fn warnings(config: &Config, settings: &Settings) -> Vec<String> {
             url.0
         ));
     }
+    if let Some(url) = config
+        .auth
+        .hook_url
+        .as_ref()
+        .filter(|url| !url.0.secure && !is_own(&url.0.host))
+    {
+        all.push(format!(
+            "tokens are sent to {} without TLS: whoever is on the way there reads them (auth.hook_url)",
+            url.0
+        ));
+    }
     if open && settings.http.cors == http::Cors::Any {
         all.push("so may the visitors of every other web page (http.cors_origins)".to_owned());
     }

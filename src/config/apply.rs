@@ -1,5 +1,6 @@
 //! From what an operator wrote to each module's plain configuration.
 
+mod auth;
 mod backplane;
 mod events;
 mod realms;
@@ -296,6 +297,16 @@ impl Config {
             ice: self.ice_settings(relay_addrs),
             realms: self.http_realms(),
             auth: self.auth_settings(),
+            connect_rate: http::ConnectRate(http::RateLimit {
+                interval: interval(self.signaling.connect_rate.count, self.signaling.connect_rate.per),
+                burst: self.signaling.connect_burst,
+                ..http::ConnectRate::default().0
+            }),
+            failures: http::Failures(http::RateLimit {
+                interval: interval(self.auth.failure_rate.count, self.auth.failure_rate.per),
+                burst: self.auth.failure_burst,
+                ..http::Failures::default().0
+            }),
             rate: http::RateLimit {
                 interval: interval(web.rate.count, web.rate.per),
                 burst: web.burst,
@@ -344,34 +355,6 @@ impl Config {
             relay_only: ice.relay_only,
         }
     }
-
-    fn auth_settings(&self) -> http::Auth {
-        let auth = &self.auth;
-        if !auth.asks_for_tokens() {
-            return http::Auth::Open;
-        }
-        let secrets = auth
-            .jwt_secrets
-            .iter()
-            .map(|secret| http::JwtSecret::new(secret.expose()))
-            .collect();
-        let keys = auth.jwt_keys.iter().flat_map(|keys| keys.0.iter().cloned());
-        let jwks = auth.jwks_url.as_ref().map(|url| http::JwksSource {
-            url: url.0.clone(),
-            authorities: auth.authorities.as_ref().map(|file| file.0.clone()),
-            refresh: auth.jwks_refresh,
-            cooldown: auth.jwks_cooldown,
-            timeout: auth.jwks_timeout,
-        });
-        http::Auth::Jwt(Box::new(http::Jwt {
-            keys: keys.collect(),
-            jwks,
-            audience: auth.jwt_audience.clone(),
-            issuer: auth.jwt_issuer.clone(),
-            leeway: auth.jwt_leeway,
-            ..http::Jwt::new(secrets)
-        }))
-    }
 }
 
 impl Signaling {
@@ -386,6 +369,7 @@ impl Signaling {
             postponed_frames: self.peerjs_queue_messages,
             postponed_bytes: self.peerjs_queue_size.as_usize(),
             connections: self.connections,
+            connections_per_user: self.connections_per_user,
             rooms: self.rooms,
             peers_per_room: self.peers_per_room,
             rooms_per_connection: self.rooms_per_connection,

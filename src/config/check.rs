@@ -143,14 +143,28 @@ fn dialects(config: &Config, rules: &mut Rules<'_>) {
 /// Nothing to judge tokens by means that everybody is let in: nobody shall get there who meant to ask for tokens. An empty
 /// variable is what an unset one becomes in `KEY=${OTHER}`; a list that is empty in the file was written so.
 fn tokens(config: &Config, rules: &mut Rules<'_>) {
-    let judges = ["auth.jwt_secrets", "auth.jwt_keys", "auth.jwks_url"];
     let auth = &config.auth;
-    if auth.asks_for_tokens() || !rules.valid(&judges) {
+    let (url, secret) = ("auth.hook_url", "auth.hook_secret");
+    if rules.valid(&[url, secret]) {
+        if auth.hook_url.is_some() && auth.hook_secret.is_none() {
+            let fix = format!("set `{secret}` or `{secret}_file`");
+            rules.broken(
+                &[url],
+                "the service could not tell its questions from forgeries".into(),
+                fix,
+            );
+        } else if auth.hook_url.is_none() && auth.hook_secret.is_some() {
+            let fix = format!("set `{url}`, or remove `{secret}`");
+            rules.broken(&[secret], "signs what nobody is asked".into(), fix);
+        }
+    }
+    let judges = ["auth.jwt_secrets", "auth.jwt_keys", "auth.jwks_url", url];
+    if !rules.valid(&judges) {
         return;
     }
-    let open = "without `auth.jwt_secrets`, `auth.jwt_keys` or `auth.jwks_url` everybody is let in";
-    for judge in judges {
-        if matches!(rules.origins.get(judge), Some(Origin::Env(_))) {
+    let open = "without `auth.jwt_secrets`, `auth.jwt_keys`, `auth.jwks_url` or `auth.hook_url` everybody is let in";
+    for judge in judges.iter().filter(|_| !auth.is_closed()) {
+        if matches!(rules.origins.get(*judge), Some(Origin::Env(_))) {
             let fix = "give it a value, or unset it to let everybody in";
             rules.broken(&[judge], format!("the variable is empty: {open}"), fix.into());
         }
@@ -159,9 +173,16 @@ fn tokens(config: &Config, rules: &mut Rules<'_>) {
         ("auth.jwt_audience", auth.jwt_audience.is_some()),
         ("auth.jwt_issuer", auth.jwt_issuer.is_some()),
     ] {
-        if is_set {
-            let fix = format!("set one of them, or remove `{key}`");
-            rules.broken(&[key], format!("asks something of tokens, but {open}"), fix);
+        if is_set && !auth.asks_for_keys() {
+            let (wrong, fix) = if auth.is_closed() {
+                (
+                    "asks something of tokens, but there are no keys to verify them".to_owned(),
+                    "set some",
+                )
+            } else {
+                (format!("asks something of tokens, but {open}"), "set one of them")
+            };
+            rules.broken(&[key], wrong, format!("{fix}, or remove `{key}`"));
         }
     }
 }

@@ -34,6 +34,8 @@ const LIVE: &[&str] = &[
     "third_party.*",
     "ice.*",
     "auth.*",
+    "signaling.connect_rate",
+    "signaling.connect_burst",
     "admin.tokens",
     "signaling.dialects",
     "signaling.peerjs_discovery",

@@ -1,7 +1,7 @@
 //! Who may use the API and the hub: bearer tokens, judged by keys (RFC 7519, RFC 7518, RFC 6750, RFC 8725).
 //!
 //! What it is: the one judge of both surfaces. A token is verified with the keys of the configuration ([`key`]), with those of
-//! the issuer's set (`jwks`), or both.
+//! the issuer's set (`jwks`), or both; or the operator's own service is asked ([`hook`]), about what keys let pass or about all.
 //! What it is not: a memory. Who was let in stays in until that identity ends, whatever becomes of the key: nothing here is asked
 //! again.
 //!
@@ -16,21 +16,27 @@
 
 mod claims;
 mod header;
+pub mod hook;
 pub mod jwk;
 mod jwks;
 pub mod key;
 mod pem;
 mod rules;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::http::{HeaderMap, header as field};
 
+use self::hook::Hook;
 use self::rules::{Judged, Rules};
-use super::config::Auth;
+use super::client::Client;
+use super::config::{self, Auth, Failures, Jwt};
 use super::error::Problem;
+use super::rate_limit::RateLimiter;
 use super::realm::{Realm, Tenants};
 use crate::outbound::{Trust, TrustError};
 use crate::telemetry::labels::{Surface, TokenFailure};
@@ -49,10 +55,17 @@ pub struct TokenAuthenticator {
 
 /// Of all surfaces, so that a reload reaches them at once.
 struct Shared {
-    rules: ArcSwapOption<Rules>,
+    judges: ArcSwapOption<Judges>,
+    failures: ArcSwap<(Failures, RateLimiter)>,
     tenants: ArcSwap<Tenants>,
     counts: ApiMetrics,
     metrics: AuthMetrics,
+}
+
+/// Who has a say: keys first, and then the operator's service about what they let pass.
+struct Judges {
+    rules: Option<Arc<Rules>>,
+    hook: Option<Arc<Hook>>,
 }
 
 /// Why tokens cannot be judged with this configuration.
@@ -70,6 +83,9 @@ pub enum AuthConfigError {
     /// Key sets are fetched by a task.
     #[error("a key set is fetched, which takes a runtime")]
     NoRuntime,
+    /// The system gives none.
+    #[error("there is no randomness to hide tokens with")]
+    NoRandomness,
 }
 
 impl TokenAuthenticator {
@@ -81,7 +97,8 @@ impl TokenAuthenticator {
         let metrics_of_auth = metrics.auth().clone();
         Ok(Self {
             shared: Arc::new(Shared {
-                rules: ArcSwapOption::new(rules(auth, None, &metrics_of_auth)?),
+                judges: ArcSwapOption::new(judges(auth, None, &metrics_of_auth)?),
+                failures: ArcSwap::from_pointee(limiter(Failures::default())),
                 tenants: ArcSwap::default(),
                 counts: metrics.api().clone(),
                 metrics: metrics_of_auth,
@@ -95,14 +112,12 @@ impl TokenAuthenticator {
     /// # Errors
     /// When it asks for tokens but has nothing to judge them by.
     pub fn check(auth: &Auth) -> Result<(), AuthConfigError> {
-        match auth {
-            Auth::Open => Ok(()),
-            Auth::Jwt(jwt) => {
-                let authorities = jwt.jwks.as_ref().and_then(|source| source.authorities.as_deref());
-                trust(authorities)?;
-                Rules::check(jwt)
-            }
-        }
+        let (jwt, hook) = parts(auth);
+        let of_hook = hook.and_then(|hook| hook.authorities.as_deref());
+        let of_set = jwt.and_then(|jwt| jwt.jwks.as_ref()?.authorities.as_deref());
+        trust(of_hook)?;
+        trust(of_set)?;
+        jwt.map_or(Ok(()), Rules::check)
     }
 
     /// The same rules, counted under another surface.
@@ -119,10 +134,18 @@ impl TokenAuthenticator {
     /// # Errors
     /// When the configuration asks for tokens but has nothing to judge them by; the rules are then as before.
     pub fn replace(&self, auth: &Auth) -> Result<(), AuthConfigError> {
-        let before = self.shared.rules.load_full();
-        let rules = rules(auth, before.as_deref(), &self.shared.metrics)?;
-        self.shared.rules.store(rules);
+        let before = self.shared.judges.load_full();
+        let judges = judges(auth, before.as_deref(), &self.shared.metrics)?;
+        self.shared.judges.store(judges);
         Ok(())
+    }
+
+    /// Lets clients show so many bad tokens from now on, on all surfaces.
+    pub fn replace_failures(&self, failures: Failures) {
+        // A new limiter has forgotten everybody, so only another limit is worth one.
+        if self.shared.failures.load().0 != failures {
+            self.shared.failures.store(Arc::new(limiter(failures)));
+        }
     }
 
     /// Knows these tenants from now on, on all surfaces.
@@ -142,7 +165,7 @@ impl TokenAuthenticator {
 
     /// Whether everybody is let in.
     pub fn is_open(&self) -> bool {
-        self.shared.rules.load().is_none()
+        self.shared.judges.load().is_none()
     }
 
     /// The identity behind an applicant; waits where that takes somebody else.
@@ -159,18 +182,25 @@ impl TokenAuthenticator {
     /// The identity behind a request's `Authorization`.
     ///
     /// # Errors
-    /// 401 as RFC 6750 §3 spells it.
-    pub(super) async fn authenticate_request(&self, headers: &HeaderMap) -> Result<Identity, Problem> {
+    /// 401 as RFC 6750 §3 spells it, 403, 429 and 503.
+    pub(super) async fn authenticate_request(
+        &self,
+        client: &Client,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<Identity, Problem> {
         let applicant = Applicant {
             token: bearer(headers),
-            ..Applicant::default()
+            ip: Some(client.ip),
+            origin: headers.get(field::ORIGIN).and_then(|origin| origin.to_str().ok()),
+            path: Some(path),
         };
         self.identify(applicant).await.map_err(problem)
     }
 }
 
 /// What a refusal is by HTTP.
-fn problem(error: AuthError) -> Problem {
+pub(super) fn problem(error: AuthError) -> Problem {
     const INVALID: &str = "Bearer realm=\"meetpoint\", error=\"invalid_token\"";
     match error {
         AuthError::Missing => Problem::unauthorized(
@@ -185,6 +215,7 @@ fn problem(error: AuthError) -> Problem {
             "forbidden",
             "the token does not allow this",
         ),
+        AuthError::Throttled(retry) => Problem::rate_limited(retry),
         AuthError::Unavailable(retry) => Problem::unavailable("auth_unavailable", "tokens cannot be judged now", retry),
     }
 }
@@ -192,57 +223,109 @@ fn problem(error: AuthError) -> Problem {
 impl Authenticator for TokenAuthenticator {
     fn authenticate(&self, applicant: Applicant<'_>) -> Verdict {
         // Where everybody is let in, a token says nothing: nobody here could tell a good one from a bad one.
-        let rules = self.shared.rules.load();
-        let Some(rules) = &*rules else {
+        let judges = self.shared.judges.load();
+        let Some(judges) = &*judges else {
             return Verdict::Now(Ok(Identity::ANONYMOUS));
         };
+        let failures = self.shared.failures.load();
+        if let Some(retry) = applicant.ip.and_then(|ip| failures.1.wait(ip, Instant::now())) {
+            return Verdict::Now(self.concluded(applicant.ip, Err(AuthError::Throttled(retry))));
+        }
         let Some(token) = applicant.token else {
-            return Verdict::Now(self.concluded(Err(AuthError::Missing)));
+            return match &judges.hook {
+                Some(hook) if hook.config().without_token => self.ask(hook, applicant, None),
+                _ => Verdict::Now(self.concluded(applicant.ip, Err(AuthError::Missing))),
+            };
+        };
+        let Some(rules) = &judges.rules else {
+            return self.with_consent(judges, applicant, None);
         };
         match rules.judge(token) {
-            Judged::Settled(result) => Verdict::Now(self.concluded(result)),
-            Judged::UnknownKey => self.look_again(rules, token),
+            Judged::Settled(Ok(identity)) => self.with_consent(judges, applicant, Some(identity)),
+            Judged::Settled(refused) => Verdict::Now(self.concluded(applicant.ip, refused)),
+            Judged::UnknownKey => self.look_again(judges, rules, applicant),
         }
+    }
+
+    fn looks_at_origins(&self) -> bool {
+        let judges = self.shared.judges.load();
+        judges.as_ref().is_some_and(|judges| judges.hook.is_some())
     }
 }
 
 impl TokenAuthenticator {
-    /// The key may be in the issuer's set by now.
-    fn look_again(&self, rules: &Arc<Rules>, token: &str) -> Verdict {
-        let looking = match rules.jwks().map(|jwks| jwks.look_again()) {
-            Some(Ok(looking)) => looking,
-            Some(Err(error)) => return Verdict::Now(self.concluded(Err(error))),
-            None => return Verdict::Now(self.concluded(Err(AuthError::Invalid))),
+    /// The verdict on somebody whom keys know, or who needs none: the service has the last word, if there is one.
+    fn with_consent(&self, judges: &Judges, applicant: Applicant<'_>, known: Option<Identity>) -> Verdict {
+        match (&judges.hook, known) {
+            (Some(hook), known) => self.ask(hook, applicant, known),
+            (None, known) => Verdict::Now(self.concluded(applicant.ip, known.ok_or(AuthError::Invalid))),
+        }
+    }
+
+    fn ask(&self, hook: &Arc<Hook>, applicant: Applicant<'_>, known: Option<Identity>) -> Verdict {
+        let ip = applicant.ip;
+        let question = match hook.question(applicant, self.surface, known) {
+            Ok(question) => question,
+            Err(result) => return Verdict::Now(self.concluded(ip, result)),
         };
-        let (this, rules, token) = (self.clone(), Arc::clone(rules), Box::<str>::from(token));
+        let (this, hook) = (self.clone(), Arc::clone(hook));
+        Verdict::Later(Box::pin(async move { this.concluded(ip, hook.ask(question).await) }))
+    }
+
+    /// The key may be in the issuer's set by now.
+    fn look_again(&self, judges: &Arc<Judges>, rules: &Arc<Rules>, applicant: Applicant<'_>) -> Verdict {
+        let looking = rules.jwks().map_or(Err(AuthError::Invalid), |jwks| jwks.look_again());
+        let looking = match looking {
+            Ok(looking) => looking,
+            Err(error) => return Verdict::Now(self.concluded(applicant.ip, Err(error))),
+        };
+        let (this, judges, rules) = (self.clone(), Arc::clone(judges), Arc::clone(rules));
+        let owned = |text: Option<&str>| text.map(Box::<str>::from);
+        let (token, origin, path) = (owned(applicant.token), owned(applicant.origin), owned(applicant.path));
+        let ip = applicant.ip;
         Verdict::Later(Box::pin(async move {
-            let result = match looking.await {
-                Ok(()) => match rules.judge(&token) {
-                    Judged::Settled(result) => result,
-                    Judged::UnknownKey => Err(AuthError::Invalid),
-                },
-                Err(error) => Err(error),
+            if let Err(error) = looking.await {
+                return this.concluded(ip, Err(error));
+            }
+            let known = match rules.judge(token.as_deref().unwrap_or_default()) {
+                Judged::Settled(Ok(identity)) => identity,
+                Judged::Settled(refused) => return this.concluded(ip, refused),
+                Judged::UnknownKey => return this.concluded(ip, Err(AuthError::Invalid)),
             };
-            this.concluded(result)
+            let applicant = Applicant {
+                token: token.as_deref(),
+                ip,
+                origin: origin.as_deref(),
+                path: path.as_deref(),
+            };
+            match this.with_consent(&judges, applicant, Some(known)) {
+                Verdict::Now(result) => result,
+                Verdict::Later(pending) => pending.await,
+            }
         }))
     }
 
-    /// What holds of every verdict: a realm is a known one, and a refusal is counted.
-    fn concluded(&self, result: Result<Identity, AuthError>) -> Result<Identity, AuthError> {
+    /// What holds of every verdict: a realm is a known one, and a refusal is counted, a bad token against its address.
+    fn concluded(&self, ip: Option<IpAddr>, result: Result<Identity, AuthError>) -> Result<Identity, AuthError> {
         result
             .and_then(|identity| match &identity.realm {
                 Some(realm) if !self.shared.tenants.load().is_one(realm) => Err(AuthError::Forbidden),
                 _ => Ok(identity),
             })
             .inspect_err(|error| {
-                let reason = match error {
-                    AuthError::Missing => TokenFailure::Missing,
-                    AuthError::Invalid => TokenFailure::Invalid,
-                    AuthError::Expired => TokenFailure::Expired,
-                    AuthError::Forbidden => TokenFailure::Forbidden,
-                    AuthError::Unavailable(_) => TokenFailure::Unavailable,
+                let (reason, is_bad) = match error {
+                    AuthError::Missing => (TokenFailure::Missing, false),
+                    AuthError::Invalid => (TokenFailure::Invalid, true),
+                    // Good once: its page was left open.
+                    AuthError::Expired => (TokenFailure::Expired, false),
+                    AuthError::Forbidden => (TokenFailure::Forbidden, true),
+                    AuthError::Unavailable(_) => (TokenFailure::Unavailable, false),
+                    AuthError::Throttled(_) => (TokenFailure::Throttled, false),
                 };
                 self.shared.counts.token_failure(self.surface, reason);
+                if let Some(ip) = ip.filter(|_| is_bad) {
+                    self.shared.failures.load().1.check(ip, Instant::now());
+                }
             })
     }
 }
@@ -255,11 +338,37 @@ impl std::fmt::Debug for TokenAuthenticator {
     }
 }
 
-fn rules(auth: &Auth, before: Option<&Rules>, metrics: &AuthMetrics) -> Result<Option<Arc<Rules>>, AuthConfigError> {
+const fn parts(auth: &Auth) -> (Option<&Jwt>, Option<&config::Hook>) {
     match auth {
-        Auth::Open => Ok(None),
-        Auth::Jwt(jwt) => Ok(Some(Arc::new(Rules::new(jwt, before, metrics)?))),
+        Auth::Open => (None, None),
+        Auth::Jwt(jwt) => (Some(jwt), None),
+        Auth::Hook(hook, None) => (None, Some(hook)),
+        Auth::Hook(hook, Some(jwt)) => (Some(jwt), Some(hook)),
     }
+}
+
+/// What goes on from before goes on: a fetched set, kept answers.
+fn judges(auth: &Auth, before: Option<&Judges>, metrics: &AuthMetrics) -> Result<Option<Arc<Judges>>, AuthConfigError> {
+    let (jwt, hook) = parts(auth);
+    if jwt.is_none() && hook.is_none() {
+        return Ok(None);
+    }
+    let running = before.and_then(|before| before.hook.as_ref());
+    let hook = match (hook, running) {
+        (None, _) => None,
+        (Some(hook), Some(running)) if running.config() == hook => Some(Arc::clone(running)),
+        (Some(hook), _) => Some(Arc::new(Hook::new(hook, metrics)?)),
+    };
+    let known = before.and_then(|before| before.rules.as_deref());
+    let rules = jwt.map(|jwt| Rules::new(jwt, known, metrics)).transpose()?;
+    Ok(Some(Arc::new(Judges {
+        rules: rules.map(Arc::new),
+        hook,
+    })))
+}
+
+fn limiter(failures: Failures) -> (Failures, RateLimiter) {
+    (failures, RateLimiter::new(failures.0, Instant::now()))
 }
 
 /// Whose certificates are believed of those who are asked.
@@ -274,6 +383,8 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
+#[cfg(test)]
+mod hook_tests;
 #[cfg(test)]
 mod jwks_tests;
 #[cfg(test)]

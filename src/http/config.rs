@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::auth::VerifyingKey;
 use super::realm::Realm;
 use crate::credentials::{Advertised, Host, IceServer, UriTransport};
+use crate::events::config::Secret;
 use crate::outbound::Url;
 use crate::signaling::Dialect;
 
@@ -34,6 +35,10 @@ pub struct Config {
     pub realms: Vec<Realm>,
     /// Who may ask for it.
     pub auth: Auth,
+    /// How many bad tokens one client may show before it has to wait.
+    pub failures: Failures,
+    /// How often one client may open a socket of the hub.
+    pub connect_rate: ConnectRate,
     /// How often one client may ask for it.
     pub rate: RateLimit,
     /// Bounds on connections and requests.
@@ -108,6 +113,9 @@ pub enum Auth {
     Open,
     /// Holders of a bearer token.
     Jwt(Box<Jwt>),
+    /// Whom a service of the operator's lets in; where there are keys too, it is asked about those alone whose token one of
+    /// them has verified.
+    Hook(Box<Hook>, Option<Box<Jwt>>),
 }
 
 /// What a bearer token must be. The algorithm is that of the key, never the token's to choose.
@@ -137,6 +145,40 @@ impl Jwt {
             audience: None,
             issuer: None,
             leeway: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The operator's own service, which is asked who is let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Where it is asked.
+    pub url: Url,
+    /// Signs the questions, as webhooks are signed.
+    pub secret: Secret,
+    /// As [`JwksSource::authorities`].
+    pub authorities: Option<PathBuf>,
+    /// How long an answer may take, the wait for a turn included. Default 3 s. Applicants wait this long.
+    pub timeout: Duration,
+    /// Questions under way at once. Default 64. Sixteen times as many may wait for their turn.
+    pub concurrency: usize,
+    /// How long an answer counts for the same question. Default 10 s. For so long it lets in whom it would not any more.
+    pub cache: Duration,
+    /// Whether it is asked about those who show no token. Default no.
+    pub without_token: bool,
+}
+
+impl Hook {
+    /// The service at `url`, with the defaults.
+    pub fn new(url: Url, secret: Secret) -> Self {
+        Self {
+            url,
+            secret,
+            authorities: None,
+            timeout: Duration::from_secs(3),
+            concurrency: 64,
+            cache: Duration::from_secs(10),
+            without_token: false,
         }
     }
 }
@@ -187,6 +229,37 @@ impl JwtSecret {
 impl fmt::Debug for JwtSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
+    }
+}
+
+/// A bucket of opened sockets per client: IPv4 address or IPv6 /64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectRate(pub RateLimit);
+
+impl Default for ConnectRate {
+    /// Twenty a second, and five hundred at once: after a restart a whole school comes back from one address.
+    fn default() -> Self {
+        Self(RateLimit {
+            interval: Duration::from_millis(50),
+            burst: 500,
+            ..RateLimit::default()
+        })
+    }
+}
+
+/// A bucket of bad tokens per client: IPv4 address or IPv6 /64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failures(pub RateLimit);
+
+impl Default for Failures {
+    /// One a second, and a hundred at once: whole companies share an address, and one page there with an old key must not
+    /// lock out the others.
+    fn default() -> Self {
+        Self(RateLimit {
+            burst: 100,
+            clients: 16_384,
+            ..RateLimit::default()
+        })
     }
 }
 

@@ -19,6 +19,8 @@ use crate::credentials::{IceList, IceServer, UnixTime};
 use crate::telemetry::labels::IssueResult;
 use crate::ws::Identity;
 
+/// Where it is served, as those who are asked about a token are told.
+pub(super) const PATH: &str = "/api/ice-servers";
 /// Longest `user` a client may ask for.
 pub const MAX_USER_LABEL_BYTES: usize = 64;
 
@@ -75,7 +77,10 @@ async fn answer(state: &AppState, client: &Client, headers: &HeaderMap, wish: Re
     let is_tenant = tenant.is_some();
     let caller = match tenant {
         Some(tenant) => Ok(tenant),
-        None => state.authenticator().authenticate_request(headers).await,
+        None => {
+            let authenticator = state.authenticator();
+            authenticator.authenticate_request(client, PATH, headers).await
+        }
     };
     let realm = caller.as_ref().ok().and_then(|caller| caller.realm.clone());
     let outcome = caller

@@ -39,10 +39,14 @@ pub mod sdk;
 mod server;
 mod state;
 mod stats;
+mod validate;
 
 pub use admin::admin_router;
 pub use auth::{AuthConfigError, KeyError, TokenAuthenticator, VerifyingKey, read_keys};
-pub use config::{Auth, Config, Cors, Ice, JwksSource, Jwt, JwtSecret, Limits, MetricsAccess, RateLimit, RoomListing};
+pub use config::{
+    Auth, Config, ConnectRate, Cors, Failures, Hook, Ice, JwksSource, Jwt, JwtSecret, Limits, MetricsAccess, RateLimit,
+    RoomListing,
+};
 pub use issuer::{IssueError, Issuer};
 pub use places::SpokenHere;
 pub use realm::{Realm, Token};

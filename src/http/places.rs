@@ -71,7 +71,23 @@ pub(super) fn upgrade(state: &AppState, dialect: Dialect, request: Request) -> R
         (Dialect::Auto, Some(SpokenHere(spoken))) => *spoken,
         _ => dialect,
     };
-    ws::upgrade(state.hub(), dialect, request)
+    match admit(state, &request) {
+        Ok(()) => ws::upgrade(state.hub(), dialect, request),
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Charges an attempt to its address. What is no upgrade is told so for nothing.
+fn admit(state: &AppState, request: &Request) -> Result<(), ws::UpgradeError> {
+    match request.extensions().get::<ws::ClientIp>() {
+        Some(ws::ClientIp(ip)) if ws::is_upgrade(request.headers()) => state.admit(*ip),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a WebSocket that is opened at that path comes to the hub, on a listener without a dialect of its own.
+pub(super) fn is_of_the_hub(config: &Config, path: &str) -> bool {
+    matches!(path, "/signaling" | "/v1/ws") || find(config, path, None, true).is_some()
 }
 
 fn answer(state: &AppState, request: Request) -> Result<Response, Box<Request>> {
@@ -116,6 +132,9 @@ fn refuse(state: &AppState, place: Place<'_>, request: Request) -> Result<Respon
     let Some(room) = percent_decoded(place.rest) else {
         return Ok(StatusCode::BAD_REQUEST.into_response());
     };
+    if let Err(error) = admit(state, &request) {
+        return Ok(error.into_response());
+    }
     Ok(ws::upgrade_into(state.hub(), place.dialect, Some(&room), request))
 }
 

@@ -68,6 +68,22 @@ impl RateLimiter {
         }
     }
 
+    /// How long until one request of `ip` would be allowed; `None` when it would be now. Charges nothing.
+    pub fn wait(&self, ip: IpAddr, now: Instant) -> Option<Duration> {
+        if self.interval == 0 || (ip.is_loopback() && !self.limit_loopback) {
+            return None;
+        }
+        let key = key_of(ip);
+        let now = nanos(now.saturating_duration_since(self.began));
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let sets = slots.len() / WAYS;
+        let set = (self.hasher.hash_one(key) as usize & (sets - 1)) * WAYS;
+        let slot = slots[set..set + WAYS].iter().find(|slot| slot.key == key)?;
+        let ahead = (slot.arrival.max(now) - now).saturating_add(self.interval);
+        let over = ahead.checked_sub(self.tolerance)?;
+        (over > 0).then(|| Duration::from_nanos(over))
+    }
+
     /// Charges one request of `ip`.
     pub fn check(&self, ip: IpAddr, now: Instant) -> Decision {
         if self.interval == 0 || (ip.is_loopback() && !self.limit_loopback) {
@@ -162,6 +178,22 @@ mod tests {
         assert!(!allowed(limiter.check(client, now + SECOND)));
         let later = now + SECOND * 100;
         assert_eq!((0..9).filter(|_| allowed(limiter.check(client, later))).count(), 3);
+    }
+
+    #[test]
+    fn asking_how_long_to_wait_costs_nothing_and_says_what_charging_would() {
+        let (limiter, now) = limiter(2, 64);
+        let client = ip("203.0.113.7");
+        for _ in 0..2 {
+            assert_eq!(limiter.wait(client, now), None);
+            assert_eq!(limiter.wait(client, now), None);
+            assert!(allowed(limiter.check(client, now)));
+        }
+        assert_eq!(limiter.wait(client, now), Some(SECOND));
+        assert_eq!(limiter.wait(client, now + SECOND / 2), Some(SECOND / 2));
+        assert_eq!(limiter.wait(client, now + SECOND), None);
+        assert_eq!(limiter.wait(ip("203.0.113.8"), now), None);
+        assert_eq!(limiter.wait(ip("127.0.0.1"), now), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 
 use super::config::MetricsAccess;
 use super::state::AppState;
-use super::{console, cors, health, hosts, ice_servers, observe, places, sdk, stats};
+use super::{console, cors, health, hosts, ice_servers, observe, places, sdk, stats, validate};
 use crate::signaling::Dialect;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::CONTENT_TYPE;
@@ -22,7 +22,7 @@ use crate::ws::{self, TunnelSink};
 /// as [`super::Server`] puts it there; without it every client counts as the same stranger.
 pub fn router(state: AppState) -> Router {
     let mut routes = Router::new()
-        .route("/api/ice-servers", get(ice_servers::get).post(ice_servers::post))
+        .route(ice_servers::PATH, get(ice_servers::get).post(ice_servers::post))
         .route("/api/health", get(health::api_health))
         .route("/api/signaling/stats", get(stats::get))
         .route("/healthz", get(health::healthz))
@@ -33,7 +33,8 @@ pub fn router(state: AppState) -> Router {
         .route("/stats", get(places::stats))
         // Any method: what is not an upgrade is told 426, which says more than 405.
         .route("/signaling", socket(Dialect::Auto))
-        .route("/v1/ws", socket(Dialect::Native));
+        .route("/v1/ws", socket(Dialect::Native))
+        .route("/v1/validate", get(validate::get));
     if state.config().metrics == MetricsAccess::Public {
         routes = routes.route("/metrics", get(metrics_of_state));
     }

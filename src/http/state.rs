@@ -12,11 +12,11 @@ use super::auth::{AuthConfigError, TokenAuthenticator};
 use super::config::{Config, Cors};
 use super::cors;
 use super::issuer::Issuer;
-use super::rate_limit::RateLimiter;
+use super::rate_limit::{Decision, RateLimiter};
 use super::realm::TenantRates;
 use crate::credentials::KeyRing;
 use crate::telemetry::Metrics;
-use crate::ws::HubHandle;
+use crate::ws::{HubHandle, UpgradeError};
 
 /// What the handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -29,6 +29,8 @@ struct Inner {
     hub: HubHandle,
     metrics: Metrics,
     rate_limiter: ArcSwap<RateLimiter>,
+    /// Of attempts to open a socket of the hub.
+    attempts: ArcSwap<RateLimiter>,
     tenant_rates: ArcSwap<TenantRates>,
     cors: ArcSwap<CorsLayer>,
     /// Said at most once.
@@ -48,8 +50,10 @@ impl AppState {
         let asked = hub.clone();
         metrics.hub_slot().ask(move || asked.stats());
         authenticator.replace_realms(&config.realms);
+        authenticator.replace_failures(config.failures);
         Self(Arc::new(Inner {
             rate_limiter: ArcSwap::from_pointee(RateLimiter::new(config.rate, Instant::now())),
+            attempts: ArcSwap::from_pointee(RateLimiter::new(config.connect_rate.0, Instant::now())),
             tenant_rates: ArcSwap::from_pointee(TenantRates::new(&config.realms, Instant::now())),
             cors: ArcSwap::from_pointee(cors::layer(&config.cors)),
             config: ArcSwap::from_pointee(config),
@@ -74,6 +78,7 @@ impl AppState {
     ) -> Result<(), AuthConfigError> {
         self.0.authenticator.replace(&config.auth)?;
         self.0.authenticator.replace_realms(&config.realms);
+        self.0.authenticator.replace_failures(config.failures);
         self.0.issuer.replace_keys(keys);
         self.0.issuer.replace_ice(config.ice.clone());
         self.0.issuer.replace_realms(&config.realms, realm_keys);
@@ -90,6 +95,10 @@ impl AppState {
         if self.0.config.load().rate != config.rate {
             let limiter = RateLimiter::new(config.rate, Instant::now());
             self.0.rate_limiter.store(Arc::new(limiter));
+        }
+        if self.0.config.load().connect_rate != config.connect_rate {
+            let limiter = RateLimiter::new(config.connect_rate.0, Instant::now());
+            self.0.attempts.store(Arc::new(limiter));
         }
         self.0.config.store(Arc::new(config));
         Ok(())
@@ -144,6 +153,21 @@ impl AppState {
 
     pub(super) fn tenant_rates(&self) -> Guard<Arc<TenantRates>> {
         self.0.tenant_rates.load()
+    }
+
+    /// Charges an attempt to open a socket of the hub to its address.
+    ///
+    /// # Errors
+    /// When there were too many.
+    pub(super) fn admit(&self, ip: IpAddr) -> Result<(), UpgradeError> {
+        match self.0.attempts.load().check(ip, Instant::now()) {
+            Decision::Allowed { .. } => Ok(()),
+            Decision::Limited { retry_after } => {
+                self.0.metrics.api().connects_limited.inc();
+                let seconds = u32::try_from(retry_after.as_secs()).unwrap_or(u32::MAX);
+                Err(UpgradeError::Rate(seconds.saturating_add(1)))
+            }
+        }
     }
 
     pub(super) fn rate_limiter(&self) -> Guard<Arc<RateLimiter>> {

@@ -16,6 +16,9 @@ pub struct Config {
     pub welcome_silent_after: Duration,
     /// Connections of this process, greeted or not. Default 20 000. Each idle one costs about 4 KiB of memory and a file descriptor.
     pub connections: usize,
+    /// Connections of one user, as its token names it, on this process; 0 is no limit. Default 64: devices and tabs. Past it
+    /// the newest is closed with 4106. Sessions that wait for their socket to come back do not count.
+    pub connections_per_user: usize,
     /// Rooms of this process. Default 20 000. Each costs about 300 bytes and its name.
     pub rooms: usize,
     /// Members of one room, the ceiling of a room's own `max`. Default 256. A join, a leave and a broadcast cost one
@@ -102,6 +105,7 @@ impl Default for Config {
             hello_timeout: Duration::from_secs(10),
             welcome_silent_after: Duration::from_millis(250),
             connections: 20_000,
+            connections_per_user: 64,
             rooms: 20_000,
             peers_per_room: 256,
             rooms_per_connection: 32,

@@ -66,6 +66,11 @@ impl From<AuthError> for Reject {
             AuthError::Unavailable(retry) => Self::new(ErrorCode::Unavailable, "tokens cannot be judged now")
                 .retry(retry)
                 .fatal(CloseCode::Unavailable),
+            AuthError::Throttled(retry) => {
+                Self::new(ErrorCode::RateLimited, "too many bad tokens came from this address")
+                    .retry(retry)
+                    .fatal(CloseCode::Rate)
+            }
             AuthError::Forbidden => {
                 Self::new(ErrorCode::Forbidden, "the token does not allow signaling").fatal(CloseCode::Forbidden)
             }

@@ -20,6 +20,23 @@ impl Rights {
         relay: true,
         turn: true,
     };
+
+    /// What both allow.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            publish: self.publish && other.publish,
+            relay: self.relay && other.relay,
+            turn: self.turn && other.turn,
+        }
+    }
+}
+
+impl Default for Rights {
+    /// All: what is not named is not limited.
+    fn default() -> Self {
+        Self::ALL
+    }
 }
 
 /// An authenticated (or deliberately anonymous) user.
@@ -112,6 +129,9 @@ pub enum AuthError {
     /// Whoever has to be asked about it cannot be reached; the time after which to try again.
     #[error("tokens cannot be judged now")]
     Unavailable(Duration),
+    /// Too many bad tokens came from there; the time after which to try again.
+    #[error("too many bad tokens came from this address")]
+    Throttled(Duration),
 }
 
 /// Who may take a peer id that another connection holds in the room.

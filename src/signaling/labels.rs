@@ -89,6 +89,8 @@ labels! {
         RateLimited => "rate_limited",
         /// A frame, a name or presence data longer than the limit.
         TooLarge => "too_large",
+        /// Your user has as many connections as it may.
+        Limit => "limit",
         /// The byte budget of `send` is used up; `retry` says when.
         RelayBusy => "relay_busy",
         /// Not offered by this server, or not now: then `retry` says when.
@@ -141,7 +143,7 @@ labels! {
         Replaced => "replaced",
         /// 4105: the identity does not allow it, or an operator ended it.
         Forbidden => "forbidden",
-        /// 4106: the process holds as many connections as it may.
+        /// 4106: the process, or your user, has as many connections as it may.
         Limit => "limit",
     }
 }

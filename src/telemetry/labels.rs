@@ -37,6 +37,8 @@ labels! {
         Signaling = "/signaling",
         /// `/v1/ws`.
         V1Ws = "/v1/ws",
+        /// `/v1/validate`.
+        V1Validate = "/v1/validate",
         /// `/turn`.
         Turn = "/turn",
         /// `/api/admin/…`, `/v1/rooms…`, `/v1/bans…`.
@@ -151,6 +153,26 @@ labels! {
         Forbidden = "forbidden",
         /// Nobody knows: whoever had to be asked could not be.
         Unavailable = "unavailable",
+        /// Not looked at: too many bad ones came from that address.
+        Throttled = "throttled",
+    }
+}
+
+labels! {
+    /// What became of a question to the service that judges tokens.
+    HookVerdict {
+        /// It says yes.
+        Allowed = "allowed",
+        /// It says no.
+        Denied = "denied",
+        /// It was asked this a moment ago, and its answer still counts.
+        Kept = "kept",
+        /// It gives no answer in time, or one that cannot be understood.
+        Failed = "failed",
+        /// It failed so often that it is left alone for a while.
+        Away = "away",
+        /// As many as may are waiting for it.
+        Busy = "busy",
     }
 }
 

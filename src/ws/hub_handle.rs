@@ -240,6 +240,11 @@ impl HubHandle {
         self.shared.draining.load(Ordering::Acquire)
     }
 
+    /// Whether the process has as many connections as it may.
+    pub(crate) fn is_full(&self) -> bool {
+        self.shared.lock().hub.is_full()
+    }
+
     pub(crate) fn per_ip(&self) -> &Arc<PerIp> {
         &self.shared.per_ip
     }

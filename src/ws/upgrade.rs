@@ -51,6 +51,9 @@ pub enum UpgradeError {
     /// The address has as many sockets as it may: 429.
     #[error("too many connections from this address")]
     PerIp,
+    /// The address opens connections faster than it may: 429, and after so many seconds it may again.
+    #[error("too many connections from this address in a short time")]
+    Rate(u32),
     /// The process has as many connections as it may: 503.
     #[error("this server holds as many connections as it may")]
     Full,
@@ -72,9 +75,19 @@ impl UpgradeError {
             Self::Subprotocol(_) => "unsupported_subprotocol",
             Self::Origin => "origin_not_allowed",
             Self::PerIp => "too_many_connections",
+            Self::Rate(_) => "rate_limited",
             Self::Full => "server_full",
             Self::Draining => "not_ready",
             Self::NotUpgradable => "not_upgradable",
+        }
+    }
+
+    /// After how many seconds it may be worth another try.
+    pub const fn retry_after(self) -> Option<u64> {
+        match self {
+            Self::PerIp | Self::Full => Some(5),
+            Self::Rate(seconds) => Some(seconds as u64),
+            _ => None,
         }
     }
 
@@ -84,7 +97,7 @@ impl UpgradeError {
             Self::NotWebSocket | Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::Key | Self::Subprotocol(_) | Self::NotUpgradable => StatusCode::BAD_REQUEST,
             Self::Origin => StatusCode::FORBIDDEN,
-            Self::PerIp => StatusCode::TOO_MANY_REQUESTS,
+            Self::PerIp | Self::Rate(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Full | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -103,10 +116,10 @@ impl IntoResponse for UpgradeError {
                 headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
                 headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             }
-            Self::PerIp | Self::Full => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
-            }
             _ => {}
+        }
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -122,6 +135,7 @@ pub(super) struct Handshake {
 #[derive(Deserialize)]
 struct Parameters {
     access_token: Option<String>,
+    token: Option<String>,
 }
 
 /// The axum handler behind every path of the hub: answers 101 and serves the socket in a task of its own, or refuses. `dialect`
@@ -141,6 +155,31 @@ pub fn upgrade_into(hub: &HubHandle, dialect: Dialect, room: Option<&str>, mut r
     }
 }
 
+impl HubHandle {
+    /// Why an upgrade with these header fields, from there, would be refused now. Opens nothing.
+    ///
+    /// # Errors
+    /// As the upgrade: by its origin, because this server drains, because its address or the process has as many as it may.
+    pub fn would_refuse(&self, headers: &HeaderMap, ip: Option<IpAddr>) -> Result<(), UpgradeError> {
+        self.may_open(headers)?;
+        drop(self.per_ip().try_open(ip).ok_or(UpgradeError::PerIp)?);
+        if self.is_full() {
+            return Err(UpgradeError::Full);
+        }
+        Ok(())
+    }
+
+    fn may_open(&self, headers: &HeaderMap) -> Result<(), UpgradeError> {
+        if !origin_allowed(self.origins().as_deref().map(Vec::as_slice), headers) {
+            return Err(UpgradeError::Origin);
+        }
+        if self.is_draining() {
+            return Err(UpgradeError::Draining);
+        }
+        Ok(())
+    }
+}
+
 /// Whether a request asks for a WebSocket at all.
 pub fn is_upgrade(headers: &HeaderMap) -> bool {
     has_token(headers, &UPGRADE, "websocket")
@@ -153,12 +192,7 @@ fn try_upgrade(
     request: &mut Request,
 ) -> Result<Response, UpgradeError> {
     let handshake = judge(request.method(), request.headers(), NATIVE)?;
-    if !origin_allowed(hub.origins().as_deref().map(Vec::as_slice), request.headers()) {
-        return Err(UpgradeError::Origin);
-    }
-    if hub.is_draining() {
-        return Err(UpgradeError::Draining);
-    }
+    hub.may_open(request.headers())?;
     let address = request.extensions().get::<ClientIp>().map(|ClientIp(ip)| *ip);
     let socket = || {
         request
@@ -168,12 +202,14 @@ fn try_upgrade(
     };
     let ip = address.or_else(socket);
     let slot = hub.per_ip().try_open(ip).ok_or(UpgradeError::PerIp)?;
+    let dialect = handshake.subprotocol.map_or(dialect, |_native| Dialect::Native);
+    let (dialect, said) = read_opening(dialect, room, request.uri());
     let place = || session::Place {
         origin: text(request.headers(), &ORIGIN).map(Box::from),
         path: request.uri().path().into(),
     };
     let opening = session::Opening {
-        token: token(request.uri(), request.headers()),
+        token: token(request.uri(), request.headers(), dialect),
         host: host(request.uri(), request.headers()),
         ip,
         place: hub.looks_at_origins().then(|| Box::new(place())),
@@ -183,8 +219,6 @@ fn try_upgrade(
         .extensions_mut()
         .remove::<hyper::upgrade::OnUpgrade>()
         .ok_or(UpgradeError::NotUpgradable)?;
-    let dialect = handshake.subprotocol.map_or(dialect, |_native| Dialect::Native);
-    let (dialect, said) = read_opening(dialect, room, request.uri());
     let admission = hub.connect(dialect, ip).map_err(|_full| UpgradeError::Full)?;
     tokio::spawn(async move {
         match upgrading.await {
@@ -286,7 +320,7 @@ fn is_own(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
 }
 
 /// A token given with the request. The one in `hello` is preferred: queries end up in the logs of proxies.
-fn token(uri: &Uri, headers: &HeaderMap) -> Option<Box<str>> {
+fn token(uri: &Uri, headers: &HeaderMap, dialect: Dialect) -> Option<Box<str>> {
     let bearer = headers
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -294,7 +328,13 @@ fn token(uri: &Uri, headers: &HeaderMap) -> Option<Box<str>> {
             let (scheme, token) = value.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().into())
         });
-    bearer.or_else(|| Some(Query::<Parameters>::try_from_uri(uri).ok()?.0.access_token?.into()))
+    let of_query = || {
+        let query = Query::<Parameters>::try_from_uri(uri).ok()?.0;
+        // Retcon's pages call it so; in other dialects that name is for something else.
+        let named = query.token.filter(|_| dialect == Dialect::Retcon);
+        Some(query.access_token.or(named)?.into())
+    };
+    bearer.or_else(of_query)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
@@ -408,10 +448,15 @@ mod tests {
     #[test]
     fn a_token_comes_from_the_header_or_the_query() {
         let uri: Uri = "/v1/ws?x=1&access_token=abc.def".parse().unwrap();
+        let token = |uri: &Uri, headers: &HeaderMap| super::token(uri, headers, Dialect::Native);
         assert_eq!(token(&uri, &HeaderMap::new()).as_deref(), Some("abc.def"));
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_static("bearer xyz"));
         assert_eq!(token(&uri, &headers).as_deref(), Some("xyz"));
         assert_eq!(token(&"/v1/ws".parse().unwrap(), &HeaderMap::new()), None);
+        let named: Uri = "/signaling?token=abc.def".parse().unwrap();
+        assert_eq!(token(&named, &HeaderMap::new()), None);
+        let of_retcon = super::token(&named, &HeaderMap::new(), Dialect::Retcon);
+        assert_eq!(of_retcon.as_deref(), Some("abc.def"));
     }
 }

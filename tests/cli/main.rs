@@ -13,6 +13,7 @@ mod hook;
 mod support;
 
 mod admin;
+mod authentication;
 mod check;
 mod configuration;
 mod dialects;

@@ -31,6 +31,8 @@ mod limits;
 mod messages;
 #[path = "hub_core/moderation.rs"]
 mod moderation;
+#[path = "hub_core/owners.rs"]
+mod owners;
 #[path = "hub_core/parties.rs"]
 mod parties;
 #[path = "hub_core/resume.rs"]

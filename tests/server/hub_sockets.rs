@@ -18,5 +18,7 @@ mod conversation;
 mod foreign_clients;
 #[path = "hub_sockets/http.rs"]
 mod http;
+#[path = "hub_sockets/judged.rs"]
+mod judged;
 #[path = "hub_sockets/support.rs"]
 mod support;

@@ -1,7 +1,7 @@
 //! The signaling hub and its sockets.
 
 use super::{minutes, seconds};
-use crate::config::types::{ByteSize, DialectListener, DialectPath, TakeoverPolicy};
+use crate::config::types::{ByteSize, DialectListener, DialectPath, Rate, TakeoverPolicy};
 use crate::config::value::{Between, Must};
 use std::time::Duration;
 
@@ -41,6 +41,17 @@ section! {
         ///
         /// Schools and carriers put many people behind one address.
         connections_per_ip: u32 = 1024;
+        /// Connections that one client address may open in the long run; `"0/s"` is no limit. Beyond it the answer is 429 with
+        /// `Retry-After`, before the upgrade. Loopback is not limited.
+        connect_rate: Rate = Rate::per_second(20);
+        /// Connections that one client address may open at once before `connect_rate` counts. After a restart a whole school comes
+        /// back from one address.
+        connect_burst: u32 = 500, Between(1, 1_000_000);
+        /// Connections of one user, as its token names it, on this process; 0 is no limit. Who has none is counted by address
+        /// alone.
+        ///
+        /// Beyond it the newest is closed with 4106. People have several devices with several tabs each.
+        connections_per_user: usize = 64, Between(0, 1_000_000);
         /// Rooms of this process. Each costs about 300 bytes and its name.
         rooms: usize = 20_000, Between(1, 10_000_000);
         /// Members of one room. A broadcast costs one delivery for each member, so the load of a full room grows with the

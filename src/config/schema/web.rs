@@ -154,8 +154,29 @@ section! {
         jwks_cooldown: Duration = seconds(30), Between(seconds(1), hours(1));
         /// How long a fetch of the key set may take. Who shows an unknown key waits this long.
         jwks_timeout: Duration = seconds(5), Between(Duration::from_millis(100), seconds(30));
-        /// A file of certificates (PEM) that are believed when the key set is fetched, beside those that this machine believes.
+        /// A file of certificates (PEM) that are believed when the key set is fetched and the service is asked, beside those that this machine believes.
         authorities: Option<FilePath> = None;
+        /// A service of yours that is asked who is let in, by a signed POST for each token (docs/authentication.md). Where there
+        /// are keys as well, it is asked about tokens that one of them has verified. No answer lets nobody in.
+        ///
+        /// With `http` whoever is on the way reads the tokens.
+        hook_url: Option<Endpoint> = None;
+        /// The secret that signs what the service is asked, at least 16 characters: by it the service knows who asks.
+        hook_secret: Option<SecretText> = None, Must("a secret of at least 16 characters", |secret: &Option<SecretText>| secret.as_ref().is_none_or(|secret| secret.expose().len() >= 16));
+        /// How long the service may take to answer. Whoever wants in waits this long, and is then told to come back.
+        hook_timeout: Duration = seconds(3), Between(Duration::from_millis(100), seconds(8));
+        /// Questions that are under way at once; sixteen times as many wait for their turn.
+        hook_concurrency: usize = 64, Between(1, 4096);
+        /// How long an answer counts when the same is asked again. For so long it lets in whom the service would not any more.
+        hook_cache: Duration = seconds(10), Between(Duration::ZERO, minutes(10));
+        /// Whether the service is asked about those who show no token. Otherwise they are turned away.
+        hook_without_token: bool = false;
+        /// Bad tokens that one client address (IPv4 address, IPv6 /64) may show in the long run; `"0/s"` is no limit.
+        ///
+        /// Above it no token from there is looked at, good ones neither. Loopback is not limited.
+        failure_rate: Rate = Rate::per_second(1);
+        /// Bad tokens that one client address may show at once before `failure_rate` counts. Whole companies share an address.
+        failure_burst: u32 = 100, Between(1, 100_000);
         /// The `aud` that a token must have. Without it, `aud` is not looked at.
         jwt_audience: Option<String> = None;
         /// The `iss` that a token must have. Without it, `iss` is not looked at.
@@ -170,9 +191,14 @@ section! {
 }
 
 impl Auth {
-    /// Whether there is anything to judge tokens by. Without, everybody is let in.
-    pub(crate) fn asks_for_tokens(&self) -> bool {
+    /// Whether there are keys to judge tokens by.
+    pub(crate) fn asks_for_keys(&self) -> bool {
         !self.jwt_secrets.is_empty() || !self.jwt_keys.is_empty() || self.jwks_url.is_some()
+    }
+
+    /// Whether anybody is asked for a token.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.asks_for_keys() || self.hook_url.is_some()
     }
 }
 

@@ -40,6 +40,16 @@ pub(super) struct Can {
     turn: bool,
 }
 
+impl Can {
+    pub(super) fn rights(self) -> Rights {
+        Rights {
+            publish: self.publish,
+            relay: self.relay,
+            turn: self.turn,
+        }
+    }
+}
+
 const fn yes() -> bool {
     true
 }
@@ -51,29 +61,25 @@ pub(super) fn identity(claims: Claims, leeway: u64) -> Result<Identity, AuthErro
         UserId::Number(number) => number.to_string().into(),
     });
     let user = claims.sub.or(user_id).ok_or(AuthError::Invalid)?;
-    let texts = [Some(&user), claims.public_key.as_ref(), claims.peer.as_ref()];
-    // The user becomes part of a TURN username, the others go into comparisons: bounded and printable.
-    let sane = |text: &str| (1..=MAX_CLAIM_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
-    if !texts.into_iter().flatten().all(|text| sane(text)) {
-        return Err(AuthError::Invalid);
-    }
-    let can = claims.can.unwrap_or(Can {
-        publish: true,
-        relay: true,
-        turn: true,
-    });
-    Ok(Identity {
+    sane_identity(Identity {
         user: Some(user),
         public_key: claims.public_key,
         peer: claims.peer,
         rooms: claims.rooms,
         realm: claims.realm.filter(|realm| **realm != *DEFAULT_REALM),
-        rights: Rights {
-            publish: can.publish,
-            relay: can.relay,
-            turn: can.turn,
-        },
+        rights: claims.can.map(Can::rights).unwrap_or_default(),
         // `exp` was checked to be a number in the future, give or take the leeway; `as` saturates.
         expires_at_ms: Some(((claims.exp + leeway as f64) * 1000.0) as u64),
     })
+}
+
+/// The user becomes part of a TURN username, the others go into comparisons: bounded and printable.
+pub(super) fn sane_identity(identity: Identity) -> Result<Identity, AuthError> {
+    let texts = [&identity.user, &identity.public_key, &identity.peer];
+    let sane = |text: &str| (1..=MAX_CLAIM_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
+    if texts.into_iter().flatten().all(|text| sane(text)) {
+        Ok(identity)
+    } else {
+        Err(AuthError::Invalid)
+    }
 }

@@ -10,6 +10,7 @@ mod deliver;
 mod groups;
 mod ice;
 mod moderation;
+mod owners;
 mod postpone;
 mod presence;
 mod relay;
@@ -127,6 +128,8 @@ pub struct Hub {
     hasher: FixedState,
     connections: Slab<Connection>,
     by_sid: HashMap<Sid, ConnectionId, FixedState>,
+    /// Connections with a socket, by whose they are; empty where that is not bounded.
+    by_owner: HashMap<owners::Owner, usize, FixedState>,
     rooms: Slab<Room>,
     by_name: HashMap<RoomName, Key, FixedState>,
     /// Rooms that still fill, by the name that they were asked for by; some may be gone ([`Hub::join_group`]).
@@ -166,6 +169,7 @@ impl Hub {
             secrets,
             connections: Slab::new(),
             by_sid: HashMap::with_hasher(hasher.clone()),
+            by_owner: HashMap::with_hasher(hasher.clone()),
             rooms: Slab::new(),
             by_name: HashMap::with_hasher(hasher.clone()),
             forming: HashMap::with_hasher(hasher.clone()),
@@ -203,12 +207,17 @@ impl Hub {
         stats
     }
 
+    /// Whether the next [`Self::connect`] would be refused.
+    pub fn is_full(&self) -> bool {
+        self.connections.len() >= self.config.connections
+    }
+
     /// A socket has opened. It has [`Config::hello_timeout`] to say hello.
     ///
     /// # Errors
     /// [`Full`] when the process holds [`Config::connections`] already.
     pub fn connect(&mut self, now: Now, dialect: Dialect) -> Result<Connected, Full> {
-        if self.connections.len() >= self.config.connections {
+        if self.is_full() {
             self.stats.connects_refused += 1;
             return Err(Full);
         }
@@ -267,6 +276,9 @@ impl Hub {
             self.away -= 1;
         } else {
             self.stats.closes[code] += 1;
+            if let Some(peer) = &gone.peer {
+                self.discount_owner(peer.identity());
+            }
         }
         if gone.peer.is_some() {
             self.stats.peers -= 1;

@@ -72,9 +72,14 @@ impl Hub {
         let identity_ends = entry.due[Due::End.index()];
         let grace_ends = now.instant.checked_add(self.config.resume_grace);
         let deadline = [identity_ends, grace_ends].into_iter().flatten().min();
+        let identity = entry.peer.as_ref().map(|peer| peer.identity().clone());
         self.drop_held(connection);
         self.away += 1;
         self.stats.closes[why] += 1;
+        // A session that waits does not keep its owner from coming back in another way; the driver bounds those that wait.
+        if let Some(identity) = identity {
+            self.discount_owner(&identity);
+        }
         self.set_due(connection, Due::End, deadline);
         self.set_due(connection, Due::Ice, None);
         self.announce(connection, Presence::Away);
@@ -179,6 +184,9 @@ impl Hub {
         if was_away {
             self.away -= 1;
         } else {
+            if let Some(peer) = &old.peer {
+                self.discount_owner(peer.identity());
+            }
             self.stats.closes[CloseCode::Replaced] += 1;
             self.outputs.push_back(super::Output::Close {
                 connection: older,

@@ -118,6 +118,7 @@ impl Hub {
         let older = greeting
             .older
             .and_then(|older| Some((self.proven(connection, older)?, older.seen)));
+        self.check_owner(&identity, older.map(|(older, _)| older))?;
         // A session that is none of this process may be another node's: it is let go there, and its places are this one's to take.
         let elsewhere = greeting.older.filter(|_| older.is_none() && self.is_linked());
         let elsewhere =
@@ -173,6 +174,7 @@ impl Hub {
         entry.binary = greeting.binary;
         let (sid, rooms) = (entry.sid, entry.rooms.clone());
         self.stats.peers += 1;
+        self.count_owner(&allowed);
         self.leave_forbidden(connection, &rooms, &allowed);
         Ok(Greeted {
             sid,
@@ -206,7 +208,11 @@ impl Hub {
             return Err(Reject::new(ErrorCode::Forbidden, "the token names another peer id"));
         }
         let rooms = entry.rooms.clone();
+        let present = present.clone();
         peer.identity = (identity != Identity::ANONYMOUS).then(|| Box::new(identity.clone()));
+        // The tenant may be another one now.
+        self.discount_owner(&present);
+        self.count_owner(&identity);
         self.set_due(connection, Due::End, deadline);
         self.leave_forbidden(connection, &rooms, &identity);
         Ok(())

@@ -25,6 +25,8 @@ pub struct ApiMetrics {
     reloads: [IntCounter; ReloadResult::COUNT],
     /// Keys whose new value waits for a restart.
     pub pending_keys: IntGauge,
+    /// Attempts to open a socket of the hub past the rate of their address.
+    pub connects_limited: IntCounter,
     /// Requests answered 429.
     pub rate_limited: IntCounter,
     /// Clients forgotten by the rate limit because its table was full.
@@ -67,6 +69,7 @@ impl ApiMetrics {
             realms: Arc::default(),
             reloads: ReloadResult::ALL.map(|result| reloads.with_label_values(&[result.as_label()])),
             pending_keys: registered(registry, IntGauge::with_opts(t::CONFIG_PENDING.opts())?)?,
+            connects_limited: counter(registry, &t::HUB_CONNECTS_LIMITED)?,
             rate_limited: counter(registry, &t::HTTP_RATE_LIMITED)?,
             rate_evictions: counter(registry, &t::HTTP_RATE_EVICTIONS)?,
             connections: registered(registry, IntGauge::with_opts(t::HTTP_CONNECTIONS.opts())?)?,

@@ -4,8 +4,8 @@ use super::family::{Family, Kind, Label};
 use crate::credentials::DEFAULT_REALM;
 use crate::signaling::{CloseCode, ErrorCode, MessageKind, RelayBudget};
 use crate::telemetry::labels::{
-    AdminRefusal, BackplaneFault, CertificateReload, FrontFailure, FrontListener, HookAttempt, HookEnd, IssueResult,
-    JwksFetch, Method, RecordKind, ReloadResult, Route, StatusClass, Surface, TokenFailure,
+    AdminRefusal, BackplaneFault, CertificateReload, FrontFailure, FrontListener, HookAttempt, HookEnd, HookVerdict,
+    IssueResult, JwksFetch, Method, RecordKind, ReloadResult, Route, StatusClass, Surface, TokenFailure,
 };
 use crate::telemetry::{
     DtlsEnd, DtlsPhase, DtlsRefusal, SendFailure, StreamEnd, StreamKind, StreamRefusal, build_info,
@@ -60,6 +60,7 @@ const STATUS: Label = label!("status", StatusClass);
 const SURFACE: Label = label!("surface", Surface);
 const ISSUE: Label = label!("result", IssueResult);
 const TOKEN_FAILURE: Label = label!("reason", TokenFailure);
+const HOOK_VERDICT: Label = label!("result", HookVerdict);
 const JWKS_FETCH: Label = label!("result", JwksFetch);
 const RECORD: Label = label!("kind", RecordKind);
 const HOOK_END: Label = label!("result", HookEnd);
@@ -417,6 +418,10 @@ table! {
             "Wishes for a credential, by how they ended.";
         TOKEN_FAILURES = Kind::Counter, "meetpoint_auth_token_failures_total", [SURFACE, TOKEN_FAILURE],
             "Bearer tokens turned away.";
+        HUB_CONNECTS_LIMITED = Kind::Counter, "meetpoint_http_connects_rate_limited_total", [],
+            "Attempts to open a WebSocket of the hub, and questions about one, past the rate of their address.";
+        AUTH_HOOK_VERDICTS = Kind::Counter, "meetpoint_auth_hook_verdicts_total", [HOOK_VERDICT],
+            "Questions to the service that judges tokens, by what became of them. All but `allowed`, `denied` and `kept` let nobody in.";
         JWKS_FETCHES = Kind::Counter, "meetpoint_auth_jwks_fetches_total", [JWKS_FETCH],
             "Fetches of the issuer's key set. After one that failed the keys of before go on.";
         JWKS_KEYS = Kind::Gauge, "meetpoint_auth_jwks_keys", [],

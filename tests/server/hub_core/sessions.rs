@@ -108,6 +108,16 @@ fn each_verdict_on_a_token_has_its_code_and_its_close() {
         (AuthError::Invalid, "unauthorized", CloseCode::BadToken),
         (AuthError::Expired, "expired", CloseCode::Expired),
         (AuthError::Forbidden, "forbidden", CloseCode::Forbidden),
+        (
+            AuthError::Unavailable(Duration::from_secs(3)),
+            "unavailable",
+            CloseCode::Unavailable,
+        ),
+        (
+            AuthError::Throttled(Duration::from_secs(3)),
+            "rate_limited",
+            CloseCode::Rate,
+        ),
     ];
     for (verdict, code, close) in cases {
         let mut world = World::new(Config::default());

@@ -24,12 +24,26 @@ use crate::signaling_schema;
 /// Far above anything that should happen, far below what a person would wait for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// `good:NAME` is the user NAME; no token is anonymous.
+/// `good:NAME` is the user NAME; no token is anonymous. `later:NAME` takes its time, and `later:never` all of it.
 #[derive(Debug)]
 pub(crate) struct Tokens;
 
 impl Authenticator for Tokens {
     fn authenticate(&self, applicant: Applicant<'_>) -> Verdict {
+        if let Some(token) = applicant.token.and_then(|token| token.strip_prefix("later:")) {
+            let identity = Identity {
+                user: Some(token.into()),
+                ..Identity::ANONYMOUS
+            };
+            return Verdict::Later(Box::pin(async move {
+                if &**identity.user.as_ref().unwrap() == "never" {
+                    std::future::pending::<()>().await;
+                }
+                // Long enough for everything that was sent at once to be there.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Ok(identity)
+            }));
+        }
         Verdict::Now(match applicant.token {
             None => Ok(Identity::ANONYMOUS),
             Some("old") => Err(AuthError::Expired),
