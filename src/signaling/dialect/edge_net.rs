@@ -31,6 +31,10 @@ const INFO: [&str; 4] = ["nodeId", "capabilities", "publicKey", "region"];
 const FOUND: usize = 10;
 /// Members looked at for one question. Bounds what it costs.
 const SCAN: usize = 1_000;
+/// Capabilities that one question may name. Each is looked for with every member, while everybody waits.
+const ASKED: usize = 64;
+/// The longest list of capabilities that is read for a question: a peer that says more of itself is found by questions for anybody.
+const CAPABILITIES_BYTES: usize = 1_024;
 
 const NOT_REGISTERED: Reject = Reject::bad_request("register first").fatal(CloseCode::BadRequest);
 
@@ -86,7 +90,11 @@ impl<'a> Message<'a> {
             },
             "discover" => Self::Discover {
                 capabilities: fields.raw("capabilities").map_or(Ok(Vec::new()), |raw| {
-                    serde_json::from_str(raw.get()).map_err(|_| Fields::wrong("capabilities must be an array"))
+                    let asked: Vec<Value> =
+                        serde_json::from_str(raw.get()).map_err(|_| Fields::wrong("capabilities must be an array"))?;
+                    let few = asked.len() <= ASKED;
+                    few.then_some(asked)
+                        .ok_or(Fields::wrong("at most 64 capabilities can be asked for"))
                 })?,
                 limit: fields
                     .raw("limit")
@@ -287,9 +295,12 @@ fn join(hub: &mut Hub, now: Now, connection: ConnectionId, room: &str) -> Result
 /// Who can do any of these things.
 fn found(hub: &Hub, now: Now, membership: Membership, capabilities: &[Value], limit: usize) -> Bytes {
     let can = |meta| {
-        let known = Meta::value(meta, "capabilities").and_then(|text| serde_json::from_str::<Vec<Value>>(text).ok());
-        capabilities.is_empty()
-            || known.is_some_and(|known| known.iter().any(|capability| capabilities.contains(capability)))
+        if capabilities.is_empty() {
+            return true;
+        }
+        let said = Meta::value(meta, "capabilities").filter(|said| said.len() <= CAPABILITIES_BYTES);
+        let known = said.and_then(|said| serde_json::from_str::<Vec<Value>>(said).ok());
+        known.is_some_and(|known| known.iter().any(|capability| capabilities.contains(capability)))
     };
     let able: Vec<_> = hub
         .others(membership)

@@ -136,6 +136,29 @@ fn peers_are_discovered_by_any_of_their_capabilities() {
     assert_eq!(discover(json!(["gpu"]), Value::Null), (vec![], 0));
 }
 
+/// Both lists are a stranger's: were they long, comparing them would keep everybody waiting for seconds.
+#[test]
+fn a_question_names_few_capabilities_and_looks_for_them_in_short_lists() {
+    let mut world = World::new(Config::default());
+    let (asks, _) = register(&mut world, "n0", &[]);
+    let long = "x".repeat(1_017);
+    // A list of 1 024 bytes, and one of a byte more.
+    let (_, at_bound) = register(&mut world, "n1", &[&long, ""]);
+    register(&mut world, "n2", &[&format!("{long}y"), ""]);
+    let mut found = |capabilities: Vec<String>| {
+        let told = world.speak(asks, json!({"type": "discover", "capabilities": capabilities}));
+        (
+            told[0]["type"].clone(),
+            told[0]["peers"][0]["peerId"].clone(),
+            told[0]["total"].clone(),
+        )
+    };
+    let many = |count: usize| (1..count).map(|at| at.to_string()).chain([String::new()]).collect();
+    assert_eq!(found(many(64)), (json!("discover-result"), json!(at_bound), json!(1)));
+    assert_eq!(found(many(65)).0, "error");
+    assert_eq!(found(Vec::new()).2, 2);
+}
+
 #[test]
 fn nothing_goes_before_register_and_the_register_is_no_room() {
     let mut world = World::new(Config::default());
