@@ -1,4 +1,4 @@
-//! `GET /api/ice-servers`: the list for `new RTCPeerConnection`, with a fresh credential.
+//! `GET /v1/ice` and `GET /api/ice-servers`: the list for `new RTCPeerConnection`, with a fresh credential.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant, SystemTime};
@@ -21,31 +21,48 @@ use crate::ws::Identity;
 
 /// Where it is served, as those who are asked about a token are told.
 pub(super) const PATH: &str = "/api/ice-servers";
+/// Where it is served without `servers`.
+pub(super) const V1_PATH: &str = "/v1/ice";
 /// Longest `user` a client may ask for.
 pub const MAX_USER_LABEL_BYTES: usize = 64;
 
 /// What a client may ask for, in the query (GET) or as a JSON object (POST). Unknown names are ignored: other servers of this
 /// kind take `service`, `customIdentifier` and more.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
-struct Wish {
+pub(super) struct Wish {
     /// Lifetime, seconds; capped by the configuration.
     ttl: Option<u64>,
     /// Label for the username; where tokens are asked for, the token's user counts instead.
     user: Option<String>,
 }
 
-/// The answer. `servers` is the same list as `iceServers`, under the name that Reploid's documents give it.
+/// The answer. `servers`, at the older path alone, is the same list as `iceServers`, under the name that Reploid's documents give it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Answer<'a> {
     #[serde(flatten)]
     list: &'a IceList,
-    servers: &'a [IceServer],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    servers: Option<&'a [IceServer]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ice_transport_policy: Option<&'static str>,
 }
 
-/// GET (and HEAD).
+/// GET (and HEAD) of `/v1/ice`.
+pub(super) async fn v1(
+    State(state): State<AppState>,
+    Extension(client): Extension<Client>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let wish = Wish::from_query(query.as_deref().unwrap_or_default());
+    match issue(&state, &client, V1_PATH, &headers, wish).await {
+        Ok(list) => shown(&state, &list, None),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// GET (and HEAD) of `/api/ice-servers`.
 pub(super) async fn get(
     State(state): State<AppState>,
     Extension(client): Extension<Client>,
@@ -56,7 +73,7 @@ pub(super) async fn get(
     answer(&state, &client, &headers, wish).await
 }
 
-/// POST, with an optional JSON object.
+/// POST to `/api/ice-servers`, with an optional JSON object.
 pub(super) async fn post(
     State(state): State<AppState>,
     Extension(client): Extension<Client>,
@@ -71,15 +88,38 @@ pub(super) async fn post(
     answer(&state, &client, &parts.headers, wish).await
 }
 
-/// In this order: who is it, may it have more now, does the wish make sense.
 async fn answer(state: &AppState, client: &Client, headers: &HeaderMap, wish: Result<Wish, Problem>) -> Response {
+    match issue(state, client, PATH, headers, wish).await {
+        Ok(list) => shown(state, &list, Some(&list.ice_servers)),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn shown(state: &AppState, list: &IceList, servers: Option<&[IceServer]>) -> Response {
+    let answer = Answer {
+        servers,
+        list,
+        ice_transport_policy: state.issuer().ice().relay_only.then_some("relay"),
+    };
+    let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    (no_store, Json(answer)).into_response()
+}
+
+/// A list for whoever asks, counted by how that ended. In this order: who is it, may it have more now, does the wish make sense.
+pub(super) async fn issue(
+    state: &AppState,
+    client: &Client,
+    path: &str,
+    headers: &HeaderMap,
+    wish: Result<Wish, Problem>,
+) -> Result<IceList, Problem> {
     let tenant = state.authenticator().tenant(headers);
     let is_tenant = tenant.is_some();
     let caller = match tenant {
         Some(tenant) => Ok(tenant),
         None => {
             let authenticator = state.authenticator();
-            authenticator.authenticate_request(client, PATH, headers).await
+            authenticator.authenticate_request(client, path, headers).await
         }
     };
     let realm = caller.as_ref().ok().and_then(|caller| caller.realm.clone());
@@ -89,23 +129,12 @@ async fn answer(state: &AppState, client: &Client, headers: &HeaderMap, wish: Re
         .and_then(|caller| charge(state, client, realm.as_deref().filter(|_| is_tenant)).map(|()| caller))
         .and_then(|identity| Ok((identity, wish.map_err(|problem| (IssueResult::BadRequest, problem))?)))
         .and_then(|(identity, wish)| list(state, client, &identity, &wish));
-    match outcome {
-        Ok((result, list)) => {
-            state.issuer().count(result, realm.as_deref());
-            let policy = state.issuer().ice().relay_only.then_some("relay");
-            let answer = Answer {
-                servers: &list.ice_servers,
-                list: &list,
-                ice_transport_policy: policy,
-            };
-            let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-            (no_store, Json(answer)).into_response()
-        }
-        Err((result, problem)) => {
-            state.issuer().count(result, realm.as_deref());
-            problem.into_response()
-        }
-    }
+    let (result, list) = match outcome {
+        Ok((result, list)) => (result, Ok(list)),
+        Err((result, problem)) => (result, Err(problem)),
+    };
+    state.issuer().count(result, realm.as_deref());
+    list
 }
 
 fn charge(state: &AppState, client: &Client, tenant: Option<&str>) -> Result<(), (IssueResult, Problem)> {
@@ -182,11 +211,16 @@ fn random_user() -> Option<String> {
 
 impl Wish {
     fn from_query(query: &str) -> Result<Self, Problem> {
+        Self::from_query_with(query, "user")
+    }
+
+    /// Reads a query where the label has another name.
+    pub(super) fn from_query_with(query: &str, label: &str) -> Result<Self, Problem> {
         let mut wish = Self::default();
         for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
             match name {
                 "ttl" => wish.ttl = Some(parse_ttl(value)?),
-                "user" => wish.user = Some(percent_decode(value).ok_or_else(bad_user)?),
+                name if name == label => wish.user = Some(percent_decode(value).ok_or_else(bad_user)?),
                 _ => {}
             }
         }

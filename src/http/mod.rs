@@ -1,6 +1,6 @@
 //! The HTTP API, the embedded console page and the embedded SDK.
 //!
-//! What it is: the front door. It mints credentials and hands out ICE lists ([`ice_servers`]), tells about health, rooms and
+//! What it is: the front door. It mints credentials and hands out ICE lists ([`ice_servers`], `turn_rest`), tells about health, rooms and
 //! metrics, serves the console page and the SDK, and passes WebSocket upgrades to `ws`. It also lends the hub two of its trades: judging
 //! tokens ([`TokenAuthenticator`]) and making ICE lists ([`Issuer`]), so that both surfaces do them alike.
 //! What it is not: a reverse proxy or a TLS endpoint (connections may come with TLS taken off, [`Source`]); and it knows nothing
@@ -39,6 +39,7 @@ pub mod sdk;
 mod server;
 mod state;
 mod stats;
+mod turn_rest;
 mod validate;
 
 pub use admin::admin_router;

@@ -12,7 +12,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 
 use super::config::MetricsAccess;
 use super::state::AppState;
-use super::{console, cors, health, hosts, ice_servers, observe, places, sdk, stats, validate};
+use super::{console, cors, health, hosts, ice_servers, observe, places, sdk, stats, turn_rest, validate};
 use crate::signaling::Dialect;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::CONTENT_TYPE;
@@ -23,6 +23,8 @@ use crate::ws::{self, TunnelSink};
 pub fn router(state: AppState) -> Router {
     let mut routes = Router::new()
         .route(ice_servers::PATH, get(ice_servers::get).post(ice_servers::post))
+        .route(ice_servers::V1_PATH, get(ice_servers::v1))
+        .route(turn_rest::PATH, get(turn_rest::get))
         .route("/api/health", get(health::api_health))
         .route("/api/signaling/stats", get(stats::get))
         .route("/healthz", get(health::healthz))

@@ -21,6 +21,10 @@ labels! {
         Client = "/client",
         /// `/api/ice-servers`.
         IceServers = "/api/ice-servers",
+        /// `/v1/ice`.
+        V1Ice = "/v1/ice",
+        /// `/v1/turn`.
+        V1Turn = "/v1/turn",
         /// `/api/health`.
         ApiHealth = "/api/health",
         /// `/api/signaling/stats`.
@@ -41,7 +45,7 @@ labels! {
         V1Validate = "/v1/validate",
         /// `/turn`.
         Turn = "/turn",
-        /// `/api/admin/…`, `/v1/rooms…`, `/v1/bans…`.
+        /// `/api/admin/…`, `/v1/rooms…`, `/v1/bans…`, `/v1/tokens`.
         Admin = "/api/admin",
         /// Anything else.
         Unknown = "unknown",

@@ -15,6 +15,13 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
+/// What coturn computes.
+pub(crate) fn password(username: &str) -> String {
+    let mut mac = Hmac::<Sha1>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac.update(username.as_bytes());
+    base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes())
+}
+
 #[tokio::test]
 async fn the_ice_list_is_ready_for_a_peer_connection_and_its_credential_is_what_coturn_computes() {
     let reply = Api::new(Config::default())
@@ -37,10 +44,7 @@ async fn the_ice_list_is_ready_for_a_peer_connection_and_its_credential_is_what_
     assert_eq!(body["ttl"], 3600);
     assert!((now() + 3595..=now() + 3605).contains(&expires_at));
 
-    let mut mac = Hmac::<Sha1>::new_from_slice(SECRET.as_bytes()).unwrap();
-    mac.update(username.as_bytes());
-    let password = base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes());
-    assert_eq!(turn["credential"], password);
+    assert_eq!(turn["credential"], password(username));
 }
 
 #[tokio::test]

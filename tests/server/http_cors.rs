@@ -40,7 +40,14 @@ async fn by_default_every_origin_may_read_and_none_may_send_cookies() {
 #[tokio::test]
 async fn a_preflight_allows_the_methods_and_headers_that_clients_need() {
     for api in [Api::new(Config::default()), allow_listed()] {
-        for path in ["/api/ice-servers", "/api/health", "/api/signaling/stats", "/nothing"] {
+        for path in [
+            "/api/ice-servers",
+            "/v1/ice",
+            "/v1/turn",
+            "/api/health",
+            "/api/signaling/stats",
+            "/nothing",
+        ] {
             let reply = preflight(&api, path, APP).await;
             assert!(reply.status.is_success(), "{path}: {}", reply.status);
             let methods = reply.header("access-control-allow-methods").unwrap();

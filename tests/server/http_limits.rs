@@ -12,9 +12,9 @@ use sha2::Sha256;
 
 use crate::http_support::{Api, STRANGER, request};
 
-const JWT_SECRET: &str = "an-hs256-secret-of-at-least-32-bytes";
+pub(crate) const JWT_SECRET: &str = "an-hs256-secret-of-at-least-32-bytes";
 
-fn token(alg: &str, claims: &Value) -> String {
+pub(crate) fn token(alg: &str, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let signed = format!("{}.{}", part(&json!({ "alg": alg, "typ": "JWT" })), part(claims));
     let mut mac = Hmac::<Sha256>::new_from_slice(JWT_SECRET.as_bytes()).unwrap();
@@ -25,7 +25,7 @@ fn token(alg: &str, claims: &Value) -> String {
     )
 }
 
-fn in_seconds(seconds: i64) -> i64 {
+pub(crate) fn in_seconds(seconds: i64) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     i64::try_from(now).unwrap() + seconds
 }

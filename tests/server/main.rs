@@ -19,6 +19,7 @@ mod http_limits;
 mod http_relay;
 mod http_server;
 mod http_support;
+mod http_v1_ice;
 mod http_validate;
 mod places;
 mod relay;

@@ -1,0 +1,72 @@
+//! `GET /v1/turn?service=turn&username=`: one credential and its URIs, in the form of draft-uberti-behave-turn-rest-00 §2.2.
+//!
+//! For clients and servers that were written for that form. Not at `/turn`, which speaks WebSocket where it is served at all. Who may
+//! ask, how often, and what is minted are those of [`super::ice_servers`].
+
+use axum::Json;
+use axum::extract::{Extension, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::client::Client;
+use super::error::Problem;
+use super::ice_servers::{Wish, issue};
+use super::state::AppState;
+use crate::credentials::IceList;
+
+/// Where it is served.
+pub(super) const PATH: &str = "/v1/turn";
+
+/// The answer, in the draft's order.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Answer<'a> {
+    username: &'a str,
+    password: &'a str,
+    ttl: u64,
+    uris: &'a [String],
+}
+
+/// GET (and HEAD).
+pub(super) async fn get(
+    State(state): State<AppState>,
+    Extension(client): Extension<Client>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let wish = read(query.as_deref().unwrap_or_default());
+    let list = match issue(&state, &client, PATH, &headers, wish).await {
+        Ok(list) => list,
+        Err(problem) => return problem.into_response(),
+    };
+    let Some(answer) = of_list(&list) else {
+        // The form has no room for a list without a credential.
+        return Problem::new(StatusCode::FORBIDDEN, "forbidden", "the token does not allow TURN").into_response();
+    };
+    let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    (no_store, Json(answer)).into_response()
+}
+
+/// What is asked for. `service` may be left out; `key`, and what else others send, is ignored.
+fn read(query: &str) -> Result<Wish, Problem> {
+    let pairs = || query.split('&').filter_map(|pair| pair.split_once('='));
+    if pairs().any(|(name, value)| name == "service" && value != "turn") {
+        return Err(Problem::bad_request(
+            "bad_service",
+            "service is turn: there is no other",
+        ));
+    }
+    Wish::from_query_with(query, "username")
+}
+
+/// The first entry with a credential, which is this server's own: those of the operator's others come behind it.
+fn of_list(list: &IceList) -> Option<Answer<'_>> {
+    list.ice_servers.iter().find_map(|server| {
+        Some(Answer {
+            username: server.username.as_deref()?,
+            password: server.credential.as_deref()?,
+            ttl: list.ttl,
+            uris: &server.urls,
+        })
+    })
+}
