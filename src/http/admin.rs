@@ -1,5 +1,5 @@
-//! `/api/admin/…`: what an operator sees of the living allocations and does to them, and to the process; `/v1/rooms`, `/v1/bans`:
-//! the same of the hub.
+//! `/api/admin/…`: what an operator sees of the living allocations and does to them, and to the process; `/v1/rooms`, `/v1/bans`,
+//! `/v1/tokens`: the same of the hub.
 //!
 //! Off, as if it were not there, without an operator's token. No page of another origin reads it: there are no CORS headers.
 //! What is asked of the relay goes through [`Operator`], which answers within a bounded time.
@@ -7,6 +7,7 @@
 mod bans;
 mod body;
 mod door;
+mod issued;
 mod revocations;
 mod rooms;
 mod stream;
@@ -27,6 +28,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
+use super::auth::TokenAuthenticator;
 use super::error::Problem;
 use super::issuer::Issuer;
 use super::observe;
@@ -134,6 +136,7 @@ struct Admin {
     operator: Arc<dyn Operator>,
     hub: HubHandle,
     issuer: Issuer,
+    authenticator: TokenAuthenticator,
     door: Arc<Door>,
     intake: Intake,
     feed: Feed,
@@ -148,6 +151,7 @@ pub fn admin_router(state: &AppState, tokens: Tokens, operator: Arc<dyn Operator
         operator,
         hub: state.hub().clone(),
         issuer: state.issuer().clone(),
+        authenticator: state.authenticator().clone(),
         door: Door::new(),
         intake,
         feed,
@@ -174,6 +178,7 @@ pub fn admin_router(state: &AppState, tokens: Tokens, operator: Arc<dyn Operator
         .route("/v1/rooms/{room}/meta", post(rooms::meta))
         .route("/v1/bans", get(bans::list).post(bans::add))
         .route("/v1/bans/{ban}", delete(bans::lift))
+        .route("/v1/tokens", post(issued::issue))
         .layer(DefaultBodyLimit::max(state.config().limits.body_bytes))
         .layer(from_fn_with_state(admin.clone(), door::authorize))
         .with_state(admin)

@@ -22,22 +22,25 @@ mod jwks;
 pub mod key;
 mod pem;
 mod rules;
+mod sign;
 
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::http::{HeaderMap, header as field};
 
 use self::hook::Hook;
 use self::rules::{Judged, Rules};
+pub(super) use self::sign::{Can, Grant, Issued, NotIssued};
 use super::client::Client;
 use super::config::{self, Auth, Failures, Jwt};
 use super::error::Problem;
 use super::rate_limit::RateLimiter;
 use super::realm::{Realm, Tenants};
+use crate::credentials::{UnixTime, named_realm};
 use crate::outbound::{Trust, TrustError};
 use crate::telemetry::labels::{Surface, TokenFailure};
 use crate::telemetry::{ApiMetrics, AuthMetrics, Metrics};
@@ -161,6 +164,22 @@ impl TokenAuthenticator {
             realm: Some(realm),
             ..Identity::ANONYMOUS
         })
+    }
+
+    /// A token for `grant`, signed with the first secret, as the rules that hold now ask for it. What could not be let in by it is
+    /// not signed.
+    pub(super) fn issue(&self, grant: &Grant, now: UnixTime, ttl: Duration) -> Result<Issued, NotIssued> {
+        let judges = self.shared.judges.load();
+        let rules = judges.as_ref().and_then(|judges| judges.rules.as_ref());
+        let issued = rules.ok_or(NotIssued::NoSecret)?.issue(grant, now, ttl)?;
+        match &issued.1.realm {
+            Some(realm) if !self.shared.tenants.load().is_one(realm) => Err(NotIssued::Realm),
+            // Its holder would get no ICE list: the name looks like a tenant's.
+            None if named_realm(&grant.user).is_some_and(|realm| self.shared.tenants.load().is_one(realm)) => {
+                Err(NotIssued::OtherRealm)
+            }
+            _ => Ok(issued.0),
+        }
     }
 
     /// Whether everybody is let in.

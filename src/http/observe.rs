@@ -168,7 +168,7 @@ fn route(matched: Option<&MatchedPath>) -> Route {
     if matched.starts_with("/client") {
         return Route::Client;
     }
-    let of_operators = ["/api/admin/", "/v1/rooms", "/v1/bans"];
+    let of_operators = ["/api/admin/", "/v1/rooms", "/v1/bans", "/v1/tokens"];
     if of_operators.iter().any(|path| matched.starts_with(path)) {
         return Route::Admin;
     }

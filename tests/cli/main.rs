@@ -25,3 +25,4 @@ mod program;
 mod realms;
 mod reload;
 mod start_and_stop;
+mod tokens;

@@ -16,12 +16,17 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) async fn connect(server: &Server, peer: &str) -> Self {
+        Self::greeted(server, json!({"t": "hello", "v": [1], "peer": peer})).await
+    }
+
+    /// One that says hello like that.
+    pub(crate) async fn greeted(server: &Server, hello: Value) -> Self {
         let tcp = tokio::net::TcpStream::connect(server.http).await.unwrap();
         let url = format!("ws://{}/v1/ws", server.http);
         let (socket, _) = tokio_tungstenite::client_async(url, tcp).await.unwrap();
         let welcome = Value::Null;
         let mut this = Self { socket, welcome };
-        this.welcome = this.ask(json!({"t": "hello", "v": [1], "peer": peer})).await;
+        this.welcome = this.ask(hello).await;
         this
     }
 

@@ -128,6 +128,7 @@ fn action(request: &Request) -> (Option<&'static str>, Option<Box<str>>) {
         (&Method::POST, "/v1/rooms/{room}/meta") => (Some("set_room"), part(1)),
         (&Method::POST, "/v1/bans") => (Some("ban"), None),
         (&Method::DELETE, "/v1/bans/{ban}") => (Some("lift_ban"), part(0)),
+        (&Method::POST, "/v1/tokens") => (Some("issue_token"), None),
         (&Method::GET, "/api/admin/events") => (Some("listen"), None),
         (&Method::GET | &Method::HEAD, _) => (None, None),
         // Whatever is added later is in the trail before somebody thinks of it.

@@ -1,6 +1,7 @@
 //! Judging a token by keys: which of them may have signed it, and whether one has.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Validation, decode};
@@ -9,6 +10,8 @@ use super::claims::{Claims, identity};
 use super::header::Header;
 use super::jwks::Jwks;
 use super::key::{Algorithm, MIN_SECRET_BYTES, VerifyingKey};
+use super::sign::{Grant, Issued, NotIssued, sign};
+use crate::credentials::UnixTime;
 use crate::http::auth::AuthConfigError;
 use crate::http::config::Jwt;
 use crate::telemetry::AuthMetrics;
@@ -69,6 +72,11 @@ impl Rules {
             return Err(AuthConfigError::ShortSecret);
         }
         Ok(())
+    }
+
+    /// A token of our own, and who is let in by it.
+    pub(super) fn issue(&self, grant: &Grant, now: UnixTime, ttl: Duration) -> Result<(Issued, Identity), NotIssued> {
+        sign(self, &self.wanted, grant, now, ttl)
     }
 
     pub(super) fn jwks(&self) -> Option<&Arc<Jwks>> {
