@@ -231,6 +231,8 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     // From here on orders are refused at once.
     drop(orders);
     let (core, patience) = (reloader.core, reloader.running.relay.drain_timeout);
+    let hub = &reloader.running.signaling;
+    let come_back = (hub.drain_after_min, hub.drain_after_max);
     let mut flush = reloader.running.events.flush_timeout;
     metrics.readiness().set(false);
     match &ended {
@@ -239,7 +241,7 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     }
     let feed = events.feed();
     tokio::select! {
-        () = ending.drain(&relay, &core, patience, &feed) => tracing::info!("stopped"),
+        () = ending.drain(&relay, &core, patience, come_back, &feed) => tracing::info!("stopped"),
         name = signals.stop() => {
             flush = Duration::ZERO;
             tracing::warn!(signal = name, "stopped at once");

@@ -27,9 +27,6 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// How often it is looked whether the last allocation has ended.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Between these times clients of the hub come back, at random: not all at once.
-const COME_BACK: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
-
 /// How long Redis may take to hear who has left.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -159,15 +156,22 @@ pub(super) struct Ending {
 
 impl Ending {
     /// Refuses new allocations, sends the clients of the hub elsewhere, and lets what lives go on: allocations for no longer
-    /// than `patience`, then open requests for no longer than `http.drain_timeout` and a moment.
+    /// than `patience`, clients of the hub come back at random within `come_back`, then open requests for no longer than `http.drain_timeout` and a moment.
     ///
     /// Until the allocations are gone the web server answers, `/readyz` with 503: what balances load must see it.
-    pub(super) async fn drain(mut self, relay: &Relay, core: &turn::Config, patience: Duration, feed: &Feed) {
+    pub(super) async fn drain(
+        mut self,
+        relay: &Relay,
+        core: &turn::Config,
+        patience: Duration,
+        come_back: (Duration, Duration),
+        feed: &Feed,
+    ) {
         relay.reconfigure(&Arc::new(turn::Config {
             draining: true,
             ..core.clone()
         }));
-        self.hub.drain(COME_BACK, None);
+        self.hub.drain(come_back, None);
         self.hub.close_all();
         if let Some(backplane) = &self.backplane {
             backplane.flush(LAST_WORDS).await;

@@ -32,6 +32,7 @@ pub(super) fn across(
     third_party(config, &mut rules);
     realms::check(config, &mut rules);
     dialects(config, &mut rules);
+    drain_window(config, &mut rules);
     backplane(config, &mut rules);
 }
 
@@ -61,6 +62,19 @@ impl Rules<'_> {
             wrong,
             fix,
         });
+    }
+}
+
+/// A window ends no sooner than it begins.
+fn drain_window(config: &Config, rules: &mut Rules<'_>) {
+    let (min, max) = ("signaling.drain_after_min", "signaling.drain_after_max");
+    let hub = &config.signaling;
+    if rules.valid(&[min, max]) && hub.drain_after_min > hub.drain_after_max {
+        rules.broken(
+            &[min, max],
+            format!("clients would come back no sooner than `{min}` and no later than `{max}`, which is less"),
+            format!("set `{min}` to `{max}` at most"),
+        );
     }
 }
 

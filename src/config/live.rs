@@ -39,6 +39,8 @@ const LIVE: &[&str] = &[
     "admin.tokens",
     "signaling.dialects",
     "signaling.peerjs_discovery",
+    "signaling.drain_after_min",
+    "signaling.drain_after_max",
     "events.*",
     "realms.*",
     "log.level",

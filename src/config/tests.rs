@@ -646,3 +646,15 @@ fn a_listener_of_a_dialect_has_an_address_of_its_own_and_a_dialect() {
         assert!(told.contains(wrong), "{list}: {told}");
     }
 }
+
+#[test]
+fn a_drain_window_that_ends_before_it_begins_is_refused() {
+    let text = problem("[signaling]\ndrain_after_min = \"6s\"\n");
+    assert!(text.starts_with("m.toml:2: signaling.drain_after_min: "), "{text}");
+    assert!(
+        text.contains("fix: set `signaling.drain_after_min` to `signaling.drain_after_max` at most"),
+        "{text}"
+    );
+    let config = loaded("[signaling]\ndrain_after_min = \"5s\"\n").unwrap();
+    assert_eq!(config.signaling.drain_after_min, config.signaling.drain_after_max);
+}

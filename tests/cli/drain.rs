@@ -1,8 +1,10 @@
 //! The end of a process that relays: living allocations first.
 
+use crate::moderation::Peer;
 use crate::program::{PATIENCE, Server, get, pause};
 use crate::reload::{FIRST, RELOADED, client, echo, round_trip, toml};
 use crate::support::client::{Client, Wish};
+use serde_json::json;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -138,4 +140,23 @@ async fn a_draining_hub_takes_no_new_sockets() {
         server.wait()
     });
     assert_eq!(ended.await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_of_the_hub_are_told_the_window_of_the_last_reload() {
+    let window = |min: &str, max: &str| {
+        let more = format!("[signaling]\ndrain_after_min = \"{min}\"\ndrain_after_max = \"{max}\"\n");
+        toml(&format!("drain_timeout = \"0s\"\n{more}"))
+    };
+    let config = window("1s", "30s");
+    let mut server = Server::start_with(&[("meetpoint.toml", &config), ("secrets", FIRST)], &[]);
+    let mut peer = Peer::connect(&server, "alice").await;
+    server.write("meetpoint.toml", &window("2s", "40s"));
+    server.signal("HUP");
+    server.wait_for_log(RELOADED, 1);
+    server.signal("TERM");
+    assert_eq!(peer.recv().await, json!({"t": "drain", "after": [2000, 40_000]}));
+    assert_eq!(peer.closed().await, 4003);
+    drop(peer);
+    assert_eq!(tokio::task::block_in_place(|| server.wait()), 0);
 }

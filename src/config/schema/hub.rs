@@ -121,6 +121,11 @@ section! {
         away_sessions: usize = 5_000, Between(0, 10_000_000);
         /// Bans that operators may have in force at once (`/v1/bans`), some 200 bytes each. Beyond it one more is refused.
         bans: usize = 10_000, Between(0, 1_000_000);
+        /// Soonest that clients come back when the server goes away, each at a random time up to `drain_after_max`: `drain` tells
+        /// them so, and they are closed. With one replica, as long as a restart takes.
+        drain_after_min: Duration = Duration::from_millis(200), Between(Duration::ZERO, minutes(10));
+        /// Latest that they come back. A longer window spreads the load on whoever takes over, and leaves clients alone for longer.
+        drain_after_max: Duration = seconds(5), Between(Duration::ZERO, minutes(10));
         /// How long a connection may stay without a `hello`. Raising it lets idle strangers hold sockets longer.
         hello_timeout: Duration = seconds(10), Between(seconds(1), minutes(5));
         /// How often the server pings. Keep it below the 30 s at which the most impatient proxies cut an idle connection.
