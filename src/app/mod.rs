@@ -157,7 +157,9 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         revocations: core.revocations.clone(),
         orders: sender,
     };
-    let admin = http::admin_router(&state, tokens.clone(), Arc::new(desk), (intake, events.feed()));
+    let desk = Arc::new(desk);
+    let compat = http::compat_router(&state, desk.clone(), intake.clone());
+    let admin = http::admin_router(&state, tokens.clone(), desk, (intake, events.feed()));
     let ways = Ways::new(
         &settings.transport.streams,
         &relay,
@@ -169,7 +171,13 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         .streams
         .websocket
         .then(|| http::tunnel_router(&state, ways.tunnels()));
-    let ending = services.spawn((web, of_dialects), metrics_only, ways, (admin_only, admin), tunnels);
+    let ending = services.spawn(
+        (web, of_dialects),
+        metrics_only,
+        ways,
+        (admin_only, admin),
+        (compat, tunnels),
+    );
     if let Some(certificates) = certificates {
         // Ends with the process: certificates are replaced to the last moment.
         tokio::spawn(certificates.watch(config.tls.reload_interval, metrics.front().clone()));

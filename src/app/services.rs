@@ -98,7 +98,7 @@ impl Services {
         metrics_only: Vec<TcpListener>,
         ways: Ways,
         admin: (Vec<TcpListener>, axum::Router),
-        tunnels: Option<axum::Router>,
+        (compat, tunnels): (axum::Router, Option<axum::Router>),
     ) -> Ending {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -119,6 +119,7 @@ impl Services {
         } else {
             self.routes
         };
+        let routes = routes.merge(compat);
         let routes = match tunnels {
             Some(tunnels) => routes.merge(tunnels),
             None => routes,

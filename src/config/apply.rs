@@ -293,6 +293,7 @@ impl Config {
             dialect_paths: self.dialect_paths(),
             peerjs_discovery: self.signaling.peerjs_discovery,
             hosts: web.hosts.clone(),
+            compat: web.compat.clone(),
             trusted_proxies: web.trusted_proxies.clone(),
             ice: self.ice_settings(relay_addrs),
             realms: self.http_realms(),

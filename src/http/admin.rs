@@ -191,7 +191,15 @@ async fn ask<T: Send + 'static>(
     admin: Admin,
     question: impl FnOnce(&dyn Operator) -> Result<T, OperatorError> + Send + 'static,
 ) -> Result<T, Problem> {
-    let asked = spawn_blocking(move || question(&*admin.operator)).await;
+    ask_operator(admin.operator, question).await
+}
+
+/// The same for who is no admin.
+pub(super) async fn ask_operator<T: Send + 'static>(
+    operator: Arc<dyn Operator>,
+    question: impl FnOnce(&dyn Operator) -> Result<T, OperatorError> + Send + 'static,
+) -> Result<T, Problem> {
+    let asked = spawn_blocking(move || question(&*operator)).await;
     match asked {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(OperatorError::Rejected(problems))) => Err(Problem::new(

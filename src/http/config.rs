@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use zeroize::Zeroizing;
 
 use super::auth::VerifyingKey;
+use super::compat::Service;
 use super::realm::Realm;
 use crate::credentials::{Advertised, Host, IceServer, UriTransport};
 use crate::events::config::Secret;
@@ -24,6 +25,8 @@ pub struct Config {
     /// Names that requests may be for, `*.` in front of one stands for all below it; none allows every name. Addresses and
     /// `localhost` are always allowed. Default none.
     pub hosts: Vec<String>,
+    /// Services whose answers are given too, at their paths. Default none.
+    pub compat: Vec<Service>,
     /// Who may read the API from a page of another origin.
     pub cors: Cors,
     /// Proxies whose `Forwarded`, `X-Forwarded-For`, `X-Real-IP` and `X-Forwarded-Host` are believed. Default: none. Every

@@ -8,6 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::client::Client;
@@ -137,7 +138,8 @@ pub(super) async fn issue(
     list
 }
 
-fn charge(state: &AppState, client: &Client, tenant: Option<&str>) -> Result<(), (IssueResult, Problem)> {
+/// Takes one from the bucket of the tenant, or else of the client.
+pub(super) fn charge(state: &AppState, client: &Client, tenant: Option<&str>) -> Result<(), (IssueResult, Problem)> {
     let now = Instant::now();
     let decision = match tenant {
         Some(realm) => state.tenant_rates().check(realm, now),
@@ -228,17 +230,15 @@ impl Wish {
     }
 
     fn from_json(headers: &HeaderMap, body: &[u8]) -> Result<Self, Problem> {
-        let content_type = headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        let essence = content_type.split(';').next().unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/json") {
-            return Err(Problem::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
-        }
-        let wish: Self = serde_json::from_slice(body)
-            .map_err(|error| Problem::bad_request("bad_json", format!("the body is not as expected: {error}")))?;
-        wish.checked()
+        read_json::<Self>(headers, body)?.checked()
+    }
+
+    /// From a request that was read elsewhere.
+    ///
+    /// # Errors
+    /// As for a wish in JSON.
+    pub(super) fn new(ttl: Option<u64>, user: Option<String>) -> Result<Self, Problem> {
+        Self { ttl, user }.checked()
     }
 
     fn checked(self) -> Result<Self, Problem> {
@@ -252,7 +252,21 @@ impl Wish {
     }
 }
 
-fn parse_ttl(text: &str) -> Result<u64, Problem> {
+/// A body that says that it is JSON, as what it should be.
+pub(super) fn read_json<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(Problem::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    }
+    serde_json::from_slice(body)
+        .map_err(|error| Problem::bad_request("bad_json", format!("the body is not as expected: {error}")))
+}
+
+pub(super) fn parse_ttl(text: &str) -> Result<u64, Problem> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(bad_ttl());
     }
@@ -260,7 +274,7 @@ fn parse_ttl(text: &str) -> Result<u64, Problem> {
     Ok(text.parse().unwrap_or(u64::MAX))
 }
 
-fn bad_ttl() -> Problem {
+pub(super) fn bad_ttl() -> Problem {
     Problem::bad_request("bad_ttl", "ttl must be a whole number of seconds, at least 1")
 }
 
@@ -280,7 +294,7 @@ fn is_label(user: &str) -> bool {
 }
 
 /// Percent-encoding of a query's value. `+` stays `+`: a label may contain it, and blanks it may not.
-fn percent_decode(text: &str) -> Option<String> {
+pub(super) fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {

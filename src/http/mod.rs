@@ -20,6 +20,7 @@ pub mod admin;
 mod asset;
 pub mod auth;
 pub mod client;
+pub mod compat;
 pub mod config;
 pub mod console;
 mod cors;
@@ -44,6 +45,7 @@ mod validate;
 
 pub use admin::admin_router;
 pub use auth::{AuthConfigError, KeyError, TokenAuthenticator, VerifyingKey, read_keys};
+pub use compat::{Service, compat_router};
 pub use config::{
     Auth, Config, ConnectRate, Cors, Failures, Hook, Ice, JwksSource, Jwt, JwtSecret, Limits, MetricsAccess, RateLimit,
     RoomListing,

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 
 use super::client::Client;
+use super::compat;
 use super::error::Problem;
 use super::state::AppState;
 use crate::telemetry::labels::{self, Route, StatusClass};
@@ -171,6 +172,9 @@ fn route(matched: Option<&MatchedPath>) -> Route {
     let of_operators = ["/api/admin/", "/v1/rooms", "/v1/bans", "/v1/tokens"];
     if of_operators.iter().any(|path| matched.starts_with(path)) {
         return Route::Admin;
+    }
+    if compat::is_route(matched) {
+        return Route::Compat;
     }
     if matched == "/signaling/health" {
         return Route::Health;

@@ -40,13 +40,19 @@ pub fn router(state: AppState) -> Router {
     if state.config().metrics == MetricsAccess::Public {
         routes = routes.route("/metrics", get(metrics_of_state));
     }
-    let body_bytes = state.config().limits.body_bytes;
-    routes
+    let routes = routes
         .merge(console::router())
         .merge(sdk::router())
         .fallback(places::elsewhere)
         .with_state(state.clone())
-        .layer(from_fn_with_state(state.clone(), places::at_root))
+        .layer(from_fn_with_state(state.clone(), places::at_root));
+    surrounded(routes, &state)
+}
+
+/// What is around every route of the API.
+pub(super) fn surrounded(routes: Router, state: &AppState) -> Router {
+    let body_bytes = state.config().limits.body_bytes;
+    routes
         .layer((
             DefaultBodyLimit::max(body_bytes),
             RequestBodyLimitLayer::new(body_bytes),
@@ -55,7 +61,7 @@ pub fn router(state: AppState) -> Router {
         .layer(from_fn_with_state(state.clone(), observe::guard))
         // Outside of whatever can fail, so that a page can read every error; a preflight is answered here.
         .layer(from_fn_with_state(state.clone(), cors::apply))
-        .layer(from_fn_with_state(state, observe::observe))
+        .layer(from_fn_with_state(state.clone(), observe::observe))
 }
 
 /// TURN inside of WebSockets at `/turn`, served by `sink`.

@@ -25,6 +25,8 @@ labels! {
         V1Ice = "/v1/ice",
         /// `/v1/turn`.
         V1Turn = "/v1/turn",
+        /// The paths of the services of `http.compat`.
+        Compat = "http.compat",
         /// `/api/health`.
         ApiHealth = "/api/health",
         /// `/api/signaling/stats`.

@@ -15,6 +15,7 @@ mod support;
 mod admin;
 mod authentication;
 mod check;
+mod compat;
 mod configuration;
 mod dialects;
 mod drain;

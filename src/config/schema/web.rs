@@ -3,6 +3,7 @@
 use super::{everywhere, hours, minutes, seconds};
 use crate::config::types::{Endpoint, ExtraServer, FilePath, HostName, PublicKeys, Rate, RoomListing, SecretText};
 use crate::config::value::{Between, Must, NonEmpty};
+use crate::http::Service;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -26,6 +27,12 @@ section! {
         /// Set it where only the network protects this server: otherwise a page of a stranger, opened by somebody inside, can
         /// let its own name resolve to this server and use it as its own (DNS rebinding).
         hosts: Vec<String> = Vec::new(), Must("host names without scheme and port, such as \"meet.example.org\"", |hosts: &Vec<String>| are_names(hosts));
+        /// Services of others whose answers are given too, at their paths: clients of them change only the host. docs/api.md
+        /// shows each.
+        ///
+        /// Who may ask is decided as for `/api/ice-servers`, and the limits are the same. Each opens paths to everyone who reaches
+        /// this server.
+        compat: Vec<Service> = Vec::new();
         /// Origins whose pages may use the API and the hub: `"https://app.example.org"`, or `"*"` for all.
         ///
         /// Every origin that is allowed can let its visitors spend this server's bandwidth, unless `auth.jwt_secrets`

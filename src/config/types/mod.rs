@@ -9,6 +9,7 @@ mod files;
 mod net;
 mod redis;
 mod secret;
+mod service;
 mod token;
 mod webhook;
 

@@ -1,0 +1,136 @@
+//! ICE lists in the forms of other services: a client of one of them changes only the host.
+//!
+//! What it is: a file for each service of [`super::Config::compat`], which reads a request as that service does and writes the answer
+//! as it does. The list between the two, who may have it, how often, and how that is counted is
+//! [`ice_servers`](super::ice_servers)' alone.
+//! What it is not: a copy of those services. There are no accounts and no projects: the ids in their paths are not looked at,
+//! and what they call a key or a token is one of ours (a tenant's, a JWT).
+//!
+//! Invariants:
+//! - No path is served that the operator did not ask for.
+//! - A token is judged alike wherever its client puts it, and is in no log and no answer.
+//! - What cannot be given in a form is refused, not invented: a form with one credential needs one.
+//!
+//! RFCs: 7617 (Basic), 6750 (bearer tokens).
+
+mod cloudflare;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderMap, HeaderValue, header};
+
+use super::admin::Operator;
+use super::auth::bearer;
+use super::client::Client;
+use super::error::Problem;
+use super::ice_servers::{self, Wish};
+use super::router::surrounded;
+use super::state::AppState;
+use crate::credentials::{IceList, IceServer};
+use crate::events::Intake;
+
+/// A service whose clients are answered as they expect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Cloudflare Realtime TURN.
+    Cloudflare,
+}
+
+impl Service {
+    /// All there are.
+    pub const ALL: [Self; 1] = [Self::Cloudflare];
+
+    /// As it is called in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cloudflare => "cloudflare",
+        }
+    }
+
+    /// What all its routes begin with, and none of ours.
+    const fn base(self) -> &'static str {
+        match self {
+            Self::Cloudflare => "/v1/turn/keys/",
+        }
+    }
+
+    fn routes(self) -> Router<Compat> {
+        match self {
+            Self::Cloudflare => cloudflare::routes(),
+        }
+    }
+}
+
+/// Whether this route, as a template, is of a service.
+pub(super) fn is_route(matched: &str) -> bool {
+    Service::ALL.iter().any(|service| matched.starts_with(service.base()))
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Compat {
+    state: AppState,
+    operator: Arc<dyn Operator>,
+    intake: Intake,
+}
+
+/// The routes of the services in the configuration, for the public listeners. What is revoked there goes to `operator`, and is told
+/// to `intake`.
+pub fn compat_router(state: &AppState, operator: Arc<dyn Operator>, intake: Intake) -> Router {
+    let wanted = state.config().compat.clone();
+    let routes = Service::ALL.into_iter().filter(|service| wanted.contains(service));
+    let routes = routes.fold(Router::new(), |all, service| all.merge(service.routes()));
+    let compat = Compat {
+        state: state.clone(),
+        operator,
+        intake,
+    };
+    surrounded(routes.with_state(compat), state)
+}
+
+impl Compat {
+    /// A list for the holder of `token`, asked for by a request with `headers` at `path`.
+    async fn list(
+        &self,
+        client: &Client,
+        path: &str,
+        (headers, token): (&HeaderMap, Option<&str>),
+        wish: Result<Wish, Problem>,
+    ) -> Result<IceList, Problem> {
+        ice_servers::issue(&self.state, client, path, &shown(headers, token), wish).await
+    }
+}
+
+/// What a judge looks at, with the token where it looks for one.
+fn shown(headers: &HeaderMap, token: Option<&str>) -> HeaderMap {
+    let mut shown = HeaderMap::new();
+    if let Some(origin) = headers.get(header::ORIGIN) {
+        shown.insert(header::ORIGIN, origin.clone());
+    }
+    // What cannot stand in a header is no token of anybody's.
+    let token = token.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
+    if let Some(mut token) = token {
+        token.set_sensitive(true);
+        shown.insert(header::AUTHORIZATION, token);
+    }
+    shown
+}
+
+/// The one entry with a credential, for forms that have no place for two.
+///
+/// # Errors
+/// 403 for who may not relay.
+fn with_credential(list: &IceList) -> Result<&IceServer, Problem> {
+    let found = list.ice_servers.iter().find(|server| server.credential.is_some());
+    found.ok_or_else(|| {
+        let status = axum::http::StatusCode::FORBIDDEN;
+        Problem::new(status, "forbidden", "the token does not allow relaying")
+    })
+}
+
+/// The URLs of the entries that need no credential.
+fn stun_urls(list: &IceList) -> impl Iterator<Item = &String> {
+    let open = list.ice_servers.iter().filter(|server| server.credential.is_none());
+    open.flat_map(|server| &server.urls)
+}
