@@ -85,9 +85,10 @@ fn admit(state: &AppState, request: &Request) -> Result<(), ws::UpgradeError> {
     }
 }
 
-/// Whether a WebSocket that is opened at that path comes to the hub, on a listener without a dialect of its own.
-pub(super) fn is_of_the_hub(config: &Config, path: &str) -> bool {
-    matches!(path, "/signaling" | "/v1/ws") || find(config, path, None, true).is_some()
+/// Whether a WebSocket that is opened at that path comes to the hub, on a listener with that dialect of its own.
+pub(super) fn is_of_the_hub(config: &Config, path: &str, listener: Option<SpokenHere>) -> bool {
+    let spoken = listener.map(|SpokenHere(spoken)| spoken);
+    matches!(path, "/signaling" | "/v1/ws") || find(config, path, spoken, true).is_some()
 }
 
 fn answer(state: &AppState, request: Request) -> Result<Response, Box<Request>> {
@@ -104,7 +105,10 @@ fn answer(state: &AppState, request: Request) -> Result<Response, Box<Request>> 
         // Not there for another method, nor below the paths that there are.
         let asked = Asked::read(place.rest).filter(|asked| *asked == Asked::Socket || !is_upgrade);
         return match asked {
-            Some(Asked::Socket) if is_upgrade => Ok(ws::upgrade(state.hub(), Dialect::PeerJs, request)),
+            Some(Asked::Socket) if is_upgrade => Ok(match admit(state, &request) {
+                Ok(()) => ws::upgrade(state.hub(), Dialect::PeerJs, request),
+                Err(error) => error.into_response(),
+            }),
             Some(asked) if request.method() == Method::GET => Ok(asked.answer(state)),
             Some(_) => Ok(StatusCode::METHOD_NOT_ALLOWED.into_response()),
             None => Ok(StatusCode::NOT_FOUND.into_response()),

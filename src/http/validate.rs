@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::bearer;
 use super::client::Client;
-use super::places;
+use super::places::{self, SpokenHere};
 use super::state::AppState;
 use crate::signaling::{CloseCode, ErrorCode};
 use crate::telemetry::labels::Surface;
@@ -62,13 +62,22 @@ enum Failure {
 pub(super) async fn get(
     State(state): State<AppState>,
     Extension(client): Extension<Client>,
+    listener: Option<Extension<SpokenHere>>,
     Query(attempt): Query<Attempt>,
     headers: HeaderMap,
 ) -> Response {
     if let Err(error) = state.admit(client.ip) {
         return error.into_response();
     }
-    let failure = judge(&state, &client, &attempt, &headers).await.err();
+    let failure = judge(
+        &state,
+        &client,
+        listener.map(|Extension(spoken)| spoken),
+        &attempt,
+        &headers,
+    )
+    .await
+    .err();
     let is_foreign = matches!(failure, Some(Failure::Upgrade(UpgradeError::Origin)));
     let mut response = Json(Answer::of(failure)).into_response();
     // This one answer is for the page that may not read any other.
@@ -81,14 +90,20 @@ pub(super) async fn get(
     response
 }
 
-async fn judge(state: &AppState, client: &Client, attempt: &Attempt, headers: &HeaderMap) -> Result<(), Failure> {
+async fn judge(
+    state: &AppState,
+    client: &Client,
+    listener: Option<SpokenHere>,
+    attempt: &Attempt,
+    headers: &HeaderMap,
+) -> Result<(), Failure> {
     let path = attempt.path.as_deref().unwrap_or("/v1/ws");
     // In the order of an upgrade, but for the origin: whoever may not ask is told nothing else.
     state
         .hub()
         .would_refuse(headers, Some(client.ip))
         .map_err(Failure::Upgrade)?;
-    if !places::is_of_the_hub(&state.config(), path) {
+    if !places::is_of_the_hub(&state.config(), path, listener) {
         return Err(Failure::Path);
     }
     if attempt

@@ -82,6 +82,14 @@ async fn every_failure_is_told_as_the_attempt_would_meet_it() {
 }
 
 #[tokio::test]
+async fn a_port_with_a_dialect_of_its_own_is_asked_about_its_own_paths() {
+    let api = Api::new(Config::default());
+    assert_eq!(validate(&api, "path=/anything", &[]).await.json()["code"], "not_found");
+    let own = api.speaking(meetpoint::signaling::Dialect::Reploid);
+    assert_eq!(validate(&own, "path=/anything", &[]).await.json(), json!({"ok": true}));
+}
+
+#[tokio::test]
 async fn a_page_of_an_origin_that_is_not_allowed_learns_that_and_nothing_else() {
     let origins = vec!["https://app.example.org".to_owned()];
     let api = Api::new(Config {
@@ -129,7 +137,16 @@ async fn sockets_are_opened_at_a_rate_and_asking_about_one_costs_the_same() {
     // Without a socket below there is nothing to upgrade, which is found out last.
     api.get("/v1/ws", &upgrade).await.assert_problem(400, "not_upgradable");
     assert_eq!(validate(&api, "", &[]).await.json(), json!({"ok": true}));
-    for path in ["/v1/ws", "/signaling", "/v1/validate"] {
+    for path in [
+        "/v1/ws",
+        "/signaling",
+        "/v1/validate",
+        "/",
+        "/peerjs",
+        "/peerjs/peerjs",
+        "/match/room",
+        "/socket.io/",
+    ] {
         let reply = api.get(path, &upgrade).await;
         reply.assert_problem(429, "rate_limited");
         assert!(
@@ -139,7 +156,7 @@ async fn sockets_are_opened_at_a_rate_and_asking_about_one_costs_the_same() {
     }
     api.get("/v1/ws", &[]).await.assert_problem(426, "upgrade_required");
     let metrics: &Metrics = &api.metrics;
-    assert_eq!(metrics.api().connects_limited.get(), 3);
+    assert_eq!(metrics.api().connects_limited.get(), 8);
     for _ in 0..9 {
         let loopback = std::net::Ipv4Addr::LOCALHOST.into();
         let reply = api.answer_to(loopback, request("GET", "/v1/ws", &upgrade, "")).await;
