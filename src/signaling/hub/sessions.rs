@@ -209,8 +209,14 @@ impl Hub {
         }
         let rooms = entry.rooms.clone();
         let present = present.clone();
+        // The tenant may be another one now, and that one's user has its own number of places.
+        if present.realm != identity.realm {
+            let full = |reject| Reject { close: None, ..reject };
+            self.check_owner(&identity, None).map_err(full)?;
+        }
+        let entry = self.connections.get_mut(connection).ok_or(gone)?;
+        let peer = entry.peer.as_mut().ok_or(gone)?;
         peer.identity = (identity != Identity::ANONYMOUS).then(|| Box::new(identity.clone()));
-        // The tenant may be another one now.
         self.discount_owner(&present);
         self.count_owner(&identity);
         self.set_due(connection, Due::End, deadline);

@@ -125,3 +125,20 @@ fn a_token_of_another_tenant_moves_the_place_with_it() {
     assert_eq!(greet(&mut world, json!({}), user("alice")).1["code"], "limit");
     world.check();
 }
+
+#[test]
+fn a_token_of_another_tenant_finds_no_place_where_there_is_none() {
+    let mut world = two_each();
+    let (first, _) = greet(&mut world, json!({}), user("alice"));
+    for _ in 0..2 {
+        greet(&mut world, json!({}), of_tenant("alice", "acme"));
+    }
+    let auth = json!({"t": "auth", "id": 2, "token": "t"});
+    world.with_identity(first, &auth, Ok(of_tenant("alice", "acme")));
+    let refused = world.recv(first);
+    assert_eq!((&refused["t"], &refused["code"]), (&json!("err"), &json!("limit")));
+    assert_eq!(world.closed(first), None, "and it stays who it is");
+    greet(&mut world, json!({}), user("alice"));
+    assert_eq!(greet(&mut world, json!({}), user("alice")).1["code"], "limit");
+    world.check();
+}
