@@ -98,11 +98,11 @@ impl fmt::Debug for Secret {
 
 /// A set of kinds of events.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Kinds(u16);
+pub struct Kinds(u32);
 
 impl Kinds {
     /// Every kind.
-    pub const ALL: Self = Self(u16::MAX);
+    pub const ALL: Self = Self(u32::MAX);
     /// None.
     pub const NONE: Self = Self(0);
 

@@ -148,7 +148,8 @@ impl Teller {
         let config = self.config.load();
         match happened {
             Happened::Relay(event) if config.log => log::relay(self.number, event, config.log_addresses),
-            Happened::Relay(_) => {}
+            Happened::Hub(event) if config.log => log::hub(self.number, event, config.log_addresses),
+            Happened::Relay(_) | Happened::Hub(_) => {}
             Happened::Audit(audit) => log::audit(self.number, audit),
         }
         let mut hooks = self.hooks.values().filter(|hook| hook.wants(kind)).peekable();

@@ -3,6 +3,7 @@
 use tokio::sync::mpsc;
 
 use super::audit::Audit;
+use super::hub::HubEvent;
 use super::record::Happened;
 use crate::telemetry::EventMetrics;
 use crate::turn;
@@ -26,6 +27,11 @@ impl Intake {
     /// An operator did something. It is dropped, and counted, when too much waits.
     pub fn audit(&self, audit: Audit) {
         self.put(Happened::Audit(audit));
+    }
+
+    /// Something happened in the hub. It is dropped, and counted, when too much waits.
+    pub fn hub(&self, event: HubEvent) {
+        self.put(Happened::Hub(Box::new(event)));
     }
 
     /// Where it is counted.

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use super::audit::Audit;
+use super::hub::HubEvent;
 use crate::telemetry::redact::Network;
 use crate::turn::{self, What};
 
@@ -99,6 +100,20 @@ pub(super) fn relay(number: u64, event: &turn::Event, whole: bool) {
         What::Limited { limit, count } => line!(info, "limit reached", limit = limit.as_label(), count),
         What::AuthFailed { reason, count } => line!(info, "credentials refused", reason = reason.as_label(), count),
     }
+}
+
+/// Writes one event of the hub.
+pub(super) fn hub(number: u64, event: &HubEvent, whole: bool) {
+    fn plain(text: Option<&str>) -> Option<tracing::field::DisplayValue<std::str::EscapeDebug<'_>>> {
+        text.map(|text| tracing::field::display(text.escape_debug()))
+    }
+    let client = event.client.map(|ip| Shown { ip, port: None, whole });
+    tracing::info!(
+        target: "meetpoint::events", number, what = event.kind.as_label(), dialect = event.dialect, room = plain(event.room.as_deref()),
+        peer = plain(event.peer.as_deref()), session = event.session.as_deref(), user = plain(event.user.as_deref()),
+        realm = plain(event.realm()), client = client.map(tracing::field::display), ban = event.ban,
+        until = event.until.map(|until| until.0), reason = plain(event.reason.as_deref()), ended = event.ended, "hub"
+    );
 }
 
 /// Writes what an operator did. Always, and with the whole address: it is asked for when something went wrong.

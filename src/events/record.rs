@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::audit::Audit;
+use super::hub::HubEvent;
 use crate::telemetry::labels::RecordKind;
 use crate::turn::{self, Traffic, What};
 
@@ -28,6 +29,8 @@ pub(super) enum Happened {
     Relay(turn::Event),
     /// By an operator.
     Audit(Audit),
+    /// In the hub.
+    Hub(Box<HubEvent>),
 }
 
 #[derive(Serialize)]
@@ -119,10 +122,55 @@ struct OfOperator<'a> {
     count: u64,
 }
 
+#[derive(Serialize)]
+struct OfHub<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dialect: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    realm: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<std::net::IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ban: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<usize>,
+}
+
+impl<'a> OfHub<'a> {
+    fn new(event: &'a HubEvent) -> Self {
+        Self {
+            dialect: event.dialect,
+            room: event.room.as_deref(),
+            peer: event.peer.as_deref(),
+            session: event.session.as_deref(),
+            user: event.user.as_deref(),
+            realm: event.realm(),
+            client: event.client,
+            ban: event.ban,
+            until: event.until.map(|until| until.0),
+            reason: event.reason.as_deref(),
+            ended: event.ended,
+        }
+    }
+}
+
 impl Happened {
     pub(super) const fn kind(&self) -> RecordKind {
         match self {
             Self::Audit(_) => RecordKind::Admin,
+            Self::Hub(event) => event.kind,
             Self::Relay(event) => match event.what {
                 What::Created { .. } => RecordKind::Created,
                 What::Refreshed { .. } => RecordKind::Refreshed,
@@ -141,6 +189,7 @@ impl Happened {
         let (time, user, username) = match self {
             Self::Relay(event) => (event.at, event.about.user.clone(), event.about.username.clone()),
             Self::Audit(audit) => (audit.at, None, None),
+            Self::Hub(event) => (event.at, event.user.clone(), None),
         };
         let (id, kind_word, time) = (format!("{instance}-{number}"), kind.as_label(), time.0);
         // No map with keys that are no strings is in there, so that it cannot fail.
@@ -150,6 +199,12 @@ impl Happened {
                 kind: kind_word,
                 time,
                 rest: &of_relay(event),
+            }),
+            Self::Hub(event) => serde_json::to_string(&Shown {
+                id: &id,
+                kind: kind_word,
+                time,
+                rest: &OfHub::new(event),
             }),
             Self::Audit(audit) => serde_json::to_string(&Shown {
                 id: &id,

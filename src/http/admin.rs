@@ -12,6 +12,7 @@ mod revocations;
 mod rooms;
 mod stream;
 mod tokens;
+mod told;
 
 use std::net::IpAddr;
 use std::sync::Arc;

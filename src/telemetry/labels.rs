@@ -257,6 +257,14 @@ labels! {
         AuthFailed = "auth_failed",
         /// An operator did something, or somebody wanted to be one.
         Admin = "admin",
+        /// An operator ended a session of the hub.
+        HubKick = "hub.kick",
+        /// An operator keeps somebody out of a room or of the hub.
+        HubBan = "hub.ban",
+        /// An operator lets somebody in again.
+        HubUnban = "hub.unban",
+        /// An operator ended a room.
+        HubRoomClosed = "hub.room_closed",
     }
 }
 

@@ -1,11 +1,12 @@
 //! Events of the real program: in its log, at a webhook, on the admin stream, and in the audit trail.
 
 use crate::admin::ask;
-use crate::hook::{Answer, Receiver};
+use crate::hook::{Answer, Got, Receiver};
+use crate::moderation::Peer;
 use crate::program::{PATIENCE, Server, pause};
 use crate::reload::{FIRST, client_of, echo, round_trip, toml};
 use crate::support::client::Wish;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -395,5 +396,86 @@ fn a_receiver_with_tls_must_have_a_certificate_that_this_machine_believes() {
     assert!(
         request.starts_with("POST / HTTP/1.1\r\n") && request.contains("x-meetpoint-signature: t="),
         "{request}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_is_told_whom_operators_put_out_of_the_hub_and_let_in_again() {
+    let receiver = Receiver::start(|_| Answer::Status(200));
+    let kinds = "kinds = [\"hub.kick\", \"hub.ban\", \"hub.unban\", \"hub.room_closed\"]\n";
+    let config = format!("[events]\nlog = true\n{}", webhook(&receiver, kinds));
+    let server = tokio::task::block_in_place(|| start(&config, &[]));
+    let mallory = Peer::join(&server, "mallory", "a \"room\"").await;
+    let mut alice = Peer::join(&server, "alice", "a \"room\"").await;
+    let operate = |request: &str, body: &str| {
+        let (status, _, body) = tokio::task::block_in_place(|| ask(server.http, Some(TOKEN), request, body));
+        assert!(status < 300, "{request}: {body}");
+    };
+    operate(
+        "POST /v1/rooms/a%20%22room%22/kick",
+        "{\"peer\":\"mallory\",\"reason\":\"be nice\",\"ban_seconds\":60}",
+    );
+    operate("DELETE /v1/bans/1", "");
+    operate("POST /v1/rooms/a%20%22room%22/close", "{\"reason\":\"over\"}");
+    assert_eq!(alice.recv().await["ev"], "leave");
+    assert_eq!(alice.recv().await["t"], "closed");
+
+    let all = |got: &[Got]| got.iter().map(|got| got.events().len()).sum::<usize>() >= 4;
+    tokio::task::block_in_place(|| receiver.wait(all));
+    let events = receiver.events();
+    let told: Vec<&str> = events.iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    assert_eq!(told, ["hub.kick", "hub.ban", "hub.unban", "hub.room_closed"]);
+    let kick = &events[0];
+    for (name, value) in [
+        ("dialect", "native"),
+        ("room", "a \"room\""),
+        ("peer", "mallory"),
+        ("client", "127.0.0.1"),
+        ("reason", "be nice"),
+    ] {
+        assert_eq!(kick[name], value, "{kick}");
+    }
+    assert_eq!(kick["session"], mallory.welcome["sid"]);
+    assert!(kick.get("user").is_none() && kick.get("realm").is_none(), "{kick}");
+    let ban = &events[1];
+    assert_eq!(
+        (&ban["ban"], &ban["ended"], &ban["peer"]),
+        (&json!(1), &json!(1), &json!("mallory")),
+        "{ban}"
+    );
+    assert!(ban["until"].as_u64().unwrap() > ban["time"].as_u64().unwrap(), "{ban}");
+    assert_eq!(events[2]["ban"], 1);
+    assert_eq!(
+        (&events[3]["room"], &events[3]["ended"]),
+        (&json!("a \"room\""), &json!(0))
+    );
+    // A line cannot be forged by the name of a room.
+    server.wait_for_log("hub.room_closed", 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kick_without_room_for_its_ban_is_told_and_loses_the_relay_all_the_same() {
+    let receiver = Receiver::start(|_| Answer::Status(200));
+    let config = format!(
+        "[signaling]\nbans = 0\n{}",
+        webhook(&receiver, "kinds = \"hub.kick\"\n")
+    );
+    let server = tokio::task::block_in_place(|| start(&config, &[]));
+    let mut mallory = Peer::join(&server, "mallory", "lobby").await;
+    let operate = |request: &str, body: &str| {
+        let (status, _, body) = tokio::task::block_in_place(|| ask(server.http, Some(TOKEN), request, body));
+        (status, serde_json::from_str::<Value>(&body).unwrap())
+    };
+    let kick = json!({ "peer": "mallory", "ban_seconds": 60 });
+    let (status, problem) = operate("POST /v1/rooms/lobby/kick", &kick.to_string());
+    assert_eq!((status, &problem["code"]), (507, &json!("bans_full")));
+    assert_eq!(mallory.recv().await["code"], "forbidden");
+    assert_eq!(mallory.closed().await, 4105);
+    tokio::task::block_in_place(|| receiver.wait(|got| !got.is_empty()));
+    assert_eq!(receiver.events()[0]["session"], mallory.welcome["sid"]);
+    let (_, revoked) = operate("GET /api/admin/revocations", "");
+    assert_eq!(
+        revoked["revocations"][0]["session"], mallory.welcome["sid"],
+        "{revoked}"
     );
 }

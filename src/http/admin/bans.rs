@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::door::Target;
-use super::{Admin, MAX_PAGE, PAGE, body, rooms};
+use super::{Admin, MAX_PAGE, PAGE, body, rooms, told};
 use crate::http::error::Problem;
 use crate::signaling::{Ban, BanRoom, BansFull, Barred, Dialect};
 
@@ -88,9 +88,12 @@ pub(super) async fn add(
     let ban = ban(room, who, until_ms(wanted.seconds)?, reason);
     let target = Extension(Target(name(&ban.who).into()));
     let until = ban.until_ms;
-    let done = admin.hub.moderate(|hub, now| hub.ban(now, ban, reason));
+    let done = admin.hub.moderate(|hub, now| hub.ban(now, ban.clone(), reason));
     let (id, ended) = done.map_err(full)?;
     let sessions = ended.len();
+    told::banned(&admin, id, &ban, sessions);
+    let place = ban.room.as_ref().map(|(realm, room)| (*realm, &**room));
+    told::ended(&admin, place, &ended, reason);
     let allocations = rooms::cut_off(&admin, ended).await?;
     Ok((
         target,
@@ -161,16 +164,15 @@ pub(super) async fn list(
 
 /// `DELETE /v1/bans/{ban}`: lets in again.
 pub(super) async fn lift(State(admin): State<Admin>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
-    let lifted = id
-        .parse()
-        .is_ok_and(|id| admin.hub.moderate(|hub, now| hub.lift_ban(now, id)));
-    if lifted {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(Problem::new(
+    let id = id.parse().ok();
+    let lifted = id.filter(|id| admin.hub.moderate(|hub, now| hub.lift_ban(now, *id)));
+    let Some(id) = lifted else {
+        return Err(Problem::new(
             StatusCode::NOT_FOUND,
             "no_ban",
             "no ban of this number is in force",
-        ))
-    }
+        ));
+    };
+    told::lifted(&admin, id);
+    Ok(StatusCode::NO_CONTENT)
 }

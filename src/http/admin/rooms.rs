@@ -18,10 +18,10 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::door::Target;
-use super::{Admin, MAX_PAGE, Operator, PAGE, ask, bans, body};
+use super::{Admin, MAX_PAGE, Operator, PAGE, ask, bans, body, told};
 use crate::credentials::UnixTime;
 use crate::http::error::Problem;
-use crate::signaling::{Barred, Data, Dialect, Ended, NotDone, Realm, RoomSummary};
+use crate::signaling::{Ban, BansFull, Barred, Data, Dialect, Ended, NotDone, Realm, RoomSummary};
 use crate::turn::Revoked;
 
 /// Longest reason that a client is told.
@@ -200,7 +200,7 @@ pub(super) async fn kick(
     let done = admin.hub.moderate(|hub, now| {
         let kicked = hub.kick(now, realm, &name, &wanted.peer, reason).map_err(not_done)?;
         let Some(until_ms) = until_ms else {
-            return Ok((vec![kicked], None));
+            return Ok((vec![kicked], Ok(None)));
         };
         let who = match (wanted.ban_by, kicked.user.clone(), kicked.address) {
             (BanBy::Auto, Some(user), _) => Barred::User(user, kicked.tenant.clone()),
@@ -208,14 +208,21 @@ pub(super) async fn kick(
             _ => Barred::Peer((*kicked.peer).into()),
         };
         let room = Some((realm, name.as_str().into()));
-        let (id, others) = hub
-            .ban(now, bans::ban(room, who, until_ms, reason), reason)
-            .map_err(bans::full)?;
-        Ok((std::iter::once(kicked).chain(others).collect(), Some(id)))
+        let ban = bans::ban(room, who, until_ms, reason);
+        // Without room for the ban the session has ended all the same.
+        Ok(match hub.ban(now, ban.clone(), reason) {
+            Ok((id, others)) => (std::iter::once(kicked).chain(others).collect(), Ok(Some((id, ban)))),
+            Err(full) => (vec![kicked], Err(full)),
+        })
     });
-    let (ended, ban) = done?;
+    let (ended, banned): (Vec<Ended>, Result<Option<(u64, Ban)>, BansFull>) = done?;
     let sessions = ended.len();
+    told::ended(&admin, Some((realm, &name)), &ended, reason);
+    if let Ok(Some((id, ban))) = &banned {
+        told::banned(&admin, *id, ban, sessions);
+    }
     let allocations = cut_off(&admin, ended).await?;
+    let ban = banned.map_err(bans::full)?.map(|(id, _)| id);
     let target = target(&name, Some(&wanted.peer));
     Ok((
         target,
@@ -246,16 +253,27 @@ pub(super) async fn close(
         // Locked first: nobody makes it anew in between. A room that nobody is in can be locked all the same.
         let lock = until_ms.map(|until_ms| {
             let room = Some((realm, name.as_str().into()));
-            hub.ban(now, bans::ban(room, Barred::Everybody, until_ms, reason), None)
+            let ban = bans::ban(room, Barred::Everybody, until_ms, reason);
+            hub.ban(now, ban.clone(), None).map(|(id, _)| (id, ban))
         });
-        let lock = lock.transpose().map_err(bans::full)?.map(|(id, _)| id);
+        let lock = lock.transpose().map_err(bans::full)?;
         match hub.close_room(now, realm, &name, reason) {
-            Ok(ended) => Ok((ended, lock)),
-            Err(_) if lock.is_some() => Ok((Vec::new(), lock)),
+            Ok(ended) => Ok((Some(ended), lock)),
+            Err(_) if lock.is_some() => Ok((None, lock)),
             Err(error) => Err(not_done(error)),
         }
     });
-    let (ended, lock) = done?;
+    let (closed, lock) = done?;
+    let place = (realm, name.as_str());
+    if let Some((id, ban)) = &lock {
+        told::banned(&admin, *id, ban, 0);
+    }
+    if let Some(ended) = &closed {
+        told::closed(&admin, place, ended.len(), reason);
+        told::ended(&admin, Some(place), ended, reason);
+    }
+    let lock = lock.map(|(id, _)| id);
+    let ended = closed.unwrap_or_default();
     let sessions = ended.len();
     let allocations = cut_off(&admin, ended).await?;
     Ok((
