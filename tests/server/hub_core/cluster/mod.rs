@@ -1,5 +1,6 @@
 //! Rooms across replicas.
 
+mod dialects;
 mod failures;
 mod rules;
 mod sim;

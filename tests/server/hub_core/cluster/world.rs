@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use meetpoint::signaling::{
     BusConfig, CloseCode, Config, Connected, ConnectionId, Dialect, Frame, Grants, Hub, Identity, Needs, NodeId, Now,
-    Output, Topic,
+    Opening, Output, Topic,
 };
 use serde_json::{Value, json};
 
@@ -303,7 +303,11 @@ impl Cluster {
                 if client.dialect == Dialect::Native {
                     signaling_schema::server_frame(&text);
                 }
-                let frame: Value = serde_json::from_str(&text).unwrap();
+                // Packets of socket.io are kept as they are.
+                let frame: Value = match client.dialect {
+                    Dialect::SocketIo => json!(text),
+                    _ => serde_json::from_str(&text).unwrap(),
+                };
                 client.hear(&frame, self.strict);
                 client.inbox.push_back(frame);
             }
@@ -437,13 +441,27 @@ impl Cluster {
             return;
         };
         let (node, dialect) = (self.clients[client].node, self.clients[client].dialect);
-        let text = frame.to_string();
+        let text = frame.as_str().map_or_else(|| frame.to_string(), str::to_owned);
+        self.hand_in(node, connection, Frame::text(dialect, &text), identity);
+    }
+
+    fn hand_in(&mut self, node: usize, connection: ConnectionId, frame: Frame<'_>, identity: Identity) {
         self.with_hub(node, |hub, now| {
-            if let Some(admitted) = hub.try_admit(now, connection, Frame::text(dialect, &text)) {
+            if let Some(admitted) = hub.try_admit(now, connection, frame) {
                 let identity = (admitted.needs() != Needs::Nothing).then_some(Ok(identity));
                 hub.handle_request(now, connection, admitted, Grants { identity, ice: None });
             }
         });
+    }
+
+    /// A connection of a dialect in which the request that opens it says something.
+    pub(crate) fn open(&mut self, node: usize, dialect: Dialect, query: &[(&str, &str)]) -> ClientId {
+        let opening = Opening::new(dialect, None, query.iter().copied());
+        let client = self.connect(node, dialect);
+        if let (Some(frame), Some(connection)) = (Frame::opening(dialect, &opening), self.clients[client].connection) {
+            self.hand_in(node, connection, frame, Identity::ANONYMOUS);
+        }
+        client
     }
 
     pub(crate) fn say(&mut self, client: ClientId, frame: Value) {
