@@ -223,7 +223,8 @@ impl Hub {
         }
         room.meta = Meta::changed(room.meta.as_ref(), set, del, &self.config)
             .map_err(|_| Reject::new(ErrorCode::TooLarge, "room metadata past limits.meta"))?;
-        room.version += 1;
+        // Another node may have said any number.
+        room.version = room.version.saturating_add(1);
         let (meta, version, name) = (room.meta.clone(), room.version, Arc::clone(&room.name.name));
         let event = Event::Room {
             room: &name,

@@ -248,7 +248,7 @@ impl Hub {
             holder: None,
             since_ms: claimed.unwrap_or(now.unix_ms),
         };
-        let Some(room) = room.filter(|room| room.is_founded()) else {
+        if room.is_none_or(|room| !room.is_founded()) {
             if !entry.create {
                 return Err(Reject::new(ErrorCode::NoRoom, "that room does not exist"));
             }
@@ -256,9 +256,11 @@ impl Hub {
                 let message = "this server holds as many rooms as it may";
                 return Err(Reject::new(ErrorCode::RoomFull, message));
             }
-            return Ok(fresh);
-        };
-        if !room.admits(entry.key.map(Self::hash_key).as_ref()) {
+        }
+        // A room that is only listened to can have members elsewhere: another node may say that it holds an id before it says what
+        // the room was made as.
+        let Some(room) = room else { return Ok(fresh) };
+        if room.is_founded() && !room.admits(entry.key.map(Self::hash_key).as_ref()) {
             return Err(Reject::new(ErrorCode::Forbidden, "the room key is not right"));
         }
         let Some(member) = room.find(&peer.id) else {

@@ -1,6 +1,6 @@
 //! Whole lists: telling this node's, and taking in another's.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use super::{Errand, Hub};
 use crate::signaling::{
@@ -116,10 +116,11 @@ impl Hub {
     /// A node asks for lists.
     pub(super) fn plan_lists(&mut self, now: Now, node: NodeId, rooms: &[RoomTopic]) {
         let Some(bus) = self.bus.as_deref_mut() else { return };
+        // Each once, however often it is asked for in one message.
         let hosted = rooms.iter().filter_map(|topic| bus.rooms.get(topic).copied());
-        let hosted: Vec<Key> = hosted.collect();
+        let hosted: BTreeSet<Key> = hosted.collect();
         // One is what a lost message costs; many wait their turn.
-        match (hosted[..].first(), rooms) {
+        match (hosted.first(), rooms) {
             (Some(room), [_]) => return self.tell_list(node, *room),
             // Whoever asks for one has members of this node on its list.
             (None, [room]) => return self.publish(Topic::Node(node), &Message::NotHere { room: *room }),
@@ -134,12 +135,15 @@ impl Hub {
 
     /// A part of a node's list has come. The list is taken in when it is whole.
     pub(super) fn take_part(&mut self, node: NodeId, key: Key, part: Part<'_>) {
-        let limit = self.most_mirrored(key);
+        // Rooms without a ceiling of their own have that of the table.
+        let bound = self.bus.as_deref().map_or(0, |bus| bus.config.mirrored);
+        let limit = self.most_mirrored(key).min(bound);
         let link = self.rooms.get_mut(key).and_then(|room| room.link.as_deref_mut());
         let Some(link) = link else { return };
         let view = link.view(node);
-        if part.seq < view.seq {
-            // Asked for twice, and overtaken.
+        if part.seq < view.seq && !view.asked {
+            // Asked for twice, and overtaken. What was asked for counts, whatever number came before it: a number that is too
+            // high, once believed, would keep the node's true list away for ever.
             self.stats.bus.stale += 1;
             return;
         }
@@ -253,14 +257,16 @@ impl Hub {
     /// may not host the room any more, and its last word be lost.
     pub(super) fn ask_the_quiet(&mut self, key: Key) {
         let Some(room) = self.rooms.get_mut(key) else { return };
-        let nodes: Vec<NodeId> = room
+        let nodes: BTreeSet<NodeId> = room
             .members()
             .iter()
             .filter_map(|member| member.remote().map(|remote| remote.node))
             .collect();
         let Some(link) = room.link.as_deref_mut() else { return };
         let mut quiet = Vec::new();
-        for view in link.views.iter_mut().filter(|view| nodes.contains(&view.node)) {
+        // A member of whose node no list has come stands there by that node's word that it holds an id.
+        for node in nodes {
+            let view = link.view(node);
             view.quiet += 1;
             if view.quiet >= QUIET {
                 view.quiet = 0;

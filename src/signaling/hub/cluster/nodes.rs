@@ -148,7 +148,13 @@ impl Hub {
             return self.stats.bus;
         };
         let own = self.load();
-        let total = |of: fn(&Load) -> u64| of(&own) + bus.nodes.values().map(|node| of(&node.load)).sum::<u64>();
+        // What others say of themselves can be anything.
+        let total = |of: fn(&Load) -> u64| {
+            bus.nodes
+                .values()
+                .map(|node| of(&node.load))
+                .fold(of(&own), u64::saturating_add)
+        };
         BusStats {
             connected: bus.connected,
             nodes: bus.nodes.len() as u64,

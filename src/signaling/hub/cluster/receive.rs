@@ -302,8 +302,11 @@ impl Hub {
             self.broadcast(key, None, &event);
             return;
         };
+        // Each once, however often it is named.
         let found = to.iter().filter_map(|peer| room.find(peer)?.connection());
-        let receivers: Vec<ConnectionId> = found.collect();
+        let mut receivers: Vec<ConnectionId> = found.collect();
+        receivers.sort_unstable();
+        receivers.dedup();
         self.stats.bus.stale += (to.len() - receivers.len()) as u64;
         self.multicast(&receivers, &event);
     }

@@ -2,6 +2,7 @@
 
 mod dialects;
 mod failures;
+mod junk;
 mod rules;
 mod sim;
 mod world;
