@@ -38,12 +38,23 @@ fn inputs_no_corpus_holds_pass_too() {
 /// Clients of all dialects at once, a few thousand conversations of them, the same in every run.
 #[test]
 fn conversations_of_all_dialects_at_random_keep_the_rules_of_the_hub() {
+    run_at_random("dialect_ops", 4_000);
+}
+
+/// Three nodes on a bus that loses messages, and in half of the sequences makes some up.
+#[test]
+fn nodes_on_a_bus_that_loses_breaks_and_makes_up_messages_keep_their_bounds_and_agree_when_it_is_whole() {
+    run_at_random("bus_ops", 2_000);
+}
+
+#[expect(clippy::print_stdout, reason = "what a target was given is shown if it panics")]
+fn run_at_random(target: &str, sequences: usize) {
     let (_, run) = targets::TARGETS
         .iter()
-        .find(|(name, _)| *name == "dialect_ops")
+        .find(|(name, _)| *name == target)
         .expect("a target of that name");
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    for sequence in 0..4_000 {
+    for sequence in 0..sequences {
         let length = 40 + sequence % 400;
         let input: Vec<u8> = (0..length)
             .map(|_| {

@@ -17,7 +17,7 @@ const CONNECTIONS: usize = 10;
 const MOST_OUTPUTS: usize = 12 * CONNECTIONS;
 
 /// What clients say, by dialect. `$me`, `$to` and `$room` are names, `$mark` is who says it and when.
-const SAID: &[(Dialect, &[&str])] = &[
+pub(super) const SAID: &[(Dialect, &[&str])] = &[
     (
         Dialect::Native,
         &[
@@ -161,16 +161,16 @@ struct World {
 }
 
 /// The input, eaten from the front; zeros when it is used up.
-struct Input<'a>(&'a [u8]);
+pub(super) struct Input<'a>(pub(super) &'a [u8]);
 
 impl Input<'_> {
-    fn byte(&mut self) -> usize {
+    pub(super) fn byte(&mut self) -> usize {
         let Some((first, rest)) = self.0.split_first() else { return 0 };
         self.0 = rest;
         usize::from(*first)
     }
 
-    fn pick<'b, T: ?Sized>(&mut self, from: &[&'b T]) -> &'b T {
+    pub(super) fn pick<'b, T: ?Sized>(&mut self, from: &[&'b T]) -> &'b T {
         from[self.byte() % from.len()]
     }
 }
@@ -470,7 +470,7 @@ impl Client {
 }
 
 /// Who said it, and when.
-fn mark(text: &str) -> Option<(usize, u64)> {
+pub(super) fn mark(text: &str) -> Option<(usize, u64)> {
     let (_, rest) = text.split_once('@')?;
     let (from, said) = rest.split_once('@')?.0.split_once('.')?;
     Some((from.parse().ok()?, said.parse().ok()?))

@@ -14,6 +14,7 @@ macro_rules! targets {
 
 targets!(
     access_token,
+    bus_ops,
     codec,
     dialect_frames,
     dialect_ops,
