@@ -19,11 +19,19 @@ pub(crate) const WAIT: Duration = Duration::from_secs(5);
 /// One sender, and one name, has one in so many of what may wait.
 const SHARE: usize = 8;
 
-/// What may wait in all.
-#[derive(Debug, Clone, Copy)]
+/// What may wait in all, or does wait.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Bound {
     pub(crate) frames: usize,
     pub(crate) bytes: usize,
+}
+
+impl Bound {
+    /// Whether one more frame of that length is more than the share of one sender, or of one name, beside what waits of it already.
+    /// A first frame may be longer than that: else a small bound would let none wait.
+    const fn exceeds_share(self, waiting: Self, length: usize) -> bool {
+        waiting.frames >= self.frames / SHARE || (waiting.frames > 0 && waiting.bytes + length > self.bytes / SHARE)
+    }
 }
 
 /// A name in a room.
@@ -70,7 +78,7 @@ pub(crate) struct Postbox {
     waiting: HashMap<Address, Vec<Letter>, FixedState>,
     /// In the order of their time, since all wait equally long.
     pairs: VecDeque<Pair>,
-    senders: HashMap<ConnectionId, usize, FixedState>,
+    senders: HashMap<ConnectionId, Bound, FixedState>,
     frames: usize,
     bytes: usize,
 }
@@ -99,13 +107,17 @@ impl Postbox {
         (from, room, name): (ConnectionId, Key, &str),
         frame: Bytes,
     ) -> Result<(), Full> {
-        let share = bound.frames / SHARE;
         let address = AddressRef { room, name };
         let there = self.waiting.get(&address);
+        let sent = self.senders.get(&from).copied().unwrap_or_default();
+        let addressed = there.map(|letters| Bound {
+            frames: letters.len(),
+            bytes: letters.iter().map(|letter| letter.frame.len()).sum(),
+        });
         let is_full = self.frames >= bound.frames
             || self.bytes + frame.len() > bound.bytes
-            || self.senders.get(&from).is_some_and(|sent| *sent >= share)
-            || there.is_some_and(|letters| letters.len() >= share);
+            || bound.exceeds_share(sent, frame.len())
+            || bound.exceeds_share(addressed.unwrap_or_default(), frame.len());
         if is_full {
             return Err(Full);
         }
@@ -123,7 +135,9 @@ impl Postbox {
         }
         self.frames += 1;
         self.bytes += frame.len();
-        *self.senders.entry(from).or_default() += 1;
+        let sent = self.senders.entry(from).or_default();
+        sent.frames += 1;
+        sent.bytes += frame.len();
         self.waiting.entry(address).or_default().push(Letter { from, frame });
         Ok(())
     }
@@ -163,8 +177,9 @@ impl Postbox {
         self.frames -= 1;
         self.bytes -= letter.frame.len();
         if let Some(sent) = self.senders.get_mut(&letter.from) {
-            *sent -= 1;
-            if *sent == 0 {
+            sent.frames -= 1;
+            sent.bytes -= letter.frame.len();
+            if sent.frames == 0 {
                 self.senders.remove(&letter.from);
             }
         }

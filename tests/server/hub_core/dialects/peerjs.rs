@@ -270,12 +270,38 @@ fn the_queue_holds_no_more_bytes_than_it_may() {
         postponed_bytes: 400,
         ..Config::default()
     });
-    let a = peer(&mut world, "a");
     let mut told = Vec::new();
-    for _ in 0..4 {
-        told.extend(world.speak(a, offer("x")));
+    for at in 0..4 {
+        let sender = peer(&mut world, &format!("s{at}"));
+        told.extend(world.speak(sender, offer(&format!("x{at}"))));
     }
     assert!(!told.is_empty() && told.len() < 4, "{told:?}");
+}
+
+/// One sender of long frames would leave no room for the offers of everybody else.
+#[test]
+fn one_sender_and_one_name_have_an_eighth_of_the_bytes_and_each_may_have_one_frame() {
+    let length = json!({"type": "OFFER", "src": "s0", "dst": "x", "payload": offer("x")["payload"]})
+        .to_string()
+        .len();
+    let mut world = World::new(Config {
+        postponed_bytes: 8 * 2 * length,
+        ..Config::default()
+    });
+    let senders: Vec<_> = (0..4).map(|at| peer(&mut world, &format!("s{at}"))).collect();
+    for to in ["x", "y"] {
+        assert!(world.speak(senders[0], offer(to)).is_empty());
+    }
+    assert_eq!(world.speak(senders[0], offer("z")), [expire("z", "s0")]);
+    assert!(world.speak(senders[1], offer("x")).is_empty());
+    assert_eq!(world.speak(senders[2], offer("x")), [expire("x", "s2")]);
+    let mut long = offer("w");
+    long["payload"]["sdp"] = json!("v".repeat(3 * length));
+    assert!(world.speak(senders[3], long).is_empty());
+    assert_eq!(world.speak(senders[3], offer("v")), [expire("v", "s3")]);
+    world.advance(WAIT);
+    world.all(senders[0]);
+    assert!(world.speak(senders[0], offer("z")).is_empty());
 }
 
 #[test]
