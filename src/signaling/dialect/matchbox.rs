@@ -22,6 +22,8 @@ use crate::signaling::{
     labels::{CloseCode, ErrorCode, MessageKind},
 };
 
+/// What stands between a room's name and the size of its groups, in the names of those.
+const GROUPS: &str = "?next=";
 /// The room of a path that names none.
 const WORLD: &str = "world";
 
@@ -121,10 +123,14 @@ fn enter(
             ));
         }
     };
+    // With its question mark escaped, a path would lead into a group that is closed, or into one that fills without counting.
+    if room.contains(GROUPS) {
+        return Err(Reject::bad_request("that is the name of a group"));
+    }
     super::greet(hub, now, connection, None, grants)?;
     match size {
         None => hub.join(now, connection, &Entry::plain(room))?,
-        Some(size) => hub.join_group(now, connection, &format!("{room}?next={size}"), u64::from(size))?,
+        Some(size) => hub.join_group(now, connection, &format!("{room}{GROUPS}{size}"), u64::from(size))?,
     };
     if let Some(own) = hub.peer_id(connection) {
         let assigned = word("IdAssigned", own);

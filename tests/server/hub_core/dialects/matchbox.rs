@@ -93,6 +93,25 @@ fn a_group_that_its_members_left_before_it_was_full_begins_anew() {
     assert_eq!(world.all(a).len(), 1);
 }
 
+/// The path `/match/r%3Fnext=2%231`, say.
+#[test]
+fn nobody_gets_into_a_group_by_its_name() {
+    let mut world = World::new(Config::default());
+    let (a, _) = enter(&mut world, Some("r"), &[("next", "2")]);
+    let group = world.hub.rooms(10, 0)[0].name.to_string();
+    for name in [&*group, "r?next=2"] {
+        for query in [&[][..], &[("next", "2")]] {
+            let (connection, told) = world.open_as(Dialect::Matchbox, Some(name), query);
+            assert!(told.is_empty() && world.closed(connection).is_some(), "{name}");
+        }
+    }
+    assert!(world.all(a).is_empty());
+    let (_, second) = enter(&mut world, Some("r"), &[("next", "2")]);
+    assert_eq!(world.all(a), [json!({"NewPeer": second})]);
+    enter(&mut world, Some("r"), &[("next", "2")]);
+    assert!(world.all(a).is_empty());
+}
+
 #[test]
 fn a_path_without_a_room_is_one_room_for_all() {
     let mut world = World::new(Config::default());
