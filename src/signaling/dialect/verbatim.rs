@@ -18,7 +18,7 @@ use crate::signaling::{
     connection::ConnectionId,
     error::Reject,
     hub::{Entry, Grants, Hub, Reach},
-    labels::MessageKind,
+    labels::{CloseCode, MessageKind},
 };
 
 /// The room of a path that names none.
@@ -27,7 +27,11 @@ const EVERYBODY: &str = "everybody";
 /// A frame from a client, or its request.
 #[derive(Debug)]
 pub(crate) enum Message<'a> {
-    Join { room: Cow<'a, str> },
+    Join {
+        room: Cow<'a, str>,
+        /// It is that of the path, and there will be no other.
+        is_only: bool,
+    },
     Frame(&'a str),
 }
 
@@ -35,6 +39,7 @@ impl<'a> Message<'a> {
     pub(super) fn of_opening(opening: &'a Opening) -> Self {
         Self::Join {
             room: Cow::Borrowed(opening.room().unwrap_or(EVERYBODY)),
+            is_only: true,
         }
     }
 
@@ -46,7 +51,7 @@ impl<'a> Message<'a> {
         {
             let room = fields.text("room").or_else(|| fields.text("roomId"));
             let room = room.ok_or(Fields::wrong("room must be a string"))?;
-            return Ok(Self::Join { room });
+            return Ok(Self::Join { room, is_only: false });
         }
         Ok(Self::Frame(text))
     }
@@ -73,10 +78,15 @@ impl<'a> Message<'a> {
         grants: Grants<'_>,
     ) -> Result<(), Reject> {
         match self {
-            Self::Join { room } => {
+            Self::Join { room, is_only } => {
                 super::greet(hub, now, connection, None, grants)?;
                 let older = hub.only_membership(connection).ok();
-                let membership = hub.join(now, connection, &Entry::plain(&room))?;
+                let joined = hub.join(now, connection, &Entry::plain(&room));
+                // A client that learns its room from the path believes to be in it, and would stay for ever without.
+                let membership = joined.map_err(|reject| match reject.close {
+                    None if is_only && !reject.held => reject.fatal(CloseCode::Forbidden),
+                    _ => reject,
+                })?;
                 if let Some(older) = older.filter(|older| *older != membership) {
                     hub.leave(connection, older, "leave");
                 }

@@ -1,6 +1,6 @@
 //! The servers of tutorials: every frame to all others, in the room of the path or of a first frame.
 
-use meetpoint::signaling::{Config, Dialect};
+use meetpoint::signaling::{CloseCode, Config, Dialect};
 use serde_json::json;
 
 use crate::hub_world::World;
@@ -60,5 +60,25 @@ fn who_has_no_room_is_told_so_and_who_sends_too_much_as_well() {
     assert!(world.speak(a, json!("x".repeat(90))).is_empty());
     assert_eq!(world.speak(a, json!("x".repeat(90)))[0]["code"], "relay_busy");
     assert_eq!(world.all(b).len(), 1);
+    world.check();
+}
+
+#[test]
+fn who_cannot_have_the_room_of_its_path_is_closed_and_who_names_rooms_may_name_another() {
+    let mut world = World::new(Config {
+        peers_per_room: 1,
+        ..Config::default()
+    });
+    let mut enter = || world.open_as(Dialect::Verbatim, Some("r"), &[]);
+    let (inside, _) = enter();
+    let (outside, told) = enter();
+    assert_eq!((told.len(), &told[0]["code"]), (1, &json!("room_full")));
+    assert_eq!(world.closed(outside), Some(CloseCode::Forbidden));
+    assert_eq!(world.closed(inside), None);
+    let [first, second] = [(); 2].map(|()| world.connect_as(Dialect::Rooms));
+    world.speak(first, json!({"type": "join", "room": "r"}));
+    let told = world.speak(second, json!({"type": "join", "room": "r"}));
+    assert_eq!(told[0]["code"], "room_full");
+    assert!(world.speak(second, json!({"type": "join", "room": "s"})).is_empty());
     world.check();
 }
