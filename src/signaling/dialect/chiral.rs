@@ -82,7 +82,7 @@ impl<'a> Message<'a> {
 
     pub(crate) const fn needs(&self) -> Needs<'_> {
         match self {
-            Self::Register { .. } => Needs::Welcome { token: None },
+            Self::Register { .. } => Needs::Name,
             _ => Needs::Nothing,
         }
     }

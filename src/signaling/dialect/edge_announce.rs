@@ -84,7 +84,7 @@ impl<'a> Message<'a> {
 
     pub(crate) const fn needs(&self) -> Needs<'_> {
         match self {
-            Self::Announce { .. } => Needs::Welcome { token: None },
+            Self::Announce { .. } => Needs::Name,
             Self::Signal { .. } => Needs::Name,
         }
     }

@@ -125,9 +125,8 @@ impl<'a> Message<'a> {
 
     pub(crate) const fn needs(&self) -> Needs<'_> {
         match self {
-            Self::Open => Needs::Welcome { token: None },
-            // Where it has waited for a welcome among all dialects, this is the first that it says.
-            Self::Register { .. } => Needs::Name,
+            // Where it has waited for a welcome among all dialects, `register` is the first that it says.
+            Self::Open | Self::Register { .. } => Needs::Name,
             _ => Needs::Nothing,
         }
     }

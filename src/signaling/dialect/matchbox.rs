@@ -72,7 +72,7 @@ impl<'a> Message<'a> {
 
     pub(crate) const fn needs(&self) -> Needs<'_> {
         match self {
-            Self::Enter { .. } => Needs::Welcome { token: None },
+            Self::Enter { .. } => Needs::Name,
             _ => Needs::Nothing,
         }
     }

@@ -101,7 +101,7 @@ impl<'a> Message<'a> {
     pub(crate) const fn needs(&self) -> Needs<'_> {
         match self {
             // The token of PeerJS is the client's own secret; that of the user comes with the upgrade.
-            Self::Open { .. } => Needs::Welcome { token: None },
+            Self::Open { .. } => Needs::Name,
             _ => Needs::Nothing,
         }
     }

@@ -107,7 +107,7 @@ impl<'a> Message<'a> {
     pub(crate) const fn needs(&self) -> Needs<'_> {
         match self {
             // The token of the frame is the room's; that of the user comes with the upgrade.
-            Self::Join { .. } => Needs::Welcome { token: None },
+            Self::Join { .. } => Needs::Name,
             _ => Needs::Nothing,
         }
     }

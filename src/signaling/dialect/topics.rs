@@ -73,7 +73,7 @@ impl<'a> Message<'a> {
 
     pub(crate) const fn needs(&self) -> Needs<'_> {
         match self {
-            Self::Subscribe(_) => Needs::Welcome { token: None },
+            Self::Subscribe(_) => Needs::Name,
             _ => Needs::Nothing,
         }
     }

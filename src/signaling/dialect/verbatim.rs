@@ -65,7 +65,7 @@ impl<'a> Message<'a> {
 
     pub(crate) const fn needs(&self) -> Needs<'_> {
         match self {
-            Self::Join { .. } => Needs::Welcome { token: None },
+            Self::Join { .. } => Needs::Name,
             Self::Frame(_) => Needs::Nothing,
         }
     }

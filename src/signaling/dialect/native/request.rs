@@ -497,7 +497,8 @@ pub enum Needs<'a> {
         /// As given in `auth`.
         token: &'a str,
     },
-    /// The identity behind the token of the upgrade, if the connection has not been welcomed.
+    /// The identity behind the token of the upgrade, if the connection has not been welcomed: for dialects that come to this again
+    /// and again, and have no word for ICE servers.
     Name,
     /// ICE servers for the connection's user.
     Ice,

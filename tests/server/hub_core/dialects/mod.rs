@@ -14,7 +14,7 @@ mod socket_io;
 mod topics;
 mod verbatim;
 
-use meetpoint::signaling::{CloseCode, Config, Dialect, Identity, Takeover};
+use meetpoint::signaling::{CloseCode, Config, Dialect, Frame, Identity, Needs, Opening, Takeover};
 use serde_json::json;
 
 use crate::hub_world::World;
@@ -117,5 +117,31 @@ fn an_id_of_a_known_user_is_taken_over_by_that_user_alone_and_by_nobody_where_th
         let other = strict.connect_as(dialect);
         assert_eq!(strict.speak(other, first).pop().unwrap()["code"], "id_taken");
         assert_eq!(strict.closed(holder), None);
+    }
+}
+
+/// A service that judges tokens would be asked again with each topic that is subscribed to, and about nobody.
+#[test]
+fn nobody_is_asked_about_who_is_a_peer_already() {
+    for (dialect, again) in [
+        (Dialect::Reploid, r#"{"type":"join","peerId":"a","roomId":"r"}"#),
+        (Dialect::Chiral, r#"{"type":"register","clientId":"a"}"#),
+        (Dialect::Topics, r#"{"type":"subscribe","topics":["a"]}"#),
+        (Dialect::EdgeAnnounce, r#"{"type":"announce","piKey":"a"}"#),
+        (Dialect::EdgeRelay, r#"{"type":"register","nodeId":"a"}"#),
+        (Dialect::EdgeNet, r#"{"type":"register","nodeId":"a"}"#),
+        (Dialect::Rooms, r#"{"type":"join","room":"r"}"#),
+        (Dialect::SocketIo, r#"42["register","a"]"#),
+    ] {
+        assert_eq!(Frame::text(dialect, again).needs(), Needs::Name, "{dialect:?}");
+    }
+    for dialect in [Dialect::PeerJs, Dialect::Matchbox, Dialect::Verbatim, Dialect::EdgeNet] {
+        let opening = Opening::new(dialect, None, []);
+        let frame = Frame::opening(dialect, &opening).unwrap();
+        assert_eq!(
+            frame.needs(),
+            Needs::Name,
+            "{dialect:?}: it has no word for ICE servers"
+        );
     }
 }
