@@ -300,3 +300,16 @@ async fn a_kick_reaches_the_relay_and_nothing_else_that_ends_a_session_does() {
         Some(403)
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kick_that_finds_no_room_for_its_ban_reaches_the_relay_all_the_same() {
+    let server = start("[signaling]\nbans = 0\n");
+    let mut mallory = Peer::join(&server, "mallory", "r").await;
+    let mut client = of_welcome(&server, &mallory);
+    client.allocate();
+    let kick = json!({"peer": "mallory", "ban_seconds": 600});
+    let (status, problem) = operate(&server, "POST /v1/rooms/r/kick", kick).await;
+    assert_eq!((status, &problem["code"]), (507, &json!("bans_full")));
+    assert_eq!(mallory.closed_after_words().await, 4105);
+    assert_eq!(client.refresh(600), Err(437));
+}
