@@ -109,7 +109,7 @@ struct Session<S> {
 pub(crate) async fn run<S>(
     io: S,
     admission: Admission,
-    opening: Opening,
+    mut opening: Opening,
     (dialect, said): (Dialect, signaling::Opening),
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
@@ -121,12 +121,18 @@ pub(crate) async fn run<S>(
         ping_interval,
         dead_after,
     } = admission.hub.session_limits();
+    let frame = Frame::opening(dialect, &said);
+    let asks = frame.as_ref().is_some_and(|frame| frame.needs() != Needs::Nothing);
     let asker = Asker {
         connection: admission.connection,
         sid: admission.sid,
         opening: &opening,
     };
-    let verdict = Frame::opening(dialect, &said).and_then(|frame| admission.hub.handle_frame(asker, frame));
+    let verdict = frame.and_then(|frame| admission.hub.handle_frame(asker, frame));
+    // It has been judged, or is being: a stranger's token is not kept for as long as the socket.
+    if asks {
+        opening.token = None;
+    }
     let judging = verdict.map(|verdict| Judging {
         of: Said::Opening(Box::new(said)),
         verdict,
