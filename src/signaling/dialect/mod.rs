@@ -233,6 +233,14 @@ impl Dialect {
         }
     }
 
+    /// What an operator says in a room of that realm, a JSON object, as its clients can read it.
+    pub(crate) fn said_in(realm: Realm, object: &str) -> Bytes {
+        if realm == Self::SocketIo.realm() {
+            return socket_io::message(object);
+        }
+        Bytes::copy_from_slice(object.as_bytes())
+    }
+
     /// How a peer of this dialect is told that the server goes away, if there is a word for it.
     pub(crate) fn drain(self, after_ms: (u64, u64), url: Option<&str>) -> Option<Bytes> {
         match self {

@@ -257,6 +257,11 @@ fn event(name: &str, argument: &[u8]) -> Bytes {
     packet("42", &[b"[", quoted.as_bytes(), b",", argument, b"]"])
 }
 
+/// What is no packet would end the client's transport: an event that all clients can listen to.
+pub(crate) fn message(argument: &str) -> Bytes {
+    event("message", argument.as_bytes())
+}
+
 pub(crate) fn encode(happened: &Event<'_>) -> Option<Bytes> {
     let (name, peer) = match *happened {
         Event::Joined { peer, .. } => ("peer:joined", peer),

@@ -262,9 +262,7 @@ impl Hub {
         let name = Arc::clone(&room.name.name);
         let frame = match data {
             _ if realm == Dialect::Native.realm() => None,
-            Data::Json(text) if text.trim_start().starts_with('{') => {
-                Some(bytes::Bytes::copy_from_slice(text.as_bytes()))
-            }
+            Data::Json(text) if text.trim_start().starts_with('{') => Some(Dialect::said_in(realm, text)),
             _ => return Err(NotDone::Unspeakable),
         };
         let event = match &frame {

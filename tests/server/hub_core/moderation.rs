@@ -315,3 +315,17 @@ fn rooms_and_their_members_are_read_page_by_page() {
     assert_eq!((&members[0]["peer"], rest.next), (&json!("c"), None));
     assert_eq!(world.hub.room_view(NATIVE, "t", 0, 2), None);
 }
+
+/// An object that is no packet would end the transport of every client in the room.
+#[test]
+fn what_the_server_says_by_socket_io_is_an_event() {
+    let mut world = World::new(Config::default());
+    let a = world.open_quietly(Dialect::SocketIo, None, &[("EIO", "4")], Ok(Identity::ANONYMOUS));
+    world.ask_text(a, r#"42["register","a"]"#);
+    let room = world.hub.rooms(1, 0)[0].name.to_string();
+    let said = Data::Json(r#"{"note":1.0e0}"#);
+    let told = world.hub.say(Dialect::SocketIo.realm(), &room, None, said, false);
+    assert_eq!(told, Ok((1, vec![])));
+    world.collect();
+    assert_eq!(world.texts(a), [r#"42["message",{"note":1.0e0}]"#]);
+}
