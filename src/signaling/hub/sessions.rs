@@ -207,10 +207,13 @@ impl Hub {
         if identity.peer.as_deref().is_some_and(|bound| *bound != *peer.id) {
             return Err(Reject::new(ErrorCode::Forbidden, "the token names another peer id"));
         }
-        let rooms = entry.rooms.clone();
-        let present = present.clone();
-        // The tenant may be another one now, and that one's user has its own number of places.
+        let (rooms, id, present) = (entry.rooms.clone(), Arc::clone(&peer.id), present.clone());
+        // The tenant may be another one now: a user of that name may be kept out as that one's, or have all of its places.
         if present.realm != identity.realm {
+            if let Some(barred) = self.barred(now, connection, None, Some(&id), &identity) {
+                self.stats.banned += 1;
+                return Err(barred);
+            }
             let full = |reject| Reject { close: None, ..reject };
             self.check_owner(&identity, None).map_err(full)?;
         }

@@ -329,3 +329,24 @@ fn what_the_server_says_by_socket_io_is_an_event() {
     world.collect();
     assert_eq!(world.texts(a), [r#"42["message",{"note":1.0e0}]"#]);
 }
+
+#[test]
+fn a_newer_token_lets_nobody_in_whom_a_ban_keeps_out() {
+    let mut world = World::new(Config::default());
+    let of = |tenant: Option<&str>| Identity {
+        realm: tenant.map(Box::from),
+        ..user("alice")
+    };
+    ban(&mut world, None, Barred::User("alice".into(), Some("acme".into()))).unwrap();
+    let (alice, _) = from(&mut world, "a", "192.0.2.1", of(None));
+    world.with_identity(alice, &json!({"t": "auth", "id": 1, "token": "x"}), Ok(of(None)));
+    assert_eq!(world.recv(alice)["t"], "ok");
+    world.with_identity(
+        alice,
+        &json!({"t": "auth", "id": 2, "token": "x"}),
+        Ok(of(Some("acme"))),
+    );
+    assert_eq!(world.recv(alice)["code"], "forbidden");
+    assert_eq!(world.closed(alice), Some(CloseCode::Forbidden));
+    world.check();
+}
