@@ -185,6 +185,9 @@ enum BanBy {
     Address,
 }
 
+/// The ban that came with a kick, if one was wanted and there was room for it.
+type Banned = Result<Option<(u64, Ban)>, BansFull>;
+
 /// `POST /v1/rooms/{room}/kick`.
 pub(super) async fn kick(
     State(admin): State<Admin>,
@@ -215,7 +218,7 @@ pub(super) async fn kick(
             Err(full) => (vec![kicked], Err(full)),
         })
     });
-    let (ended, banned): (Vec<Ended>, Result<Option<(u64, Ban)>, BansFull>) = done?;
+    let (ended, banned): (Vec<Ended>, Banned) = done?;
     let sessions = ended.len();
     told::ended(&admin, Some((realm, &name)), &ended, reason);
     if let Ok(Some((id, ban))) = &banned {
