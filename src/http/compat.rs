@@ -2,7 +2,7 @@
 //!
 //! What it is: a file for each service of [`super::Config::compat`], which reads a request as that service does and writes the answer
 //! as it does. The list between the two, who may have it, how often, and how that is counted is
-//! [`ice_servers`](super::ice_servers)' alone.
+//! [`ice_servers`]' alone.
 //! What it is not: a copy of those services. There are no accounts and no projects: the ids in their paths are not looked at,
 //! and what they call a key or a token is one of ours (a tenant's, a JWT).
 //!
