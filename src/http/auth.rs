@@ -20,6 +20,7 @@ pub mod hook;
 pub mod jwk;
 mod jwks;
 pub mod key;
+mod object;
 mod pem;
 mod rules;
 mod sign;
@@ -27,7 +28,7 @@ mod sign;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::http::{HeaderMap, header as field};
@@ -324,9 +325,16 @@ impl TokenAuthenticator {
         }))
     }
 
-    /// What holds of every verdict: a realm is a known one, and a refusal is counted, a bad token against its address.
+    /// What holds of every verdict: nobody's time was over while somebody else was asked, a realm is a known one, and a refusal is
+    /// counted, a bad token against its address.
     fn concluded(&self, ip: Option<IpAddr>, result: Result<Identity, AuthError>) -> Result<Identity, AuthError> {
         result
+            .and_then(|identity| match identity.expires_at_ms {
+                Some(end) if end <= UnixTime::from_system_time(SystemTime::now()).0.saturating_mul(1000) => {
+                    Err(AuthError::Expired)
+                }
+                _ => Ok(identity),
+            })
             .and_then(|identity| match &identity.realm {
                 Some(realm) if !self.shared.tenants.load().is_one(realm) => Err(AuthError::Forbidden),
                 _ => Ok(identity),

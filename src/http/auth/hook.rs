@@ -20,11 +20,12 @@ use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
 use super::AuthConfigError;
 use super::claims::{Can, sane_identity};
+use super::object::Object;
 use crate::credentials::{DEFAULT_REALM, UnixTime};
 use crate::events::webhook::signature;
 use crate::http::config::Hook as Config;
@@ -60,7 +61,7 @@ pub(super) struct Hook {
     turns: Semaphore,
     places: Arc<Semaphore>,
     kept: Mutex<HashMap<[u8; 32], Kept, RandomState>>,
-    health: Mutex<Health>,
+    health: Arc<Mutex<Health>>,
     metrics: AuthMetrics,
 }
 
@@ -83,6 +84,25 @@ pub(super) struct Question {
     /// What is known already, by a token that keys have verified.
     known: Option<Identity>,
     _place: tokio::sync::OwnedSemaphorePermit,
+    _probe: Option<Probe>,
+}
+
+/// That one question asks while the others wait for what comes of it. Taken back without an answer, it leaves that to the next:
+/// somebody who asks and goes away would keep everybody waiting otherwise, again and again.
+struct Probe {
+    health: Arc<Mutex<Health>>,
+    /// What the others were told.
+    until: Instant,
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        let mut health = lock(&self.health);
+        // What came of it has been noted, or this still stands.
+        if health.not_before == Some(self.until) {
+            health.not_before = Some(Instant::now());
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -107,7 +127,7 @@ struct Answer {
     peer: Option<Box<str>>,
     rooms: Option<Box<[Box<str>]>>,
     realm: Option<Box<str>>,
-    can: Option<Can>,
+    can: Option<Object<Can>>,
     /// Unix seconds.
     expires_at: Option<f64>,
     /// Seconds.
@@ -133,7 +153,7 @@ impl Hook {
             turns: Semaphore::new(config.concurrency),
             places: Arc::new(Semaphore::new(config.concurrency * (1 + WAITING_SHARE))),
             kept: Mutex::default(),
-            health: Mutex::default(),
+            health: Arc::default(),
             metrics: metrics.clone(),
             config: config.clone(),
         })
@@ -169,16 +189,17 @@ impl Hook {
             self.metrics.hook_verdict(HookVerdict::Kept);
             return Err(kept.map(|identity| merged(known, identity)));
         }
-        if let Some(pause) = self.pause() {
+        let probe = self.turn_to_ask().map_err(|pause| {
             self.metrics.hook_verdict(HookVerdict::Away);
-            return Err(Err(AuthError::Unavailable(pause)));
-        }
+            Err(AuthError::Unavailable(pause))
+        })?;
         match Arc::clone(&self.places).try_acquire_owned() {
             Ok(place) => Ok(Question {
                 body,
                 key,
                 known,
                 _place: place,
+                _probe: probe,
             }),
             Err(_) => {
                 self.metrics.hook_verdict(HookVerdict::Busy);
@@ -189,12 +210,18 @@ impl Hook {
 
     /// Asks it. Dropping this takes the question back.
     pub(super) async fn ask(&self, question: Question) -> Result<Identity, AuthError> {
-        let asked = async {
-            // Never closed.
-            let _turn = self.turns.acquire().await.map_err(|_| "it is gone".to_owned())?;
-            self.exchange(&question.body).await
+        let until = Instant::now() + self.config.timeout;
+        // Whoever had no turn in time says nothing about the service: it may be well, and somebody asks too much of it.
+        let Ok(Ok(_turn)) = timeout_at(until, self.turns.acquire()).await else {
+            self.metrics.hook_verdict(HookVerdict::Busy);
+            return Err(AuthError::Unavailable(COME_BACK));
         };
-        let answer = timeout(self.config.timeout, asked).await;
+        let left = until.saturating_duration_since(Instant::now());
+        let answer = timeout_at(until, self.exchange(&question.body)).await;
+        if answer.is_err() && left < self.config.timeout / 2 {
+            self.metrics.hook_verdict(HookVerdict::Busy);
+            return Err(AuthError::Unavailable(COME_BACK));
+        }
         let answer = answer.unwrap_or_else(|_| Err("it does not answer in time".to_owned()));
         match answer {
             Ok((result, keep)) => {
@@ -231,7 +258,7 @@ impl Hook {
             .body
             .ok_or_else(|| "its answer is too long, or ends early".to_owned())?;
         let keep = |wanted: Option<f64>| {
-            let wanted = wanted.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+            let wanted = wanted.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
             let keep = wanted.map_or(self.config.cache, |wanted| wanted.min(self.config.cache));
             if body.len() > MAX_KEPT_BYTES {
                 Duration::ZERO
@@ -279,17 +306,23 @@ impl Hook {
         }
     }
 
-    /// How long the service is to be left alone; `None` to ask it. Of those who come when that is over, one asks and the others
-    /// wait for what comes of it.
-    fn pause(&self) -> Option<Duration> {
+    /// Whether the service may be asked, or how long it is to be left alone. Of those who come when that is over, one asks and
+    /// the others wait for what comes of it.
+    fn turn_to_ask(&self) -> Result<Option<Probe>, Duration> {
         let now = Instant::now();
         let mut health = self.health();
-        let not_before = health.not_before?;
+        let Some(not_before) = health.not_before else {
+            return Ok(None);
+        };
         if now < not_before {
-            return Some(not_before - now);
+            return Err(not_before - now);
         }
-        health.not_before = Some(now + self.config.timeout);
-        None
+        let until = now + self.config.timeout;
+        health.not_before = Some(until);
+        Ok(Some(Probe {
+            health: Arc::clone(&self.health),
+            until,
+        }))
     }
 
     /// Notes a failure; how long those who were told of it should wait.
@@ -311,7 +344,7 @@ impl Hook {
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.health)
     }
 
     #[cfg(test)]
@@ -320,9 +353,13 @@ impl Hook {
     }
 }
 
+fn lock(health: &Mutex<Health>) -> MutexGuard<'_, Health> {
+    health.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Reads a yes or a no, and for how many seconds it may be kept; `None` for what is neither.
 pub fn read_answer(body: &[u8]) -> Option<(Result<Identity, AuthError>, Option<f64>)> {
-    let answer: Answer = serde_json::from_slice(body).ok()?;
+    let Object(answer): Object<Answer> = serde_json::from_slice(body).ok()?;
     if !answer.allow {
         let error = match answer.reason {
             Some(Reason::Invalid) => AuthError::Invalid,
@@ -337,7 +374,7 @@ pub fn read_answer(body: &[u8]) -> Option<(Result<Identity, AuthError>, Option<f
         peer: answer.peer,
         rooms: answer.rooms,
         realm: answer.realm.filter(|realm| **realm != *DEFAULT_REALM),
-        rights: answer.can.map(Can::rights).unwrap_or_default(),
+        rights: answer.can.map(|Object(can)| can.rights()).unwrap_or_default(),
         // `as` saturates: a time before 1970 is over.
         expires_at_ms: answer.expires_at.map(|seconds| (seconds * 1000.0) as u64),
     });

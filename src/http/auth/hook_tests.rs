@@ -346,6 +346,84 @@ async fn a_service_that_fails_again_and_again_is_left_alone_and_then_asked_by_on
 }
 
 #[tokio::test]
+async fn a_probe_that_is_taken_back_leaves_asking_to_the_next() {
+    let (service, hook) = Service::start().await;
+    service.answers("500 Internal Server Error", "");
+    let (authenticator, _) = authenticator(hook, None);
+    for _ in 0..PATIENCE {
+        let _ = authenticator.identify(shows("t")).await;
+    }
+    let Verdict::Now(Err(AuthError::Unavailable(pause))) = authenticator.authenticate(shows("t")) else {
+        panic!("nobody is asked")
+    };
+    service.says(json!({"allow": true}));
+    tokio::time::sleep(pause).await;
+    for _ in 0..3 {
+        let probe = authenticator.authenticate(shows("of somebody who goes away"));
+        assert!(matches!(probe, Verdict::Later(_)), "{probe:?}");
+    }
+    assert!(authenticator.identify(shows("t")).await.is_ok());
+}
+
+#[tokio::test]
+async fn whoever_has_no_turn_in_time_is_no_failure_of_the_service() {
+    let (service, hook) = Service::start().await;
+    service.close();
+    let hook = config::Hook {
+        timeout: Duration::from_millis(300),
+        concurrency: 1,
+        cache: Duration::ZERO,
+        ..hook
+    };
+    let (authenticator, metrics) = authenticator(hook, None);
+    let mut crowd = tokio::task::JoinSet::new();
+    for _ in 0..=WAITING_SHARE {
+        let authenticator = authenticator.clone();
+        crowd.spawn(async move { authenticator.identify(shows("t")).await });
+    }
+    while let Some(result) = crowd.join_next().await {
+        assert!(matches!(result.unwrap(), Err(AuthError::Unavailable(_))));
+    }
+    let verdicts = |verdict| metrics.auth().hook_verdicts(verdict);
+    assert!(verdicts(HookVerdict::Failed) < u64::from(PATIENCE));
+    assert!(verdicts(HookVerdict::Busy) > 0);
+    assert!(
+        matches!(authenticator.authenticate(shows("t")), Verdict::Later(_)),
+        "it is not left alone"
+    );
+}
+
+#[tokio::test]
+async fn whose_time_is_over_by_the_service_or_while_it_was_asked_is_not_let_in() {
+    let (service, hook) = Service::start().await;
+    let (authenticator, _) = authenticator(hook, None);
+    for end in ["0", "-5", "1", "1700000000"] {
+        service.answers(
+            "200 OK",
+            &format!("{{\"allow\":true,\"user\":\"alice\",\"expiresAt\":{end},\"cacheFor\":0}}"),
+        );
+        assert_eq!(
+            authenticator.identify(shows("t")).await,
+            Err(AuthError::Expired),
+            "{end}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_to_be_kept_for_less_than_no_time_is_not_kept() {
+    let (service, hook) = Service::start().await;
+    let (authenticator, _) = authenticator(hook, None);
+    for (keep, asked) in [("-1", 2), ("0", 4), ("1e300", 5)] {
+        service.answers("200 OK", &format!("{{\"allow\":true,\"cacheFor\":{keep}}}"));
+        for _ in 0..2 {
+            assert!(authenticator.identify(shows("t")).await.is_ok());
+        }
+        assert_eq!(service.asked(), asked, "{keep}");
+    }
+}
+
+#[tokio::test]
 async fn a_service_that_does_not_answer_is_waited_for_so_long() {
     let (service, hook) = Service::start().await;
     service.close();
@@ -436,6 +514,10 @@ fn an_answer_is_read_whatever_it_holds() {
         "{\"allow\":null}",
         "\u{0}",
         "{\"allow\":true,\"expiresAt\":\"x\"}",
+        // The fields in their order are no answer.
+        "[true,null,\"root\",null,null,null,null,null,null,null]",
+        "{\"allow\":true,\"can\":[]}",
+        "{\"allow\":true,\"can\":[true,true,true]}",
     ] {
         assert!(read_answer(body.as_bytes()).is_none(), "{body}");
     }
