@@ -292,3 +292,27 @@ fn how_long_a_set_lives_is_read_from_its_answer() {
     assert_eq!(lives("public"), None);
     assert_eq!(jwks::max_age(&HeaderMap::new()), None);
 }
+
+#[tokio::test]
+async fn a_key_without_an_id_in_the_configuration_does_not_hide_that_another_is_missing() {
+    let (issuer, source) = Issuer::start(&set(&["ed"])).await;
+    let all = VECTORS["jwks"]["keys"].as_array().unwrap();
+    let mut other = all.iter().find(|key| key["kid"] == "pss").unwrap().clone();
+    other["alg"] = "RS256".into();
+    other.as_object_mut().unwrap().remove("kid");
+    let auth = Auth::Jwt(Box::new(Jwt {
+        keys: read_keys(&other.to_string()).unwrap(),
+        jwks: Some(source.clone()),
+        ..Jwt::new(Vec::new())
+    }));
+    let authenticator = TokenAuthenticator::new(&auth, &Metrics::new().unwrap()).unwrap();
+    assert_eq!(judged(&authenticator, good("EdDSA")).await, Ok(()));
+    issuer.says("200 OK", "", &set(&["rsa"]));
+    tokio::time::sleep(source.cooldown).await;
+    assert_eq!(judged(&authenticator, good("RS256")).await, Ok(()));
+    tokio::time::sleep(source.cooldown).await;
+    let forged = VECTORS["attacks"]["another's key under a known name"].as_str().unwrap();
+    let asked = issuer.asked();
+    assert_eq!(judged(&authenticator, forged).await, Err(AuthError::Invalid));
+    assert!(issuer.asked() <= asked + 1);
+}

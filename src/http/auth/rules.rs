@@ -94,6 +94,11 @@ impl Rules {
         let fetched = self.jwks.as_ref().map(|jwks| jwks.keys());
         let fetched = fetched.iter().flat_map(|keys| keys.iter());
         let kid = header.kid.as_deref();
+        // No set holds secrets, so none is asked for one.
+        let may_come = self.jwks.is_some() && header.algorithm != Algorithm::Hs256;
+        let is_there = fetched
+            .clone()
+            .any(|key| key.algorithm() == header.algorithm && (kid.is_none() || key.kid() == kid));
         let mut fitting = self
             .keys
             .iter()
@@ -101,8 +106,6 @@ impl Rules {
             .filter(|key| key.fits(header.algorithm, kid))
             .peekable();
         if fitting.peek().is_none() {
-            // No set holds secrets, so none is asked for one.
-            let may_come = self.jwks.is_some() && header.algorithm != Algorithm::Hs256;
             return if may_come {
                 Judged::UnknownKey
             } else {
@@ -120,6 +123,10 @@ impl Rules {
                     _ => return Judged::Settled(Err(AuthError::Invalid)),
                 },
             }
+        }
+        // Keys without an id fit every token: that they are tried says nothing about the one that it names.
+        if may_come && !is_there {
+            return Judged::UnknownKey;
         }
         Judged::Settled(Err(AuthError::Invalid))
     }
