@@ -411,6 +411,8 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 #[cfg(test)]
+mod any_tests;
+#[cfg(test)]
 mod hook_tests;
 #[cfg(test)]
 mod jwks_tests;
@@ -418,3 +420,5 @@ mod jwks_tests;
 mod key_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;
