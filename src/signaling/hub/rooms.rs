@@ -179,7 +179,7 @@ impl Hub {
             // The room stays, even if its only member is the one replaced: its key and metadata belong to the owner who is
             // coming back.
             Some(Holder::Here(holder)) => self.evict(room, holder),
-            Some(Holder::There(ordinal)) => self.remove_mirrored(room, ordinal, departure(CloseCode::Replaced)),
+            Some(Holder::There(ordinal)) => self.displace_mirrored(room, ordinal),
         }
         let rule = Rule::of(self.config.takeover, entry.takeover);
         let proof = entry.proof.map(Self::hash_key);

@@ -84,7 +84,7 @@ impl Hub {
                 self.turn_mirrored(key, ordinal, Some(claim.away), Some(meta));
             }
             Some(Verdict::Instead(ordinal)) => {
-                self.remove_mirrored(key, ordinal, "replaced");
+                self.displace_mirrored(key, ordinal);
                 self.insert_mirrored(node, key, claim, meta);
             }
             Some(Verdict::Oust(connection)) => {
@@ -179,6 +179,16 @@ impl Hub {
             };
             self.broadcast(key, None, &away);
         }
+    }
+
+    /// Another has the id of a member that lives elsewhere. Should that one go again before the member's node has heard of it, the
+    /// member is still there: its node is asked.
+    pub(in crate::signaling::hub) fn displace_mirrored(&mut self, key: Key, ordinal: u64) {
+        let member = self.rooms.get(key).and_then(|room| room.member(ordinal));
+        if let Some(node) = member.and_then(|member| member.remote()).map(|remote| remote.node) {
+            self.note_partial(node, key);
+        }
+        self.remove_mirrored(key, ordinal, "replaced");
     }
 
     pub(in crate::signaling::hub) fn remove_mirrored(&mut self, key: Key, ordinal: u64, why: &str) {

@@ -167,3 +167,20 @@ fn a_room_that_is_asked_for_a_thousand_times_in_one_message_is_told_once() {
         .filter(|(_, to)| *to == Topic::Node(cluster.id(1)));
     assert_eq!(told.count(), 1);
 }
+
+#[test]
+fn a_member_whose_id_went_to_one_that_is_gone_again_is_found_again() {
+    let mut cluster = Cluster::new(3);
+    let a = cluster.member(0, "a", "r");
+    cluster.member(1, "c", "r");
+    let room = topic(&cluster);
+    // Its own node never hears of the other.
+    let made = Made::about(&cluster, 5, 2, room).claim("c", 5);
+    made.hand_in(&mut cluster, 0);
+    let told = cluster.told(a, "peer");
+    let events: Vec<_> = told.iter().map(|frame| &frame["ev"]).collect();
+    assert_eq!(events, ["join", "leave", "join"], "{told:?}");
+    cluster.run(Duration::from_secs(20));
+    assert_eq!(cluster.clients[a].rooms["r"], ["c".to_owned()].into());
+    cluster.check_agreement();
+}
