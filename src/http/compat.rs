@@ -13,7 +13,13 @@
 //!
 //! RFCs: 7617 (Basic), 6750 (bearer tokens).
 
+mod basic;
 mod cloudflare;
+mod matrix;
+mod metered;
+mod stunner;
+mod twilio;
+mod xirsys;
 
 use std::sync::Arc;
 
@@ -24,7 +30,7 @@ use super::admin::Operator;
 use super::auth::bearer;
 use super::client::Client;
 use super::error::Problem;
-use super::ice_servers::{self, Wish};
+use super::ice_servers::{self, Wish, percent_decode};
 use super::router::surrounded;
 use super::state::AppState;
 use crate::credentials::{IceList, IceServer};
@@ -35,16 +41,38 @@ use crate::events::Intake;
 pub enum Service {
     /// Cloudflare Realtime TURN.
     Cloudflare,
+    /// Twilio Network Traversal.
+    Twilio,
+    /// Metered.
+    Metered,
+    /// Xirsys.
+    Xirsys,
+    /// A Matrix homeserver.
+    Matrix,
+    /// STUNner's authentication service.
+    Stunner,
 }
 
 impl Service {
     /// All there are.
-    pub const ALL: [Self; 1] = [Self::Cloudflare];
+    pub const ALL: [Self; 6] = [
+        Self::Cloudflare,
+        Self::Twilio,
+        Self::Metered,
+        Self::Xirsys,
+        Self::Matrix,
+        Self::Stunner,
+    ];
 
     /// As it is called in the configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Cloudflare => "cloudflare",
+            Self::Twilio => "twilio",
+            Self::Metered => "metered",
+            Self::Xirsys => "xirsys",
+            Self::Matrix => "matrix",
+            Self::Stunner => "stunner",
         }
     }
 
@@ -52,12 +80,22 @@ impl Service {
     const fn base(self) -> &'static str {
         match self {
             Self::Cloudflare => "/v1/turn/keys/",
+            Self::Twilio => "/2010-04-01/",
+            Self::Metered => "/api/v1/turn/",
+            Self::Xirsys => "/_turn/",
+            Self::Matrix => "/_matrix/",
+            Self::Stunner => "/ice",
         }
     }
 
     fn routes(self) -> Router<Compat> {
         match self {
             Self::Cloudflare => cloudflare::routes(),
+            Self::Twilio => twilio::routes(),
+            Self::Metered => metered::routes(),
+            Self::Xirsys => xirsys::routes(),
+            Self::Matrix => matrix::routes(),
+            Self::Stunner => stunner::routes(),
         }
     }
 }
@@ -115,6 +153,13 @@ fn shown(headers: &HeaderMap, token: Option<&str>) -> HeaderMap {
         shown.insert(header::AUTHORIZATION, token);
     }
     shown
+}
+
+/// A value of the query.
+fn parameter(query: Option<&str>, name: &str) -> Option<String> {
+    let mut pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.rfind(|(known, _)| *known == name)?;
+    percent_decode(value)
 }
 
 /// The one entry with a credential, for forms that have no place for two.

@@ -9,7 +9,8 @@ use axum::response::Response;
 use tower::{Layer as _, ServiceExt as _};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::config::Cors;
+use super::compat::Service;
+use super::config::{Config, Cors};
 use super::observe::REQUEST_ID;
 use super::state::AppState;
 
@@ -24,16 +25,20 @@ pub(super) async fn apply(State(state): State<AppState>, request: Request, next:
 
 /// The layer for this configuration. An origin that cannot be a header value cannot be sent by a browser either, and is left
 /// out.
-pub(super) fn layer(cors: &Cors) -> CorsLayer {
-    let origins = match cors {
+pub(super) fn layer(config: &Config) -> CorsLayer {
+    let origins = match &config.cors {
         Cors::Any => AllowOrigin::any(),
         Cors::Origins(origins) => {
             AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
         }
     };
+    let mut methods = vec![Method::GET, Method::HEAD, Method::POST];
+    if config.compat.contains(&Service::Xirsys) {
+        methods.push(Method::PUT);
+    }
     CorsLayer::new()
         .allow_origin(origins)
-        .allow_methods([Method::GET, Method::HEAD, Method::POST])
+        .allow_methods(methods)
         // A `*` would not cover Authorization.
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, REQUEST_ID.clone()])
         .expose_headers([header::RETRY_AFTER, REQUEST_ID.clone()])

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::Value;
 
 /// An answer that is an error. Its `code` is stable, `detail` is for a person and may change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +78,42 @@ impl Problem {
         Self::new(status, code, detail)
     }
 
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) const fn code(&self) -> &'static str {
+        self.code
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// When to come back: whole seconds, never 0.
+    pub(super) fn retry_seconds(&self) -> Option<u64> {
+        let wait = self.retry_after?;
+        Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
+    }
+
+    /// The same error with the body of another service, for clients that parse that.
+    pub(super) fn into_response_with(self, body: impl FnOnce(&Self) -> Value) -> Response {
+        let mut response = (self.status, Json(body(&self))).into_response();
+        self.write_fields(response.headers_mut());
+        response
+    }
+
+    /// The header fields of every answer that is this error.
+    fn write_fields(&self, headers: &mut HeaderMap) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_seconds() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(challenge) = self.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+    }
+
     /// The answer, naming the request so that a report can be matched with the log.
     pub(super) fn into_response_for(self, request_id: Option<&str>) -> Response {
         #[derive(Serialize)]
@@ -92,17 +129,13 @@ impl Problem {
             #[serde(skip_serializing_if = "Option::is_none")]
             request_id: Option<&'a str>,
         }
-        let retry_after = self
-            .retry_after
-            .map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
-            .map(|s| s.max(1));
         let body = Body {
             r#type: "about:blank",
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
             code: self.code,
             detail: &self.detail,
-            retry_after,
+            retry_after: self.retry_seconds(),
             request_id,
         };
         let mut response = (self.status, Json(body)).into_response();
@@ -111,13 +144,7 @@ impl Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if let Some(challenge) = self.challenge {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-        }
+        self.write_fields(headers);
         response
     }
 }

@@ -55,7 +55,7 @@ impl AppState {
             rate_limiter: ArcSwap::from_pointee(RateLimiter::new(config.rate, Instant::now())),
             attempts: ArcSwap::from_pointee(RateLimiter::new(config.connect_rate.0, Instant::now())),
             tenant_rates: ArcSwap::from_pointee(TenantRates::new(&config.realms, Instant::now())),
-            cors: ArcSwap::from_pointee(cors::layer(&config.cors)),
+            cors: ArcSwap::from_pointee(cors::layer(&config)),
             config: ArcSwap::from_pointee(config),
             authenticator,
             issuer,
@@ -86,7 +86,7 @@ impl AppState {
             let rates = TenantRates::new(&config.realms, Instant::now());
             self.0.tenant_rates.store(Arc::new(rates));
         }
-        self.0.cors.store(Arc::new(cors::layer(&config.cors)));
+        self.0.cors.store(Arc::new(cors::layer(&config)));
         self.0.hub.replace_origins(match &config.cors {
             Cors::Any => None,
             Cors::Origins(origins) => Some(origins.clone()),

@@ -48,7 +48,7 @@ pub(super) async fn get(
 }
 
 /// What is asked for. `service` may be left out; `key`, and what else others send, is ignored.
-fn read(query: &str) -> Result<Wish, Problem> {
+pub(super) fn read(query: &str) -> Result<Wish, Problem> {
     let pairs = || query.split('&').filter_map(|pair| pair.split_once('='));
     if pairs().any(|(name, value)| name == "service" && value != "turn") {
         return Err(Problem::bad_request(

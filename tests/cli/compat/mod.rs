@@ -1,9 +1,15 @@
 //! The answers of other services, on the real program: the keys and types that their clients read, and credentials that relay.
 
 mod cloudflare;
+mod matrix;
+mod metered;
+mod stunner;
+mod twilio;
+mod xirsys;
 
 use crate::program::{PATIENCE, Server};
 use crate::support::client::{Client, Wish};
+use base64::Engine as _;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -62,6 +68,12 @@ fn ask(server: &Server, request: &str, headers: &[&str], body: &str) -> Answer {
     }
 }
 
+/// The header line of Basic authentication.
+fn basic(account: &str, password: &str) -> String {
+    let pair = base64::engine::general_purpose::STANDARD.encode(format!("{account}:{password}"));
+    format!("Authorization: Basic {pair}")
+}
+
 /// The names in an object, in the order of their bytes.
 fn keys(object: &Value) -> Vec<&str> {
     let mut keys: Vec<_> = object.as_object().unwrap().keys().map(String::as_str).collect();
@@ -93,4 +105,14 @@ fn a_service_that_the_operator_did_not_name_is_not_there() {
     let path = "POST /v1/turn/keys/k/credentials/generate";
     assert_eq!(ask(&server, path, &[], "").status, 201);
     assert_eq!(ask(&none, path, &[], "").status, 404);
+    for other in [
+        "POST /2010-04-01/Accounts/AC0/Tokens.json",
+        "GET /api/v1/turn/credentials",
+        "POST /api/v1/turn/credential",
+        "PUT /_turn/channel",
+        "GET /_matrix/client/v3/voip/turnServer",
+        "GET /ice?service=turn",
+    ] {
+        assert_eq!(ask(&server, other, &[], "").status, 404, "{other}");
+    }
 }
