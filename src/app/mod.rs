@@ -159,6 +159,8 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     };
     let desk = Arc::new(desk);
     let compat = http::compat_router(&state, desk.clone(), intake.clone());
+    let (cut_offs, issuer) = services.cut_offs();
+    tokio::spawn(operator::cut_off(cut_offs, Arc::clone(&desk), issuer));
     let admin = http::admin_router(&state, tokens.clone(), desk, (intake, events.feed()));
     let ways = Ways::new(
         &settings.transport.streams,

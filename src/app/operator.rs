@@ -1,12 +1,16 @@
 //! What the admin API asks for, done: questions to the workers, orders to the main loop.
 
 use crate::credentials::UnixTime;
+use crate::http::Issuer;
 use crate::http::admin::{Cursor, Operator, OperatorError, PATIENCE, Reloaded};
+use crate::signaling::Sid;
 use crate::transport::{Inquiry, NoAnswer};
 use crate::turn::{AllocationId, AllocationView, Filter, Revocations, Revoked};
+use std::sync::Arc;
 use std::sync::mpsc as answers;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
 /// How long a worker may take to its next turn.
 const TURN: Duration = Duration::from_secs(1);
@@ -133,5 +137,21 @@ impl Operator for Desk {
 
     fn drain(&self) -> Result<(), OperatorError> {
         self.orders.try_send(Order::Drain).map_err(|_| OperatorError::Busy)
+    }
+}
+
+/// Ends what sessions hold of the relay that operators ended by way of other replicas, until nobody ends any more.
+pub(super) async fn cut_off(mut ended: mpsc::Receiver<Sid>, desk: Arc<Desk>, issuer: Issuer) {
+    while let Some(sid) = ended.recv().await {
+        let now = UnixTime::from_system_time(SystemTime::now());
+        let until = UnixTime(now.0 + issuer.longest().as_secs() + 1);
+        let operator = Arc::clone(&desk);
+        // The workers are asked in turn, and waited for.
+        let asked = spawn_blocking(move || operator.revoke(now, Revoked::Session(sid.as_str().into()), until)).await;
+        if !matches!(asked, Ok(Ok(_))) {
+            tracing::warn!(
+                "what a session held of the relay, which an operator ended elsewhere, may go on until it expires"
+            );
+        }
     }
 }

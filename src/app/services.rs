@@ -7,7 +7,7 @@ use crate::backplane::Backplane;
 use crate::config::Settings;
 use crate::events::Feed;
 use crate::http::{self, AppState, Issuer, TokenAuthenticator};
-use crate::signaling::{Dialect, NodeId};
+use crate::signaling::{Dialect, NodeId, Sid};
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::Surface;
 use crate::transport::Relay;
@@ -17,7 +17,7 @@ use anyhow::Context as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -35,6 +35,7 @@ pub(super) struct Services {
     hub: HubHandle,
     backplane: Option<Backplane>,
     state: AppState,
+    issuer: Issuer,
     metrics: Metrics,
     server: http::Server,
     routes: axum::Router,
@@ -71,19 +72,25 @@ impl Services {
         let state = AppState::new(
             settings.http.clone(),
             authenticator,
-            issuer,
+            issuer.clone(),
             hub.clone(),
             metrics.clone(),
         );
         let proxies = state.clone();
         Ok(Self {
             hub,
+            issuer,
             backplane,
             metrics: metrics.clone(),
             server: http::Server::new(settings.http.limits, metrics).exempting(move |ip| proxies.is_trusted_proxy(ip)),
             routes: http::router(state.clone()),
             state,
         })
+    }
+
+    /// Sessions that were ended by way of other replicas, and who knows how long credentials live.
+    pub(super) fn cut_offs(&self) -> (mpsc::Receiver<Sid>, Issuer) {
+        (self.hub.cut_offs(), self.issuer.clone())
     }
 
     /// What a reload changes.

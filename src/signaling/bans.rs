@@ -23,13 +23,30 @@ pub enum Barred {
     Address(IpAddr),
 }
 
+/// By what somebody who is put out is known when they come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BanBy {
+    /// Its user if it has one, else its peer id.
+    #[default]
+    Auto,
+    /// Its peer id.
+    Peer,
+    /// Its address, as far as the driver said; else its peer id.
+    Address,
+}
+
+impl BanBy {
+    /// Each by its number on the bus.
+    pub(crate) const ALL: [Self; 3] = [Self::Auto, Self::Peer, Self::Address];
+}
+
 /// One room of one realm.
 pub type BanRoom = (Realm, Box<str>);
 
 /// A ban in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ban {
-    /// Grows from ban to ban.
+    /// Grows from ban to ban; 0 asks for the next one. The same on every replica.
     pub id: u64,
     /// `None` is the whole server.
     pub room: Option<BanRoom>,
@@ -39,6 +56,26 @@ pub struct Ban {
     pub until_ms: u64,
     /// What the operator wrote, told to nobody but operators.
     pub reason: Option<Box<str>>,
+}
+
+/// The highest number that comes from elsewhere: all of them are exact in JSON.
+const MAX_ID: u64 = 1 << 52;
+
+/// Longest name that a ban may have in it, in bytes.
+const MAX_NAME: usize = 1_024;
+
+impl Ban {
+    /// Whether its names are as long as names may be: other replicas are not believed that.
+    pub(crate) fn has_short_names(&self) -> bool {
+        let room = self.room.as_ref().map(|(_, name)| &**name);
+        let names = match &self.who {
+            Barred::Everybody | Barred::Address(_) => [None, None],
+            Barred::Peer(name) => [Some(&**name), None],
+            Barred::User(name, tenant) => [Some(&**name), tenant.as_deref()],
+        };
+        let all = names.into_iter().chain([room, self.reason.as_deref()]);
+        all.flatten().all(|name| name.len() <= MAX_NAME)
+    }
 }
 
 /// As many bans are in force as may be. To forget one would let somebody in again.
@@ -92,11 +129,48 @@ impl Bans {
                 return Err(BansFull);
             }
         }
-        self.last += 1;
-        ban.id = self.last;
-        self.by_place.insert(place, ban.id);
-        self.by_id.insert(ban.id, ban);
-        Ok(self.last)
+        if ban.id == 0 || self.by_id.contains_key(&ban.id) {
+            ban.id = self.last + 1;
+        }
+        let id = ban.id;
+        self.last = self.last.max(id);
+        self.by_place.insert(place, id);
+        self.by_id.insert(id, ban);
+        Ok(id)
+    }
+
+    /// A ban that another replica has made. `None` if it was known, or a later one of the same in the same place is in force, or
+    /// there are too many.
+    pub(crate) fn take_over(&mut self, now_ms: u64, mut ban: Ban, most: usize) -> Option<u64> {
+        if let Barred::Address(address) = &mut ban.who {
+            *address = network(*address);
+        }
+        // Numbers are counted up from there: one at the end of them all would leave none.
+        let known = self.by_place.get(&(ban.room.clone(), ban.who.clone()));
+        if ban.id > MAX_ID || ban.until_ms <= now_ms || known.is_some_and(|known| *known >= ban.id) {
+            return None;
+        }
+        self.insert(now_ms, ban, most).ok()
+    }
+
+    /// Numbers begin no lower than this from now on.
+    pub(crate) fn count_from(&mut self, number: u64) {
+        self.last = self.last.max(number.min(MAX_ID));
+    }
+
+    /// Ends the ban of that place.
+    pub(crate) fn lift_place(&mut self, room: Option<BanRoom>, mut who: Barred) {
+        if let Barred::Address(address) = &mut who {
+            *address = network(*address);
+        }
+        if let Some(id) = self.by_place.remove(&(room, who)) {
+            self.by_id.remove(&id);
+        }
+    }
+
+    /// A ban by its number.
+    pub(crate) fn find(&self, id: u64) -> Option<&Ban> {
+        self.by_id.get(&id)
     }
 
     fn forget_ended(&mut self, now_ms: u64) {

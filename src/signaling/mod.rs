@@ -41,7 +41,7 @@ mod secrets;
 mod slab;
 mod stats;
 
-pub use bans::{Ban, BanRoom, BansFull, Barred};
+pub use bans::{Ban, BanBy, BanRoom, BansFull, Barred};
 pub use cluster::{BusConfig, NodeId, RoomTopic, Topic};
 pub use config::Config;
 pub use connection::ConnectionId;
@@ -51,8 +51,8 @@ pub use dialect::{
 };
 pub use event::Data;
 pub use hub::{
-    Admitted, Connected, Ended, Frame, Full, Grants, Hub, Ice, MemberPage, NotDone, Output, RoomSummary, RoomView,
-    SERVER,
+    Admitted, Banned, Connected, Ended, Frame, Full, Grants, Hub, Ice, MemberPage, NotDone, Output, PutOut,
+    RoomSummary, RoomView, SERVER,
 };
 pub use identity::{AuthError, IceUser, Identity, Rights, Takeover};
 pub use labels::{CloseCode, ErrorCode, MessageKind, RelayBudget};

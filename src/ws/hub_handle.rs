@@ -20,7 +20,7 @@ use arc_swap::ArcSwapOption;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, mpsc, watch},
     time::Instant,
 };
 
@@ -39,6 +39,8 @@ use crate::signaling::{
 
 /// One address has one in so many of the sessions that may wait for their owners.
 const WAITING_SHARE: usize = 8;
+/// Ended sessions that may wait until the relay is told.
+const MAX_CUT_OFFS: usize = 16_384;
 /// So many places of sessions that wait no more may be kept.
 const FEW: usize = 64;
 
@@ -72,6 +74,8 @@ struct State {
     hub: Hub,
     /// `None`: this process is alone.
     bus: Option<Arc<dyn Bus>>,
+    /// Who takes from sessions what they hold of the relay.
+    cut_off: Option<mpsc::Sender<Sid>>,
     /// By [`ConnectionId::index`]; the id tells an entry from a later one in the same place.
     outboxes: Vec<Option<(ConnectionId, Arc<Outbox>)>>,
     /// Sessions without a socket, by whose they are. Some may have ended meanwhile: they are found out when there are many, or
@@ -168,6 +172,7 @@ impl HubHandle {
         let state = State {
             hub: Hub::new(hub, seed),
             bus: None,
+            cut_off: None,
             outboxes: Vec::new(),
             waiting: HashMap::default(),
             soon: Soon::new(),
@@ -194,6 +199,14 @@ impl HubHandle {
     /// Lets the hub speak to other replicas. To be called before the first connection, with [`signaling::Config::bus`] set.
     pub fn attach(&self, bus: Arc<dyn Bus>) {
         self.shared.lock().bus = Some(bus);
+    }
+
+    /// Sessions that operators ended by way of other replicas, from now on: whoever takes them takes from them what they hold of the
+    /// relay. One taker at a time.
+    pub fn cut_offs(&self) -> mpsc::Receiver<Sid> {
+        let (sender, receiver) = mpsc::channel(MAX_CUT_OFFS);
+        self.shared.lock().cut_off = Some(sender);
+        receiver
     }
 
     /// The bus can be used, if `ready` says so under the hub's lock; gives what it says.

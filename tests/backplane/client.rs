@@ -18,6 +18,8 @@ const LOOK: Duration = Duration::from_millis(10);
 pub(crate) struct Client {
     socket: WebSocket<TcpStream>,
     pub(crate) peer: String,
+    /// The id of its session.
+    pub(crate) session: String,
     next: u64,
     /// Other members of each room, with their presence.
     rosters: BTreeMap<String, BTreeMap<String, Value>>,
@@ -36,6 +38,7 @@ impl Client {
         let mut client = Self {
             socket,
             peer: peer.to_owned(),
+            session: String::new(),
             next: 1,
             rosters: BTreeMap::new(),
             inbox: Vec::new(),
@@ -44,6 +47,7 @@ impl Client {
         client.tell(&json!({ "t": "hello", "v": [1], "peer": peer }));
         let welcome = client.wait("the welcome", |frame| frame["t"] == "welcome");
         assert_eq!(welcome["peer"], peer);
+        welcome["sid"].as_str().unwrap().clone_into(&mut client.session);
         client
     }
 

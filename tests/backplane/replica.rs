@@ -13,6 +13,9 @@ use tempfile::TempDir;
 use crate::client::Client;
 use crate::redis::{PATIENCE, pause};
 
+/// Of an operator.
+pub(crate) const TOKEN: &str = "an-operators-token-of-32-or-more-bytes";
+
 /// A running replica. Dropping it ends it.
 pub(crate) struct Replica {
     child: Child,
@@ -117,6 +120,29 @@ impl Replica {
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)
+    }
+
+    /// A request of an operator, and the JSON of its answer.
+    pub(crate) fn operate(&self, request: &str, body: &serde_json::Value) -> serde_json::Value {
+        let mut stream = self.connect().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let body = if request.starts_with("GET") {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        write!(
+            stream,
+            "{request} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.http,
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"))
     }
 
     /// The JSON of one.

@@ -1,12 +1,13 @@
 //! Several real processes as one hub.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::client::{Client, assert_together};
 use crate::redis::{PATIENCE, Redis, pause};
-use crate::replica::{Replica, replicas};
+use crate::replica::{Replica, TOKEN, replicas};
 
 #[test]
 fn members_of_three_replicas_are_one_room() {
@@ -372,5 +373,58 @@ fn lists_are_equal_after_every_fault_whoever_came_and_went_meanwhile() {
             .filter_map(|(client, inside)| inside.then_some(client))
             .collect();
         assert_together("r", &mut members);
+    }
+}
+
+#[test]
+fn an_operator_asks_any_replica_and_reaches_members_and_relays_of_all() {
+    let redis = Redis::start(&[]);
+    let secrets = tempfile::tempdir().unwrap();
+    let tokens = secrets.path().join("tokens");
+    std::fs::write(&tokens, TOKEN).unwrap();
+    std::fs::set_permissions(&tokens, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let [a, b] = replicas(&redis.url(), &["--admin-tokens-file", tokens.to_str().unwrap()]);
+    let (mut ann, mut bob) = (a.client("ann"), b.client("bob"));
+    ann.join("r");
+    bob.join("r");
+    ann.wait_roster("r", &["bob"]);
+
+    let said = a.operate("POST /v1/rooms/r/send", &json!({ "data": "careful", "to": "bob" }));
+    assert_eq!(said, json!({ "sent": 1, "missing": [] }));
+    assert_eq!(bob.hear("careful"), "$server");
+
+    // On the replica that bob is not connected to: it is put out there, and both relays turn its session away.
+    let kick = json!({ "peer": "bob", "reason": "be nice", "ban_seconds": 60 });
+    let kicked = a.operate("POST /v1/rooms/r/kick", &kick);
+    assert_eq!(
+        kicked,
+        json!({ "ended": 0, "allocations": 0, "ban": null, "replicas": 1 })
+    );
+    assert_eq!(bob.wait_closed(), 4105);
+    ann.wait_roster("r", &[]);
+    let session = json!(bob.session);
+    for replica in [&a, &b] {
+        wait_until(replica, "GET /api/admin/revocations", |answer| {
+            let revoked = answer["revocations"].as_array().unwrap();
+            revoked.iter().any(|each| each["session"] == session)
+        });
+        wait_until(replica, "GET /v1/bans", |answer| answer["bans"][0]["peer"] == "bob");
+        let again = replica.client("bob").ask(json!({ "t": "join", "room": "r" }));
+        assert_eq!(again["code"], "forbidden", "{again}");
+    }
+    let closed = b.operate("POST /v1/rooms/r/close", &json!({ "reason": "over" }));
+    assert_eq!(closed["replicas"], 1);
+    ann.wait("the end of the room", |frame| frame["t"] == "closed");
+}
+
+fn wait_until(replica: &Replica, request: &str, wanted: impl Fn(&serde_json::Value) -> bool) {
+    let start = Instant::now();
+    loop {
+        let answer = replica.operate(request, &json!({}));
+        if wanted(&answer) {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "{request}: {answer}\n{}", replica.log());
+        pause();
     }
 }

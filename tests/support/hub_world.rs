@@ -299,7 +299,10 @@ impl World {
                 Output::Close { connection, code } => {
                     assert!(self.closed.insert(connection, code).is_none(), "closed twice");
                 }
-                Output::Publish { .. } | Output::Subscribe { .. } | Output::Unsubscribe { .. } => {
+                Output::Publish { .. }
+                | Output::Subscribe { .. }
+                | Output::Unsubscribe { .. }
+                | Output::CutOff { .. } => {
                     panic!("a hub without a bus speaks to other replicas")
                 }
             }

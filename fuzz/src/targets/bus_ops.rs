@@ -208,7 +208,7 @@ impl World {
         while let Some(output) = self.nodes[at].hub.poll_output() {
             outputs += 1;
             match output {
-                Output::RenewIce { .. } => {}
+                Output::RenewIce { .. } | Output::CutOff { .. } => {}
                 Output::Close { connection, .. } => {
                     let client = &mut self.clients[self.by_id[&(at, connection)]];
                     assert!(std::mem::replace(&mut client.open, false), "closed twice");

@@ -378,7 +378,7 @@ impl World {
                     assert!(std::mem::replace(&mut client.open, false), "closed twice");
                 }
                 // Of a hub that has joined others, which this one has not.
-                Output::Publish { .. } | Output::Subscribe { .. } | Output::Unsubscribe { .. } => {
+                Output::Publish { .. } | Output::Subscribe { .. } | Output::Unsubscribe { .. } | Output::CutOff { .. } => {
                     panic!("a hub alone speaks to others")
                 }
                 Output::Deliver { connection, payload } | Output::DeliverSoon { connection, payload } => {

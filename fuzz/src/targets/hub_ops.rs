@@ -273,7 +273,7 @@ impl World {
                     let known = client.clone();
                     self.park(Some(known));
                 }
-                Output::Publish { .. } | Output::Subscribe { .. } | Output::Unsubscribe { .. } => {
+                Output::Publish { .. } | Output::Subscribe { .. } | Output::Unsubscribe { .. } | Output::CutOff { .. } => {
                     unreachable!("a hub without a bus speaks to other replicas")
                 }
                 Output::Deliver { connection, payload } | Output::DeliverSoon { connection, payload } => {

@@ -88,8 +88,10 @@ pub(super) async fn add(
     let ban = ban(room, who, until_ms(wanted.seconds)?, reason);
     let target = Extension(Target(name(&ban.who).into()));
     let until = ban.until_ms;
-    let done = admin.hub.moderate(|hub, now| hub.ban(now, ban.clone(), reason));
-    let (id, ended) = done.map_err(full)?;
+    let done = admin
+        .hub
+        .moderate(|hub, now| hub.ban(now, ban.clone(), reason).map(|done| (done, hub.other_nodes())));
+    let ((id, ended), replicas) = done.map_err(full)?;
     let sessions = ended.len();
     told::banned(&admin, id, &ban, sessions);
     let place = ban.room.as_ref().map(|(realm, room)| (*realm, &**room));
@@ -97,7 +99,9 @@ pub(super) async fn add(
     let allocations = rooms::cut_off(&admin, ended).await?;
     Ok((
         target,
-        Json(json!({ "ban": id, "until": until / 1000, "ended": sessions, "allocations": allocations })),
+        Json(
+            json!({ "ban": id, "until": until / 1000, "ended": sessions, "allocations": allocations, "replicas": replicas }),
+        ),
     ))
 }
 

@@ -21,7 +21,7 @@ use super::door::Target;
 use super::{Admin, MAX_PAGE, Operator, PAGE, ask, bans, body, told};
 use crate::credentials::UnixTime;
 use crate::http::error::Problem;
-use crate::signaling::{Ban, BansFull, Barred, Data, Dialect, Ended, NotDone, Realm, RoomSummary};
+use crate::signaling::{self, Barred, Data, Dialect, Ended, NotDone, PutOut, Realm, RoomSummary};
 use crate::turn::Revoked;
 
 /// Longest reason that a client is told.
@@ -185,8 +185,15 @@ enum BanBy {
     Address,
 }
 
-/// The ban that came with a kick, if one was wanted and there was room for it.
-type Banned = Result<Option<(u64, Ban)>, BansFull>;
+impl From<BanBy> for signaling::BanBy {
+    fn from(by: BanBy) -> Self {
+        match by {
+            BanBy::Auto => Self::Auto,
+            BanBy::Peer => Self::Peer,
+            BanBy::Address => Self::Address,
+        }
+    }
+}
 
 /// `POST /v1/rooms/{room}/kick`.
 pub(super) async fn kick(
@@ -200,25 +207,15 @@ pub(super) async fn kick(
     let wanted: Kick = body::read(&headers, &bytes)?;
     let reason = reason(wanted.reason.as_deref())?;
     let until_ms = wanted.ban_seconds.map(bans::until_ms).transpose()?;
-    let done = admin.hub.moderate(|hub, now| {
-        let kicked = hub.kick(now, realm, &name, &wanted.peer, reason).map_err(not_done)?;
-        let Some(until_ms) = until_ms else {
-            return Ok((vec![kicked], Ok(None)));
-        };
-        let who = match (wanted.ban_by, kicked.user.clone(), kicked.address) {
-            (BanBy::Auto, Some(user), _) => Barred::User(user, kicked.tenant.clone()),
-            (BanBy::Address, _, Some(address)) => Barred::Address(address),
-            _ => Barred::Peer((*kicked.peer).into()),
-        };
-        let room = Some((realm, name.as_str().into()));
-        let ban = bans::ban(room, who, until_ms, reason);
-        // Without room for the ban the session has ended all the same.
-        Ok(match hub.ban(now, ban.clone(), reason) {
-            Ok((id, others)) => (std::iter::once(kicked).chain(others).collect(), Ok(Some((id, ban)))),
-            Err(full) => (vec![kicked], Err(full)),
-        })
-    });
-    let (ended, banned): (Vec<Ended>, Banned) = done?;
+    let ban = until_ms.map(|until_ms| (wanted.ban_by.into(), until_ms));
+    let done = admin
+        .hub
+        .moderate(|hub, now| hub.put_out(now, (realm, &name), &wanted.peer, reason, ban));
+    let PutOut {
+        ended,
+        ban: banned,
+        replicas,
+    } = done.map_err(not_done)?;
     let sessions = ended.len();
     told::ended(&admin, Some((realm, &name)), &ended, reason);
     if let Ok(Some((id, ban))) = &banned {
@@ -229,7 +226,7 @@ pub(super) async fn kick(
     let target = target(&name, Some(&wanted.peer));
     Ok((
         target,
-        Json(json!({ "ended": sessions, "allocations": allocations, "ban": ban })),
+        Json(json!({ "ended": sessions, "allocations": allocations, "ban": ban, "replicas": replicas })),
     ))
 }
 
@@ -261,12 +258,12 @@ pub(super) async fn close(
         });
         let lock = lock.transpose().map_err(bans::full)?;
         match hub.close_room(now, realm, &name, reason) {
-            Ok(ended) => Ok((Some(ended), lock)),
-            Err(_) if lock.is_some() => Ok((None, lock)),
+            Ok(ended) => Ok((Some(ended), lock, hub.other_nodes())),
+            Err(_) if lock.is_some() => Ok((None, lock, hub.other_nodes())),
             Err(error) => Err(not_done(error)),
         }
     });
-    let (closed, lock) = done?;
+    let (closed, lock, replicas) = done?;
     let place = (realm, name.as_str());
     if let Some((id, ban)) = &lock {
         told::banned(&admin, *id, ban, 0);
@@ -281,7 +278,7 @@ pub(super) async fn close(
     let allocations = cut_off(&admin, ended).await?;
     Ok((
         target(&name, None),
-        Json(json!({ "ended": sessions, "allocations": allocations, "ban": lock })),
+        Json(json!({ "ended": sessions, "allocations": allocations, "ban": lock, "replicas": replicas })),
     ))
 }
 

@@ -10,9 +10,16 @@ use bytes::Bytes;
 use super::{
     NodeId, RoomTopic,
     bytes::{Reader, Writer},
-    claim::{Digest, Rule, Standing},
+    claim::{Digest, Standing},
+    fields::{
+        read_claim, read_founding, read_place, read_said, write_claim, write_founding, write_maybe, write_place,
+        write_said,
+    },
 };
-use crate::signaling::event::Data;
+use crate::signaling::{
+    bans::{Ban, BanBy, BanRoom, Barred},
+    event::Data,
+};
 
 /// Of what is written here. A message of another version is ignored.
 const VERSION: u8 = 1;
@@ -153,6 +160,21 @@ pub(crate) enum Message<'a> {
         to: Vec<&'a str>,
         said: Said<'a>,
     },
+    /// An operator puts a member out, and keeps it out until then: done by the node of that member.
+    Kick {
+        room: RoomTopic,
+        peer: &'a str,
+        reason: Option<&'a str>,
+        ban: Option<(BanBy, u64)>,
+    },
+    /// An operator ends a room: done by every node that hosts it.
+    Close { room: RoomTopic, reason: Option<&'a str> },
+    /// An operator keeps somebody out: done by every node. The one message with the name of a room in it.
+    Ban { ban: Ban },
+    /// And lets them in again.
+    Lift { room: Option<BanRoom>, who: Barred },
+    /// An operator ended that session: what it holds of any relay ends as well.
+    CutOff { sid: [u8; 16] },
 }
 
 impl<'a> Message<'a> {
@@ -259,6 +281,31 @@ impl<'a> Message<'a> {
                 });
                 write_said(w, said);
             }
+            Self::Kick {
+                room,
+                peer,
+                reason,
+                ban,
+            } => {
+                w.array(room.as_bytes()).text(peer);
+                write_maybe(w, *reason);
+                w.maybe(*ban, |w, (by, until_ms)| {
+                    w.byte(by as u8).number(until_ms);
+                });
+            }
+            Self::Close { room, reason } => {
+                w.array(room.as_bytes());
+                write_maybe(w, *reason);
+            }
+            Self::Ban { ban } => {
+                w.number(ban.id).number(ban.until_ms);
+                write_place(w, ban.room.as_ref(), &ban.who);
+                write_maybe(w, ban.reason.as_deref());
+            }
+            Self::Lift { room, who } => write_place(w, room.as_ref(), who),
+            Self::CutOff { sid } => {
+                w.array(sid);
+            }
         }
         writer.finish()
     }
@@ -362,6 +409,34 @@ impl<'a> Message<'a> {
                 to: r.list(Reader::text)?,
                 said: read_said(r)?,
             },
+            14 => Self::Kick {
+                room: room(r)?,
+                peer: r.text()?,
+                reason: r.maybe(Reader::text)?,
+                ban: r.maybe(|r| Some((*BanBy::ALL.get(usize::from(r.byte()?))?, r.number()?)))?,
+            },
+            15 => Self::Close {
+                room: room(r)?,
+                reason: r.maybe(Reader::text)?,
+            },
+            16 => {
+                let (id, until_ms) = (r.number()?, r.number()?);
+                let (room, who) = read_place(r)?;
+                let reason = r.maybe(Reader::text)?.map(Box::from);
+                let ban = Ban {
+                    id,
+                    room,
+                    who,
+                    until_ms,
+                    reason,
+                };
+                Self::Ban { ban }
+            }
+            17 => {
+                let (room, who) = read_place(r)?;
+                Self::Lift { room, who }
+            }
+            18 => Self::CutOff { sid: r.array()? },
             _ => return None,
         })
     }
@@ -382,6 +457,11 @@ impl<'a> Message<'a> {
             Self::Audit { .. } => 11,
             Self::Cast { .. } => 12,
             Self::Direct { .. } => 13,
+            Self::Kick { .. } => 14,
+            Self::Close { .. } => 15,
+            Self::Ban { .. } => 16,
+            Self::Lift { .. } => 17,
+            Self::CutOff { .. } => 18,
         }
     }
 
@@ -401,102 +481,10 @@ impl<'a> Message<'a> {
     }
 }
 
-fn write_claim(w: &mut Writer, claim: &Claim<'_>) {
-    let standing = &claim.standing;
-    w.text(&claim.peer).number(claim.since_ms).byte(claim.away.into());
-    w.byte(standing.rule as u8);
-    w.maybe(standing.owner, |w, owner| {
-        w.array(&owner);
-    });
-    w.array(&standing.session);
-    for digest in [standing.ousts, standing.proof] {
-        w.maybe(digest, |w, digest| {
-            w.array(&digest);
-        });
-    }
-    w.text(&claim.meta);
-}
-
-fn read_claim<'a>(r: &mut Reader<'a>) -> Option<Claim<'a>> {
-    Some(Claim {
-        peer: Cow::Borrowed(r.text()?),
-        since_ms: r.number()?,
-        away: r.flag()?,
-        standing: Standing {
-            rule: *Rule::ALL.get(usize::from(r.byte()?))?,
-            owner: r.maybe(Reader::array)?,
-            session: r.array()?,
-            ousts: r.maybe(Reader::array)?,
-            proof: r.maybe(Reader::array)?,
-        },
-        meta: Cow::Borrowed(r.text()?),
-    })
-}
-
-fn write_founding(w: &mut Writer, founding: &Founding) {
-    w.maybe(founding.key_hash, |w, hash| {
-        w.array(&hash);
-    });
-    w.array(&founding.max.to_be_bytes());
-}
-
-fn read_founding(r: &mut Reader<'_>) -> Option<Founding> {
-    Some(Founding {
-        key_hash: r.maybe(Reader::array)?,
-        max: u32::from_be_bytes(r.array()?),
-    })
-}
-
-fn write_said(w: &mut Writer, said: &Said<'_>) {
-    match said {
-        Said::Signal {
-            kind,
-            data,
-            correlation,
-        } => {
-            w.byte(0).text(kind);
-            for text in [data, correlation] {
-                w.maybe(*text, |w, text| {
-                    w.text(text);
-                });
-            }
-        }
-        Said::Message { data, reliable } => {
-            match data {
-                Data::Json(text) => w.byte(1).text(text),
-                Data::Bytes(bytes) => w.byte(3).bytes(bytes),
-            };
-            w.byte((*reliable).into());
-        }
-        Said::Verbatim { frame } => {
-            w.byte(2).text(frame);
-        }
-    }
-}
-
-fn read_said<'a>(r: &mut Reader<'a>) -> Option<Said<'a>> {
-    Some(match r.byte()? {
-        0 => Said::Signal {
-            kind: r.text()?,
-            data: r.maybe(Reader::text)?,
-            correlation: r.maybe(Reader::text)?,
-        },
-        1 => Said::Message {
-            data: Data::Json(r.text()?),
-            reliable: r.flag()?,
-        },
-        3 => Said::Message {
-            data: Data::Bytes(r.bytes()?),
-            reliable: r.flag()?,
-        },
-        2 => Said::Verbatim { frame: r.text()? },
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::claim::Rule, *};
+    use crate::signaling::room::Realm;
 
     const NODE: NodeId = NodeId::new(*b"thisnode");
     const ROOM: RoomTopic = RoomTopic::new([7; 16]);
@@ -625,7 +613,35 @@ mod tests {
                     reliable: false,
                 },
             },
+            Message::Kick {
+                room,
+                peer: "a",
+                reason: Some("be nice"),
+                ban: Some((BanBy::Address, 9)),
+            },
+            Message::Close { room, reason: None },
+            Message::CutOff { sid: [5; 16] },
+            ban(None, Barred::Peer("a".into())),
+            ban(None, Barred::User("u".into(), None)),
+            ban(None, Barred::User("u".into(), Some("acme".into()))),
+            ban(Some((Realm(3), "r".into())), Barred::Everybody),
+            ban(None, Barred::Address([192, 0, 2, 1].into())),
+            Message::Lift {
+                room: Some((Realm(0), "r".into())),
+                who: Barred::Address([7; 16].into()),
+            },
         ]
+    }
+
+    fn ban(room: Option<BanRoom>, who: Barred) -> Message<'static> {
+        let ban = Ban {
+            id: 3,
+            room,
+            who,
+            until_ms: 9,
+            reason: Some("spam".into()),
+        };
+        Message::Ban { ban }
     }
 
     #[test]

@@ -17,6 +17,7 @@
 
 mod bytes;
 pub(crate) mod claim;
+mod fields;
 pub(crate) mod link;
 pub(crate) mod message;
 

@@ -30,7 +30,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 pub use admission::{Admitted, Frame, Grants, Ice};
-pub use moderation::{Ended, MemberPage, NotDone, RoomSummary, SERVER};
+pub use moderation::{Banned, Ended, MemberPage, NotDone, PutOut, RoomSummary, SERVER};
 pub(crate) use presence::{Page, Snapshot};
 pub(crate) use relay::Reach;
 pub(crate) use resume::Older;
@@ -103,6 +103,11 @@ pub enum Output {
     Unsubscribe {
         /// To whose topic.
         topic: RoomTopic,
+    },
+    /// An operator ended this session by way of another replica: take from it what it holds of this process's relay.
+    CutOff {
+        /// Its id.
+        sid: Sid,
     },
 }
 

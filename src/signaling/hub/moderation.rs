@@ -5,10 +5,11 @@
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 
-use super::{Hub, presence::write_member};
+use super::{Hub, presence::write_member, relay::Named};
 use crate::signaling::{
     Now,
-    bans::{Ban, BansFull, Barred, Comer},
+    bans::{Ban, BanBy, BanRoom, BansFull, Barred, Comer},
+    cluster::message::Said,
     connection::{Connection, ConnectionId},
     dialect::{About, Dialect, native},
     error::Reject,
@@ -60,6 +61,20 @@ pub enum NotDone {
     /// It is no JSON object.
     #[error("set must be a JSON object")]
     NoObject,
+}
+
+/// The ban that came with a kick, and its number, if one was wanted and there was room for it.
+pub type Banned = Result<Option<(u64, Ban)>, BansFull>;
+
+/// What became of somebody who was to be put out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutOut {
+    /// Sessions that ended here.
+    pub ended: Vec<Ended>,
+    /// The ban that was made here, and its number. The session ends without a place for that as well.
+    pub ban: Banned,
+    /// Other replicas that were told to do it.
+    pub replicas: u64,
 }
 
 /// A room as operators see it.
@@ -154,6 +169,73 @@ impl Hub {
         self.expel(connection, reason).ok_or(NotDone::NoPeer)
     }
 
+    /// Ends the session of a member of a room, wherever it is connected, and keeps it out of the room until then. Where another
+    /// replica has it, that one is told.
+    ///
+    /// # Errors
+    /// [`NotDone::NoRoom`], [`NotDone::NoPeer`].
+    pub fn put_out(
+        &mut self,
+        now: Now,
+        (realm, room): (Realm, &str),
+        peer: &str,
+        reason: Option<&str>,
+        ban: Option<(BanBy, u64)>,
+    ) -> Result<PutOut, NotDone> {
+        self.unix_ms = now.unix_ms;
+        let found = self.named(realm, room).and_then(|room| self.rooms.get(room));
+        let is_hosted = found.is_some();
+        let Some(connection) = found.and_then(|room| room.find(peer)).and_then(Member::connection) else {
+            return match (self.tell_kick((realm, room), peer, reason, ban), is_hosted) {
+                (0, true) => Err(NotDone::NoPeer),
+                (0, false) => Err(NotDone::NoRoom),
+                (replicas, _) => Ok(PutOut {
+                    ended: Vec::new(),
+                    ban: Ok(None),
+                    replicas,
+                }),
+            };
+        };
+        let (ended, ban) = self.put_out_here(now, (realm, room), connection, reason, ban);
+        let replicas = if let Ok(Some(_)) = ban { self.other_nodes() } else { 0 };
+        Ok(PutOut { ended, ban, replicas })
+    }
+
+    /// Ends a session, after the ban of whose it is.
+    pub(super) fn put_out_here(
+        &mut self,
+        now: Now,
+        (realm, room): (Realm, &str),
+        connection: ConnectionId,
+        reason: Option<&str>,
+        ban: Option<(BanBy, u64)>,
+    ) -> (Vec<Ended>, Banned) {
+        let (mut ended, mut banned) = (Vec::new(), Ok(None));
+        let entry = self.connections.get(connection);
+        let found = entry.and_then(|entry| Some((entry.address, entry.peer.as_ref()?)));
+        if let (Some((by, until_ms)), Some((address, peer))) = (ban, found) {
+            let identity = peer.identity();
+            let who = match (by, &identity.user, address) {
+                (BanBy::Auto, Some(user), _) => Barred::User(user.clone(), identity.realm.clone()),
+                (BanBy::Address, _, Some(address)) => Barred::Address(address),
+                _ => Barred::Peer((*peer.id).into()),
+            };
+            let ban = Ban {
+                id: 0,
+                room: Some((realm, room.into())),
+                who,
+                until_ms,
+                reason: reason.map(Box::from),
+            };
+            banned = self.ban(now, ban.clone(), reason).map(|(id, others)| {
+                ended = others;
+                Some((id, ban))
+            });
+        }
+        ended.extend(self.expel(connection, reason));
+        (ended, banned)
+    }
+
     /// Ends a room. Members with a word for that are told and stay connected; the sessions of the others end with 4105, since they
     /// would believe to be in it still.
     ///
@@ -167,10 +249,19 @@ impl Hub {
         reason: Option<&str>,
     ) -> Result<Vec<Ended>, NotDone> {
         self.unix_ms = now.unix_ms;
-        let key = self.named(realm, name).ok_or(NotDone::NoRoom)?;
+        let found = self.named(realm, name);
+        let ended = found.map(|key| self.close_here(key, reason));
+        let replicas = self.tell_close(realm, name, reason);
+        ended.or((replicas > 0).then(Vec::new)).ok_or(NotDone::NoRoom)
+    }
+
+    /// Ends a room as far as it is here.
+    pub(super) fn close_here(&mut self, key: Key, reason: Option<&str>) -> Vec<Ended> {
         // Taken out as a whole: told one by one, each would hear of every other.
         self.tell_closed(key);
-        let room = self.rooms.remove(key).ok_or(NotDone::NoRoom)?;
+        let Some(room) = self.rooms.remove(key) else {
+            return Vec::new();
+        };
         self.by_name.remove(&room.name);
         self.unlink_room(&room);
         self.stats.leaves += room.here() as u64;
@@ -197,10 +288,11 @@ impl Hub {
         let ended = others
             .into_iter()
             .filter_map(|connection| self.expel(connection, reason));
-        Ok(ended.collect())
+        ended.collect()
     }
 
-    /// Keeps somebody out from now on and ends the sessions that it fits: in a room those of its members, else all.
+    /// Keeps somebody out from now on and ends the sessions that it fits: in a room those of its members, else all. Other replicas
+    /// are told to do the same.
     ///
     /// # Errors
     /// [`BansFull`] with [`Config::bans`](crate::signaling::Config::bans) in force; nothing was done then.
@@ -208,11 +300,21 @@ impl Hub {
         self.unix_ms = now.unix_ms;
         let room = ban.room.clone();
         let locks = ban.who == Barred::Everybody;
+        if let Some(node) = self.node() {
+            // Of two replicas that ban at once each has its numbers.
+            self.bans.count_from(now.unix_ms << 8 | u64::from(node.as_bytes()[0]));
+        }
         let id = self.bans.insert(now.unix_ms, ban, self.config.bans)?;
+        self.tell_ban(id);
         if locks {
             return Ok((id, Vec::new()));
         }
-        let candidates: Vec<ConnectionId> = match &room {
+        Ok((id, self.expel_barred(now, room.as_ref(), reason)))
+    }
+
+    /// Ends the sessions that are kept out of a room, or of the whole server.
+    pub(super) fn expel_barred(&mut self, now: Now, room: Option<&BanRoom>, reason: Option<&str>) -> Vec<Ended> {
+        let candidates: Vec<ConnectionId> = match room {
             Some((realm, name)) => {
                 let room = self.named(*realm, name).and_then(|room| self.rooms.get(room));
                 let members = room.map(Room::members).unwrap_or_default();
@@ -220,7 +322,7 @@ impl Hub {
             }
             None => self.connections.iter().map(|(connection, _)| connection).collect(),
         };
-        let room = room.as_ref().map(|(realm, name)| (*realm, &**name));
+        let room = room.map(|(realm, name)| (*realm, &**name));
         let fits = |hub: &Self, connection: &ConnectionId| {
             let entry = hub.connections.get(*connection);
             let peer = entry.and_then(|entry| entry.peer.as_ref());
@@ -231,11 +333,15 @@ impl Hub {
         };
         let hit: Vec<ConnectionId> = candidates.into_iter().filter(|one| fits(self, one)).collect();
         let ended = hit.into_iter().filter_map(|connection| self.expel(connection, reason));
-        Ok((id, ended.collect()))
+        ended.collect()
     }
 
     /// Lets somebody in again; `false` if no ban of that number is in force.
     pub fn lift_ban(&mut self, now: Now, id: u64) -> bool {
+        let place = self.bans.find(id).map(|ban| (ban.room.clone(), ban.who.clone()));
+        if let Some((room, who)) = place {
+            self.tell_lift(room, who);
+        }
         self.bans.lift(now.unix_ms, id)
     }
 
@@ -257,14 +363,26 @@ impl Hub {
         data: Data<'_>,
         reliable: bool,
     ) -> Result<(usize, Vec<&'a str>), NotDone> {
-        let key = self.named(realm, name).ok_or(NotDone::NoRoom)?;
-        let room = self.rooms.get(key).ok_or(NotDone::NoRoom)?;
-        let name = Arc::clone(&room.name.name);
         let frame = match data {
             _ if realm == Dialect::Native.realm() => None,
             Data::Json(text) if text.trim_start().starts_with('{') => Some(Dialect::said_in(realm, text)),
             _ => return Err(NotDone::Unspeakable),
         };
+        let said = match &frame {
+            // It was text a moment ago.
+            Some(frame) => Said::Verbatim {
+                frame: std::str::from_utf8(frame).unwrap_or_default(),
+            },
+            None => Said::Message { data, reliable },
+        };
+        let Some(key) = self.named(realm, name) else {
+            let to = to.map(|to| to.iter().map(|peer| &**peer).collect());
+            let may_be_heard = self.say_elsewhere(realm, name, to, said);
+            return may_be_heard.then(|| (0, Vec::new())).ok_or(NotDone::NoRoom);
+        };
+        let linked = self.is_linked();
+        let room = self.rooms.get(key).ok_or(NotDone::NoRoom)?;
+        let name = Arc::clone(&room.name.name);
         let event = match &frame {
             Some(frame) => Event::Verbatim { frame },
             None => Event::Message {
@@ -276,20 +394,29 @@ impl Hub {
         };
         let mut missing = Vec::new();
         let receivers = match to {
-            None => self.broadcast(key, None, &event),
+            None => {
+                let elsewhere = if linked { room.len() - room.here() } else { 0 };
+                self.cast(key, SERVER, said);
+                self.broadcast(key, None, &event) + elsewhere
+            }
             Some(to) => {
-                let mut named: Vec<ConnectionId> = Vec::with_capacity(to.len());
+                let mut named = Named::with_capacity(to.len());
                 for peer in to {
-                    match room.find(peer).and_then(Member::connection) {
-                        Some(connection) if named.contains(&connection) => {}
-                        Some(connection) if reliable || !self.is_away(connection) => named.push(connection),
+                    match room.find(peer) {
+                        Some(member) if member.remote().is_some() && !linked => missing.push(&**peer),
+                        Some(member) if reliable || !self.member_is_away(member) => named.add(member, peer),
                         _ => missing.push(&**peer),
                     }
                 }
-                if named.is_empty() {
+                if named.len() == 0 {
                     return Err(NotDone::NoPeer);
                 }
-                self.multicast(&named, &event)
+                let mut reached = self.multicast(&named.here, &event);
+                for (node, peers) in named.there {
+                    reached += peers.len();
+                    self.direct(key, node, SERVER, peers, said);
+                }
+                reached
             }
         };
         self.stats.relayed_bytes += (data.len() * receivers) as u64;
@@ -323,7 +450,7 @@ impl Hub {
         Ok(version)
     }
 
-    fn named(&self, realm: Realm, name: &str) -> Option<Key> {
+    pub(super) fn named(&self, realm: Realm, name: &str) -> Option<Key> {
         self.by_name.get(&RoomRef { realm, name }).copied()
     }
 
@@ -349,6 +476,7 @@ impl Hub {
         }
         self.close(connection, CloseCode::Forbidden);
         self.stats.expelled += 1;
+        self.tell_cut_off(ended.sid);
         Some(ended)
     }
 

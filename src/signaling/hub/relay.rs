@@ -80,24 +80,24 @@ impl Receiver {
 
 /// Receivers that were named, each once.
 #[derive(Debug)]
-struct Named<'a> {
-    here: Vec<ConnectionId>,
-    there: Vec<(NodeId, Vec<&'a str>)>,
+pub(super) struct Named<'a> {
+    pub(super) here: Vec<ConnectionId>,
+    pub(super) there: Vec<(NodeId, Vec<&'a str>)>,
 }
 
 impl<'a> Named<'a> {
-    fn with_capacity(capacity: usize) -> Self {
+    pub(super) fn with_capacity(capacity: usize) -> Self {
         Self {
             here: Vec::with_capacity(capacity),
             there: Vec::new(),
         }
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.here.len() + self.there.iter().map(|(_, peers)| peers.len()).sum::<usize>()
     }
 
-    fn add(&mut self, member: &Member, peer: &'a str) {
+    pub(super) fn add(&mut self, member: &Member, peer: &'a str) {
         match Receiver::of(member) {
             Receiver::Here(connection) if self.here.contains(&connection) => {}
             Receiver::Here(connection) => self.here.push(connection),

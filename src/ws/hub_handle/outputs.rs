@@ -56,6 +56,14 @@ impl State {
                         bus.unsubscribe(topic);
                     }
                 }
+                Output::CutOff { sid } => {
+                    // As many wait as may: credentials end by themselves, and the next order of that kind is not lost.
+                    if let Some(cut_off) = &self.cut_off
+                        && cut_off.try_send(sid).is_err()
+                    {
+                        tracing::warn!("more sessions were ended by operators than the relay can be told of at once");
+                    }
+                }
             }
         }
         wakers

@@ -17,6 +17,7 @@ mod held;
 mod lists;
 mod mirror;
 mod nodes;
+mod orders;
 mod receive;
 mod tell;
 
@@ -55,6 +56,8 @@ enum Errand {
     Ask(Key),
     /// Tell a node this one's list.
     Tell(NodeId, Key),
+    /// Tell a node the bans in force with numbers above that.
+    TellBans(NodeId, u64),
 }
 
 /// The bus as this node knows it.
@@ -263,6 +266,7 @@ impl Hub {
                     }
                 }
                 Errand::Tell(node, room) => self.tell_list(node, room),
+                Errand::TellBans(node, after) => self.tell_bans(now, node, after),
             }
         }
         if let Some(bus) = self.bus.as_deref_mut() {

@@ -48,6 +48,7 @@ impl Hub {
         let load = self.load();
         self.publish(Topic::Node(node), &Message::Alive { hello: false, load });
         self.resync_all(node);
+        self.plan_bans(now, node);
         true
     }
 

@@ -16,6 +16,7 @@ use crate::signaling::{
     },
     connection::ConnectionId,
     event::{Data, Event},
+    hub::SERVER,
     secrets::Sid,
     slab::Key,
 };
@@ -67,7 +68,7 @@ impl Hub {
     }
 
     /// The room that a message is about; of others nothing is known here.
-    fn hosted_or_stale(&mut self, room: RoomTopic) -> Option<Key> {
+    pub(super) fn hosted_or_stale(&mut self, room: RoomTopic) -> Option<Key> {
         let found = self.hosted(room);
         self.stats.bus.stale += u64::from(found.is_none());
         found
@@ -193,6 +194,7 @@ impl Hub {
                     self.hear(key, from, Some(&to), said);
                 }
             }
+            order => self.carry_out_order(now, order),
         }
     }
 
@@ -257,6 +259,9 @@ impl Hub {
         let key = self.hosted_or_stale(room)?;
         if self.seen(key, node).is_some_and(|seen| seen < seq) {
             self.resync(node, key);
+        }
+        if from == SERVER {
+            return Some(key);
         }
         let found = self.mirrored(key, node, from);
         self.stats.bus.stale += u64::from(found.is_none());

@@ -51,7 +51,7 @@ impl Hub {
     }
 
     /// This node.
-    pub(super) fn node(&self) -> Option<NodeId> {
+    pub(in crate::signaling::hub) fn node(&self) -> Option<NodeId> {
         self.bus.as_deref().map(|bus| bus.config.node)
     }
 

@@ -3,6 +3,7 @@
 mod dialects;
 mod failures;
 mod junk;
+mod orders;
 mod rules;
 mod sim;
 mod world;
