@@ -229,7 +229,10 @@ impl Hub {
         }
         let about = admitted.message.about();
         // What needs a verdict of the driver's is about no room: it need not wait, and the verdict would be lost.
-        let may_wait = !matches!(admitted.needs(), Needs::Identity { .. } | Needs::Ice);
+        let may_wait = !matches!(
+            admitted.needs(),
+            Needs::Welcome { .. } | Needs::Identity { .. } | Needs::Ice
+        );
         if self.is_held(connection) {
             match may_wait.then(|| self.try_queue(connection, admitted.raw)) {
                 Some(Ok(())) => return,

@@ -47,6 +47,25 @@ fn peers_of_retcon_meet_across_nodes() {
     assert!(cluster.all(b).is_empty());
 }
 
+/// Its `auth` is a verdict on a token, which nobody would have any more by the time of its turn.
+#[test]
+fn a_newer_token_of_retcon_does_not_wait_behind_a_join() {
+    let mut cluster = Cluster::new(2);
+    let a = cluster.open(0, Dialect::Retcon, &[]);
+    let auth = json!({"type": "auth", "token": null, "peerId": "a"});
+    cluster.say(a, auth.clone());
+    cluster.settle();
+    cluster.all(a);
+    cluster.say(a, json!({"type": "join", "room": "r"}));
+    cluster.say(a, auth);
+    assert_eq!(cluster.all(a), [json!({"type": "authenticated", "peerId": "a"})]);
+    cluster.settle();
+    assert_eq!(
+        cluster.all(a),
+        [json!({"type": "peers_list", "room": "r", "peers": []})]
+    );
+}
+
 #[test]
 fn peers_of_retcon_with_a_token_in_the_query_meet_across_nodes() {
     let mut cluster = Cluster::new(2);
