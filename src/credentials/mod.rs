@@ -36,4 +36,4 @@ pub use key_ring::{KeyRing, KeyRingError, Secret, SecretError};
 pub use realm::{DEFAULT_REALM, in_realm, is_realm_name, named_realm};
 pub use unix_time::UnixTime;
 pub use uri::{Host, StunUri, TurnUri, UriError, UriTransport};
-pub use username::{Username, UsernameError, of_session};
+pub use username::{Username, UsernameError, names_session, of_session};

@@ -27,6 +27,12 @@ fn split_session(user: &str) -> Option<(&str, &str)> {
     fits.then_some((session, account))
 }
 
+/// Whether a user part says that it belongs to a session of the hub. The hub alone hands such names out: whoever else may choose
+/// theirs could have what they do counted, and ended, as another user's.
+pub fn names_session(user: &str) -> bool {
+    split_session(user).is_some()
+}
+
 /// A username that has the form of this scheme. Says nothing about its password: see [`super::KeyRing::passwords`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Username<'a> {

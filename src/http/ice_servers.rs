@@ -16,7 +16,7 @@ use super::error::Problem;
 use super::issuer::IssueError;
 use super::rate_limit::Decision;
 use super::state::AppState;
-use crate::credentials::{IceList, IceServer, UnixTime};
+use crate::credentials::{IceList, IceServer, UnixTime, names_session};
 use crate::telemetry::labels::IssueResult;
 use crate::ws::Identity;
 
@@ -175,6 +175,13 @@ fn list(
             )
         })?),
     };
+    if names_session(&user) {
+        let problem = Problem::bad_request(
+            "bad_user",
+            "user begins like a session of the hub, and those credentials are the hub's to give",
+        );
+        return Err((IssueResult::BadRequest, problem));
+    }
     let now = UnixTime::from_system_time(SystemTime::now());
     let (realm, ttl) = (identity.realm.as_deref(), wish.ttl.map(Duration::from_secs));
     let list = state.issuer().list_in(realm, now, &user, client.host.as_ref(), ttl);

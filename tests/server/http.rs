@@ -93,6 +93,16 @@ async fn a_lifetime_is_capped_and_nonsense_is_refused() {
 }
 
 #[tokio::test]
+async fn nobody_is_given_the_name_of_a_session_of_the_hub() {
+    let api = Api::new(Config::default());
+    let path = |user: &str| format!("/api/ice-servers?user={user}");
+    api.get(&path("mJ7rTq0c2nLx-b_A~bob"), &[])
+        .await
+        .assert_problem(400, "bad_user");
+    assert_eq!(api.get(&path("mJ7r~bob"), &[]).await.status, 200);
+}
+
+#[tokio::test]
 async fn without_a_label_every_credential_has_a_user_of_its_own() {
     let api = Api::new(Config::default());
     let mut users = Vec::new();
