@@ -283,3 +283,81 @@ fn nodes_of_edge_nets_relay_meet_across_nodes() {
         [json!({"type": "node_left", "nodeId": "b", "totalNodes": 1})]
     );
 }
+
+fn peerjs(cluster: &mut Cluster, node: usize, id: &str, token: &str) -> ClientId {
+    let query = [("key", "peerjs"), ("id", id), ("token", token), ("version", "1.5.5")];
+    let client = cluster.open(node, Dialect::PeerJs, &query);
+    cluster.settle();
+    client
+}
+
+#[test]
+fn clients_of_peerjs_meet_across_nodes_and_letters_find_those_who_come_elsewhere() {
+    let mut cluster = Cluster::new(2);
+    let a = peerjs(&mut cluster, 0, "a", "ta");
+    assert_eq!(cluster.all(a), [json!({"type": "OPEN"})]);
+    let offer = json!({"type": "OFFER", "dst": "b", "payload": {"sdp": {"sdp": "v=0"}, "connectionId": "c"}});
+    // Nobody of that name yet: it waits, and is handed over when it comes, on whatever node.
+    cluster.say(a, offer.clone());
+    cluster.run(std::time::Duration::from_secs(2));
+    let b = peerjs(&mut cluster, 1, "b", "tb");
+    let told = cluster.all(b);
+    assert_eq!(told[0], json!({"type": "OPEN"}), "{told:?}");
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!((&told[1]["src"], &told[1]["payload"]), (&json!("a"), &offer["payload"]));
+    cluster.run(std::time::Duration::from_secs(10));
+    assert!(cluster.all(a).is_empty(), "no EXPIRE of what arrived");
+    let answer = json!({"type": "ANSWER", "dst": "a", "payload": {"x": 1}});
+    cluster.say(b, answer);
+    cluster.settle();
+    assert_eq!(cluster.all(a)[0]["src"], "b");
+    // Taken: another token on another node; replaced: the same.
+    let other = peerjs(&mut cluster, 0, "b", "other");
+    assert_eq!(cluster.all(other)[0]["type"], "ID-TAKEN");
+    let again = peerjs(&mut cluster, 0, "b", "tb");
+    assert_eq!(cluster.all(again)[0], json!({"type": "OPEN"}));
+    cluster.settle();
+    assert!(cluster.clients[b].closed.is_some());
+    cluster.say(a, json!({"type": "LEAVE", "dst": "b"}));
+    cluster.settle();
+    assert_eq!(cluster.all(again)[0]["type"], "LEAVE");
+    cluster.say(a, json!({"type": "OFFER", "dst": "zzz", "payload": {}}));
+    cluster.run(std::time::Duration::from_secs(10));
+    assert_eq!(cluster.all(a).len(), 1, "one EXPIRE");
+}
+
+#[test]
+fn clients_of_matchbox_meet_across_nodes() {
+    let mut cluster = Cluster::new(2);
+    let a = cluster.open_in(0, Dialect::Matchbox, Some("r"), &[]);
+    cluster.settle();
+    let b = cluster.open_in(1, Dialect::Matchbox, Some("r"), &[]);
+    cluster.settle();
+    let (told_a, told_b) = (cluster.all(a), cluster.all(b));
+    assert_eq!(told_b.len(), 1, "{told_b:?}");
+    let (id_a, id_b) = (told_a[0]["IdAssigned"].clone(), told_b[0]["IdAssigned"].clone());
+    assert_eq!(told_a[1..], [json!({"NewPeer": id_b})]);
+    cluster.say(a, json!({"Signal": {"receiver": id_b, "data": {"Offer": "v=0"}}}));
+    cluster.settle();
+    assert_eq!(
+        cluster.all(b),
+        [json!({"Signal": {"sender": id_a, "data": {"Offer": "v=0"}}})]
+    );
+    cluster.drop_socket(b, meetpoint::signaling::CloseCode::Normal);
+    cluster.settle();
+    assert_eq!(cluster.all(a), [json!({"PeerLeft": id_b})]);
+}
+
+#[test]
+fn groups_of_matchbox_on_two_nodes_never_meet() {
+    let mut cluster = Cluster::new(2);
+    let open = |cluster: &mut Cluster, node| {
+        let client = cluster.open_in(node, Dialect::Matchbox, Some("r"), &[("next", "2")]);
+        cluster.settle();
+        client
+    };
+    let all = [0, 1, 0, 1].map(|node| open(&mut cluster, node));
+    let news = all.map(|client| cluster.all(client).len());
+    // Each its id, and the first of each group the second.
+    assert_eq!(news, [2, 2, 1, 1]);
+}

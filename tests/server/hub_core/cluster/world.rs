@@ -460,7 +460,17 @@ impl Cluster {
 
     /// A connection of a dialect in which the request that opens it says something.
     pub(crate) fn open(&mut self, node: usize, dialect: Dialect, query: &[(&str, &str)]) -> ClientId {
-        let opening = Opening::new(dialect, None, query.iter().copied());
+        self.open_in(node, dialect, None, query)
+    }
+
+    pub(crate) fn open_in(
+        &mut self,
+        node: usize,
+        dialect: Dialect,
+        room: Option<&str>,
+        query: &[(&str, &str)],
+    ) -> ClientId {
+        let opening = Opening::new(dialect, room, query.iter().copied());
         let client = self.connect(node, dialect);
         if let (Some(frame), Some(connection)) = (Frame::opening(dialect, &opening), self.clients[client].connection) {
             self.hand_in(node, connection, frame, Identity::ANONYMOUS);
