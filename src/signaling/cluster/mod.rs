@@ -102,7 +102,7 @@ pub struct BusConfig {
     pub held_frames: usize,
     /// Bytes of those frames. Default 131 072.
     pub held_bytes: usize,
-    /// Longest message taken from the bus. Default 1 048 576.
+    /// Longest message taken from the bus, or more where clients may say more at once. Default 1 048 576.
     pub message_bytes: usize,
     /// Rooms whose lists are compared with those of other nodes in one [`Self::heartbeat`]. Default 256. Bounds the messages that
     /// an idle server sends, and with the number of rooms sets how long a lost message can go unnoticed in a quiet room.

@@ -46,6 +46,8 @@ use crate::signaling::{
 const ERRANDS: usize = 256;
 /// See [`ERRANDS`].
 const PAUSE: Duration = Duration::from_millis(5);
+/// Most bytes of a message between nodes beside what a client said: names, and whom it is for.
+const ENVELOPE: usize = 65_536;
 /// Errands that may wait. What is refused is found out by an audit.
 const MOST_ERRANDS: usize = 131_072;
 
@@ -200,7 +202,12 @@ impl Hub {
             return;
         };
         let own = bus.config.node;
-        let read = (payload.len() <= bus.config.message_bytes).then(|| Message::decode(payload));
+        // What a client may send here it may send there: whatever the bound, that passes with what is around it.
+        let most = bus
+            .config
+            .message_bytes
+            .max(self.config.frame_bytes.saturating_add(ENVELOPE));
+        let read = (payload.len() <= most).then(|| Message::decode(payload));
         match read.flatten() {
             Some((node, message)) if node == own => self.handle_echo(&message),
             Some((node, message)) => {

@@ -447,3 +447,23 @@ fn topics_are_published_across_nodes() {
         );
     }
 }
+
+#[test]
+fn the_longest_message_that_clients_may_send_passes_between_nodes() {
+    let config = Config {
+        frame_bytes: 4 << 20,
+        byte_burst: u32::MAX,
+        bytes_per_second: u32::MAX,
+        ..Config::default()
+    };
+    let mut cluster = Cluster::with(2, config, 1, |_| {});
+    let (a, b) = (cluster.member(0, "a", "r"), cluster.member(1, "b", "r"));
+    cluster.all(b);
+    let data = "x".repeat(2 << 20);
+    cluster.say(
+        a,
+        json!({"t": "sig", "room": "r", "to": "b", "kind": "offer", "data": data}),
+    );
+    cluster.settle();
+    assert_eq!(cluster.told(b, "sig").len(), 1, "{:?}", cluster.hub(1).stats().bus);
+}
