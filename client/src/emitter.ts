@@ -1,14 +1,18 @@
 // Typed events, by callback or as an async iterable.
 
+import { MeetpointError } from "./types.js";
+
 /** How many events an iterator keeps for a loop that is slower than they come. */
 const KEPT = 4096;
+
+/** The event after which there is none. */
+const END: any = "";
 
 type Listener = (detail: any) => void;
 
 /** Something that has events; `Events` maps their names to what their listeners get. */
 export class Emitter<Events> {
   #listeners = new Map<keyof Events, Set<Listener>>();
-  #endings = new Set<() => void>();
 
   /** Calls `listener` with each event of a type. @returns a function that ends it */
   on<T extends keyof Events>(type: T, listener: (detail: Events[T]) => void): () => void;
@@ -23,18 +27,11 @@ export class Emitter<Events> {
     return () => void all.delete(listener);
   }
 
-  /** The next event of a type. */
-  once<T extends keyof Events>(type: T): Promise<Events[T]> {
-    return new Promise((resolve) => {
-      const end = this.on(type, (detail) => (end(), resolve(detail)));
-    });
-  }
-
   /** @internal For what a listener should hear of the past. */
   _listening(_type: keyof Events, _listener: Listener): void {}
 
-  /** @internal An error in one listener is reported as uncaught and keeps nothing from the others. */
-  _emit<T extends keyof Events>(type: T, detail: Events[T]): void {
+  /** For what is built on top of it. An error in one listener is reported as uncaught and keeps nothing from the others. */
+  emit<T extends keyof Events>(type: T, detail: Events[T]): void {
     for (const listener of [...(this.#listeners.get(type) ?? [])]) {
       try {
         listener(detail);
@@ -46,35 +43,30 @@ export class Emitter<Events> {
 
   /** @internal Nothing will come any more. */
   _end(): void {
-    for (const end of [...this.#endings]) end();
+    this.emit(END, undefined!);
   }
 
   #iterate(type: keyof Events): AsyncIterableIterator<any> {
     const kept: unknown[] = [];
-    const waiting: ((result: IteratorResult<unknown>) => void)[] = [];
     let over = false;
+    let wake = () => {};
     const end = () => {
       over = true;
-      off();
-      this.#endings.delete(end);
-      for (const resolve of waiting.splice(0)) resolve({ done: true, value: undefined });
+      for (const off of offs) off();
+      wake();
     };
-    const off = this.on(type, (value) => {
-      const resolve = waiting.shift();
-      if (resolve) resolve({ done: false, value });
-      else if (kept.push(value) > KEPT) end();
-    });
-    this.#endings.add(end);
-    return {
-      next: () =>
-        new Promise((resolve, reject) => {
-          if (kept.length > KEPT) reject(new Error(`more than ${KEPT} events wait for this loop`));
-          else if (kept.length) resolve({ done: false, value: kept.shift() });
-          else if (over) resolve({ done: true, value: undefined });
-          else waiting.push(resolve);
-        }),
-      return: async () => (end(), { done: true, value: undefined }),
-      [Symbol.asyncIterator]() { return this; },
-    };
+    const offs = [this.on(END, end), this.on(type, (event) => (kept.push(event) > KEPT ? end() : wake()))];
+    return (async function* () {
+      try {
+        for (;;) {
+          if (kept.length > KEPT) throw new MeetpointError("too_slow");
+          if (kept.length) yield kept.shift();
+          else if (over) return;
+          else await new Promise<void>((go) => (wake = go));
+        }
+      } finally {
+        end();
+      }
+    })();
   }
 }

@@ -12,12 +12,10 @@ export const LAST = 0x80;
 /** In a packet without `seq`: the kind that wants an answer. */
 export const PROBE = 1;
 
-/** What a message is. From 16 on they belong to extensions, {@link Peer.extend}. */
+/** What a message is. All others belong to extensions, {@link Peer.extend}. */
 export const enum Kind {
   Json,
   Binary,
-  Request,
-  Reply,
 }
 
 export interface Packet {

@@ -3,7 +3,7 @@
 import { Emitter } from "./emitter.js";
 import { Room, type JoinOptions } from "./room.js";
 import { Socket, type SocketState } from "./socket.js";
-import { type ConnectOptions, type Frame, MeetpointError } from "./types.js";
+import { type ConnectOptions, type Frame, MeetpointError, refusal } from "./types.js";
 
 export interface HubEvents {
   /** `retryIn`: milliseconds to the next attempt, while `waiting`. */
@@ -16,17 +16,18 @@ export interface HubEvents {
   error: MeetpointError;
 }
 
+declare const __MODULE__: boolean;
+
 /** Where this script came from: the server, if none is named. */
-const scripts: string | undefined = import.meta.url ?? (globalThis.document?.currentScript as HTMLScriptElement | null)?.src;
+const source: string | undefined = __MODULE__ ? import.meta.url : (globalThis.document?.currentScript as HTMLScriptElement | null)?.src;
 
 /** `https://meet.example/`, a script of it, or `wss://meet.example/v1/ws` → the last. */
-function socketUrl(server = /^http/.test(scripts ?? "") ? scripts! : globalThis.location?.href): string {
-  const url = new URL(server);
-  const named = /^ws/.test(url.protocol) && url.pathname !== "/";
-  const socket = named ? url : new URL("v1/ws", url);
-  socket.protocol = socket.protocol.replace("http", "ws");
-  socket.hash = "";
-  return socket.href;
+function socketUrl(server = /^http/.test(source ?? "") ? source! : globalThis.location?.href): string {
+  let url = new URL(server);
+  if (!/^ws/.test(url.protocol) || url.pathname === "/") url = new URL("v1/ws", url);
+  url.protocol = url.protocol.replace("http", "ws");
+  url.hash = "";
+  return url.href;
 }
 
 /** A session with a server. Made by {@link connect}. */
@@ -43,7 +44,7 @@ export class Hub extends Emitter<HubEvents> {
     this._socket = new Socket(socketUrl(server), options, {
       state: (state, detail, retryIn) => {
         if (state === "stopped") for (const room of this.rooms.values()) room._stop(new MeetpointError("stopped", detail));
-        this._emit("state", { state, detail, retryIn });
+        this.emit("state", { state, detail, retryIn });
       },
       welcome: (frame) => {
         if (frame.ice) this.#ice(frame.ice);
@@ -67,7 +68,7 @@ export class Hub extends Emitter<HubEvents> {
   get rtc(): RTCConfiguration {
     const { rtc } = this.options;
     return {
-      ...(this.#policy && { iceTransportPolicy: this.#policy }), ...rtc,
+      iceTransportPolicy: this.#policy, ...rtc,
       iceServers: [...(rtc?.iceServers ?? []), ...this.iceServers],
     };
   }
@@ -85,13 +86,6 @@ export class Hub extends Emitter<HubEvents> {
     await this._socket.request({ t: "auth", token });
   }
 
-  /** The way to the hub and back, in milliseconds. */
-  async ping(): Promise<number> {
-    const began = performance.now();
-    await this._socket.request({ t: "ping", n: 0 });
-    return performance.now() - began;
-  }
-
   /** Leaves every room and closes every link. */
   close(): void {
     for (const room of [...this.rooms.values()]) void room.leave();
@@ -101,16 +95,16 @@ export class Hub extends Emitter<HubEvents> {
 
   #frame(frame: Frame): void {
     if (frame.t === "ice") this.#ice(frame);
-    else if (frame.t === "drain") this._emit("drain", frame);
-    else if (frame.t === "err" && !frame.id) this._emit("error", new MeetpointError(frame.code, frame.msg, frame.retry));
+    else if (frame.t === "drain") this.emit("drain", frame);
+    else if (frame.t === "err" && !frame.id) this.emit("error", refusal(frame));
     else if (frame.room) this.rooms.get(frame.room)?._frame(frame);
   }
 
   #ice({ servers, exp, policy }: Frame | any): void {
     this.iceServers = servers ?? [];
     if (policy) this.#policy = policy;
-    for (const room of this.rooms.values()) for (const peer of room.peers.values()) peer._configure();
-    this._emit("ice", { servers: this.iceServers, exp });
+    for (const room of this.rooms.values()) for (const peer of room.peers.values()) peer.pc?.setConfiguration(this.rtc);
+    this.emit("ice", { servers: this.iceServers, exp });
   }
 }
 

@@ -3,13 +3,12 @@
 // `#epoch` names this object to the other side. It travels with everything that is said: a page that was loaded anew has another
 // one, and is another peer, even under the same id.
 
-import { Channel, type ChannelOptions } from "./channel.js";
 import { Emitter } from "./emitter.js";
 import { address, EPOCH, Kind, ofUtf8, utf8 } from "./frames.js";
 import { Negotiation } from "./negotiation.js";
 import { Pipe, type Way } from "./pipe.js";
 import type { Room } from "./room.js";
-import { bytesOf, type Json, MeetpointError } from "./types.js";
+import { bytesOf, type Frame, type Json, MeetpointError } from "./types.js";
 
 /** `direct`, `relay` (TURN): peer-to-peer. `hub`: through the hub. `recovering`: no way at the moment, messages wait. */
 export type PeerState = "connecting" | "direct" | "relay" | "hub" | "recovering" | "closed";
@@ -32,8 +31,7 @@ const ABSENCE = 10_000;
 const BUFFER_HIGH = 512 * 1024;
 const BUFFER_LOW = 128 * 1024;
 
-const json = (data: unknown) => utf8(JSON.stringify(data ?? null));
-const randomEpoch = () => [...crypto.getRandomValues(new Uint8Array(EPOCH))].map((byte) => (byte % 36).toString(36)).join("");
+const randomEpoch = () => Array.from(crypto.getRandomValues(new Uint8Array(EPOCH)), (byte) => (byte % 36).toString(36)).join("");
 
 /** Somebody else in a room. */
 export class Peer extends Emitter<PeerEvents> {
@@ -64,14 +62,11 @@ export class Peer extends Emitter<PeerEvents> {
   #absenceTimer: any;
   #why = "lost";
   #greeted = 0;
-  #nextRequest = 1;
-  #requests = new Map<number, (answer: { d?: any; e?: string }) => void>();
-  #channels = new Map<string, Channel>();
   #tracks = new Map<MediaStreamTrack, MediaStream[]>();
 
   static #extensions = new Map<number, (peer: Peer, bytes: Uint8Array) => void>();
 
-  /** Messages of kinds of their own, 16 to 127, for extensions such as files; `handler` gets those of all peers. */
+  /** Messages of kinds of their own, 2 to 15 for the extensions that come with the client, to 127 for all others; `handler` gets those of all peers. */
   static extend(kind: number, handler: (peer: Peer, bytes: Uint8Array) => void): void {
     Peer.#extensions.set(kind, handler);
   }
@@ -91,7 +86,7 @@ export class Peer extends Emitter<PeerEvents> {
       signal: (kind, data, tag) => this.#signal(kind, data, tag),
       made: (pc) => this.#made(pc),
       path: (state) => this.#path(state),
-      error: (error) => this._emit("error", error),
+      error: (error) => this.emit("error", error),
     });
   }
 
@@ -107,47 +102,13 @@ export class Peer extends Emitter<PeerEvents> {
    */
   send(data: unknown): Promise<void> {
     const bytes = bytesOf(data);
-    return bytes ? this.post(Kind.Binary, bytes) : this.post(Kind.Json, json(data));
+    return bytes ? this.post(Kind.Binary, bytes) : this.post(Kind.Json, utf8(JSON.stringify(data ?? null)));
   }
 
   /** Sends bytes of a kind, see {@link Peer.extend}. */
   post(kind: number, bytes: Uint8Array): Promise<void> {
     this._start();
     return this.#pipe.send(kind, bytes);
-  }
-
-  /** Asks the other side's {@link Room.handle}. */
-  async request(data: unknown, { timeout = 10_000, signal }: { timeout?: number; signal?: AbortSignal } = {}): Promise<any> {
-    const r = this.#nextRequest++;
-    let timer: any;
-    const answer = new Promise<{ d?: any; e?: string }>((resolve, reject) => {
-      timer = setTimeout(() => reject(new MeetpointError("timeout")), timeout);
-      signal?.addEventListener("abort", () => reject(new MeetpointError("aborted")));
-      if (signal?.aborted) reject(new MeetpointError("aborted"));
-      this.#requests.set(r, resolve);
-      this.post(Kind.Request, json({ r, d: data })).catch(reject);
-    });
-    try {
-      const { d, e } = await answer;
-      if (e !== undefined) throw new MeetpointError("remote", e);
-      return d;
-    } finally {
-      clearTimeout(timer);
-      this.#requests.delete(r);
-    }
-  }
-
-  /** A data channel of your own; the other side opens it under the same label. */
-  channel(label: string, options: ChannelOptions = {}): Channel {
-    let channel = this.#channels.get(label);
-    if (!channel) {
-      channel = new Channel(label, options);
-      for (const other of this.#channels.values()) if (other.id === channel.id) throw new MeetpointError("bad_request", `${label} and ${other.label} need an id of their own`);
-      this.#channels.set(label, channel);
-      if (this.pc) channel._attach(this.pc);
-      else this._start();
-    }
-    return channel;
   }
 
   /** Sends a track, on this connection and on those that may follow it. */
@@ -165,15 +126,7 @@ export class Peer extends Emitter<PeerEvents> {
 
   /** @internal Begins to connect. */
   _start(): void {
-    if (this.#started || this.state === "closed") return;
-    this.#started = true;
-    this.#await();
-    this.#negotiation.start();
-  }
-
-  /** @internal New ICE servers. */
-  _configure(): void {
-    this.pc?.setConfiguration(this.room.hub.rtc);
+    if (this.#begin()) this.#negotiation.start();
   }
 
   /** @internal Both of us are on the hub again: what was under way there is said anew. */
@@ -199,34 +152,37 @@ export class Peer extends Emitter<PeerEvents> {
   }
 
   /** @internal */
-  _signal(kind: string, data: any, cid: string): void {
+  _signal({ kind, data, cid = "" }: Frame): void {
     const [theirs = "", tag = "", mine = ""] = cid.split(".");
     const peer = this.#recognise(theirs, mine);
     if (!peer) return;
-    if (kind === "x-hi") return peer === this ? undefined : peer._start();
-    if (kind === "x-none") return peer.#hubOnly();
-    if (!peer.#negotiation.PeerConnection) return kind === "offer" ? peer.#signal("x-none") : undefined;
-    if (!peer.#started) {
-      peer.#started = true;
-      peer.#await();
+    if (kind === "x-hi") {
+      if (peer !== this) peer._start();
+    } else if (kind === "x-none") {
+      // The other side knows no WebRTC.
+      peer.#negotiation.close();
+      peer.#toHub();
+    } else if (peer.#negotiation.PeerConnection) {
+      peer.#begin();
+      peer.#negotiation.handle(kind, data, tag);
+    } else if (kind === "offer") {
+      peer.#signal("x-none");
     }
-    peer.#negotiation.handle(kind, data, tag);
   }
 
   /** @internal */
   _relayed([theirs, mine, packet]: [string, string, Uint8Array]): void {
     const peer = this.#recognise(theirs, mine);
     if (!peer) return;
-    peer.#started || peer._start();
+    peer._start();
     peer.#pipe.receive(packet, peer.#hub);
   }
 
   /** @internal */
   _close(): void {
-    for (const timer of [this.#connectTimer, this.#silenceTimer, this.#absenceTimer]) clearTimeout(timer);
+    this.#calm();
     this.#negotiation.close();
     this.#pipe.close();
-    for (const answer of [...this.#requests.values()]) answer({ e: "closed" });
     this.#set("closed");
     this._end();
   }
@@ -242,25 +198,26 @@ export class Peer extends Emitter<PeerEvents> {
     }
     if (theirs === this.#theirs) return this;
     let peer: Peer = this;
-    if (this.#theirs && !this.#pipe.unused) peer = this.room._replace(this);
-    else if (this.#theirs) this.#negotiation.close();
+    if (this.#theirs && !this.#pipe.unused) {
+      // Another one under the same id: the page was loaded anew.
+      this.room._gone(this, "replaced");
+      peer = this.room._member(this.id, this.meta);
+    } else if (this.#theirs) this.#negotiation.close();
     peer.#theirs = theirs;
     return peer;
   }
 
-  #signal(kind: string, data?: any, tag = ""): void {
-    this.room.hub._socket.send({ t: "sig", room: this.room.name, to: this.id, kind, data, cid: `${this.#epoch}.${tag}.${kind === "x-hi" ? "" : this.#theirs}` });
+  #signal(kind: string, data?: any, tag?: number): void {
+    this.room.hub._socket.send({ t: "sig", room: this.room.name, to: this.id, kind, data, cid: `${this.#epoch}.${tag ?? ""}.${kind === "x-hi" ? "" : this.#theirs}` });
   }
 
-  #await(): void {
-    if (!this.#negotiation.PeerConnection) return this.#toHub();
-    this.#connectTimer = setTimeout(() => this.#direct || this.#toHub(), CONNECT_PATIENCE);
-  }
-
-  /** The other side knows no WebRTC. */
-  #hubOnly(): void {
-    this.#negotiation.close();
-    this.#toHub();
+  /** @returns whether it had not begun */
+  #begin(): boolean {
+    if (this.#started || this.state === "closed") return false;
+    this.#started = true;
+    if (this.#negotiation.PeerConnection) this.#connectTimer = setTimeout(() => this.#direct || this.#toHub(), CONNECT_PATIENCE);
+    else this.#toHub();
+    return true;
   }
 
   #made(pc: RTCPeerConnection): void {
@@ -296,10 +253,9 @@ export class Peer extends Emitter<PeerEvents> {
       if (this.#direct !== way) this.#arrived(way);
       this.#pipe.receive(new Uint8Array(data), way);
     };
-    for (const channel of this.#channels.values()) channel._attach(pc);
     for (const [track, streams] of this.#tracks) pc.addTrack(track, ...streams);
-    pc.ontrack = (event) => this._emit("track", event);
-    this._emit("connection", pc);
+    pc.ontrack = (event) => this.emit("track", event);
+    this.emit("connection", pc);
   }
 
   #path(state: "up" | "weak" | "down"): void {
@@ -325,15 +281,18 @@ export class Peer extends Emitter<PeerEvents> {
 
   /** Data may go peer-to-peer. */
   #arrived(way: Way): void {
-    clearTimeout(this.#connectTimer);
-    clearTimeout(this.#silenceTimer);
-    clearTimeout(this.#absenceTimer);
+    this.#calm();
     this.#everUp = this.#up = true;
     this.#onHub = false;
     this.#direct = way;
     this.#pipe.use(way);
     this.#update();
     void this.#inspect();
+  }
+
+  /** There is nothing to wait for. */
+  #calm(): void {
+    for (const timer of [this.#connectTimer, this.#silenceTimer, this.#absenceTimer]) clearTimeout(timer);
   }
 
   /** Data goes through the hub until the other way shows that it works. */
@@ -370,15 +329,14 @@ export class Peer extends Emitter<PeerEvents> {
   async #inspect(): Promise<void> {
     const pc = this.pc;
     if (!pc || !this.#direct) return;
-    const stats = new Map<string, any>();
-    (await pc.getStats()).forEach((report: any) => stats.set(report.id, report));
+    const stats = (await pc.getStats()) as Map<string, any>;
     for (const report of stats.values()) {
       const pair = report.type === "transport" && stats.get(report.selectedCandidatePairId);
       if (!pair || pc !== this.pc) continue;
       this.#relayed = [pair.localCandidateId, pair.remoteCandidateId].some((end) => stats.get(end)?.candidateType === "relay");
     }
     this.#update();
-    const ice = pc.sctp?.transport?.iceTransport;
+    const ice = pc.sctp?.transport.iceTransport;
     if (ice) ice.onselectedcandidatepairchange = () => void this.#inspect();
   }
 
@@ -394,37 +352,19 @@ export class Peer extends Emitter<PeerEvents> {
   #set(state: PeerState): void {
     if (state === this.state) return;
     this.state = state;
-    this._emit("state", state);
-    this.room._emit("state", { peer: this, state });
+    this.emit("state", state);
+    this.room.emit("state", { peer: this, state });
   }
 
   #message(kind: number, bytes: Uint8Array): void {
-    if (kind >= 16) return Peer.#extensions.get(kind)?.(this, bytes);
-    if (kind === Kind.Binary) return this.#deliver(bytes.slice());
-    let data;
+    if (kind > Kind.Binary) return Peer.#extensions.get(kind)?.(this, bytes);
+    let data: unknown = bytes;
     try {
-      data = JSON.parse(ofUtf8(bytes));
+      if (kind === Kind.Json) data = JSON.parse(ofUtf8(bytes));
     } catch (error) {
-      return this._emit("error", error as Error);
+      return this.emit("error", error as Error);
     }
-    if (kind === Kind.Json) this.#deliver(data);
-    else if (kind === Kind.Request) void this.#answer(data);
-    else if (kind === Kind.Reply) this.#requests.get(data.r)?.(data);
-  }
-
-  #deliver(data: unknown): void {
-    this._emit("message", data);
-    this.room._emit("message", { peer: this, data });
-  }
-
-  async #answer({ r, d }: { r: number; d: unknown }): Promise<void> {
-    let reply: object;
-    try {
-      if (!this.room._handler) throw new Error("nobody answers requests");
-      reply = { r, d: await this.room._handler(d, this) };
-    } catch (error) {
-      reply = { r, e: String((error as Error)?.message ?? error) };
-    }
-    await this.post(Kind.Reply, json(reply)).catch((error) => this._emit("error", error));
+    this.emit("message", data);
+    this.room.emit("message", { peer: this, data });
   }
 }

@@ -4,10 +4,8 @@
 // them: two repairs at once would undo each other. `tag` names one connection of one side: a new tag means that the other side
 // has begun anew.
 
-export type Signal = (kind: string, data?: any) => void;
-
 export interface NegotiationHooks {
-  signal(kind: string, data: any, tag: string): void;
+  signal(kind: string, data: any, tag: number): void;
   /** A connection to put channels and tracks on. `answering`: an offer is being applied to it. */
   made(pc: RTCPeerConnection): void;
   /** `up`: ICE has a path. `weak`: it lost it, perhaps not for long. `down`: it gave up. */
@@ -68,25 +66,21 @@ export class Negotiation {
   repair(anew = false): void {
     const { pc } = this;
     this.#later();
-    if (this.polite) this.hooks.signal("restart", { anew }, this.#tag);
-    else if (!pc || anew || this.#attempts > RESTARTS || pc.signalingState === "closed") this.#renew();
-    else if (pc.signalingState === "have-local-offer") this.#offer(pc);
+    if (this.polite) this.hooks.signal("restart", { anew }, this.#number);
+    else if (!pc || anew || this.#attempts > RESTARTS || pc.signalingState === "closed") {
+      this.close();
+      this.start();
+    } else if (pc.signalingState === "have-local-offer") this.#offer(pc);
     else pc.restartIce();
   }
 
   close(): void {
     clearTimeout(this.#timer);
-    const { pc } = this;
+    // From here on it has no events.
+    this.pc?.close();
     this.pc = undefined;
     this.#theirs = "";
     this.#early = [];
-    if (!pc) return;
-    pc.onnegotiationneeded = pc.onicecandidate = pc.onconnectionstatechange = pc.ontrack = null;
-    pc.close();
-  }
-
-  get #tag(): string {
-    return `${this.#number}`;
   }
 
   #make(): RTCPeerConnection {
@@ -95,14 +89,9 @@ export class Negotiation {
     this.#offers = 0;
     this.#making = this.#ignoring = false;
     pc.onnegotiationneeded = () => this.#negotiate(pc);
-    pc.onicecandidate = ({ candidate }) => this.hooks.signal(candidate ? "cand" : "end", candidate?.toJSON?.() ?? candidate, this.#tag);
+    pc.onicecandidate = ({ candidate }) => this.hooks.signal(candidate ? "cand" : "end", candidate, this.#number);
     pc.onconnectionstatechange = () => this.#follow(pc);
     return pc;
-  }
-
-  #renew(): void {
-    this.close();
-    this.start();
   }
 
   async #negotiate(pc: RTCPeerConnection): Promise<void> {
@@ -120,17 +109,21 @@ export class Negotiation {
   #offer(pc: RTCPeerConnection): void {
     if (pc !== this.pc || pc.localDescription?.type !== "offer") return;
     const { type, sdp } = pc.localDescription;
-    this.hooks.signal("offer", { type, sdp, n: ++this.#offers }, this.#tag);
+    this.hooks.signal("offer", { type, sdp, n: ++this.#offers }, this.#number);
   }
 
   async #apply(kind: string, data: any, tag: string): Promise<void> {
-    if (kind === "restart") return this.#asked(data?.anew);
+    if (kind === "restart") {
+      // The polite side asks for a repair.
+      if (!this.polite && (data.anew || this.pc?.connectionState !== "connected")) this.repair(data.anew);
+      return;
+    }
     if (kind === "offer") return this.#answer(data, tag);
     const { pc } = this;
     if (!pc || (this.#theirs && tag !== this.#theirs)) return;
     if (kind === "answer") {
       // One that comes late must not be taken for the answer to a later offer.
-      if (pc.signalingState !== "have-local-offer" || data.re !== `${this.#tag}.${this.#offers}`) return;
+      if (pc.signalingState !== "have-local-offer" || data.re !== `${this.#number}.${this.#offers}`) return;
       await pc.setRemoteDescription({ type: "answer", sdp: data.sdp });
       this.#theirs = tag;
       await this.#candidates(pc);
@@ -151,23 +144,17 @@ export class Negotiation {
     this.#ignoring = !this.polite && collision;
     if (this.#ignoring) return;
     this.#theirs = tag;
-    this.#early = first ? this.#early : [];
+    this.#early = [];
     await pc.setRemoteDescription({ type: "offer", sdp });
     // Only now: on a fresh connection the channel would ask for an offer of our own.
     if (first) this.hooks.made(pc);
     await pc.setLocalDescription();
-    this.hooks.signal("answer", { type: "answer", sdp: pc.localDescription!.sdp, re: `${tag}.${n}` }, this.#tag);
+    this.hooks.signal("answer", { type: "answer", sdp: pc.localDescription!.sdp, re: `${tag}.${n}` }, this.#number);
     await this.#candidates(pc);
   }
 
   async #candidates(pc: RTCPeerConnection): Promise<void> {
     for (const candidate of this.#early.splice(0)) await pc.addIceCandidate(candidate).catch(() => {});
-  }
-
-  /** The polite side asks for a repair. */
-  #asked(anew: boolean): void {
-    if (this.polite) return;
-    if (anew || !this.pc || this.pc.connectionState !== "connected") this.repair(anew);
   }
 
   #follow(pc: RTCPeerConnection): void {

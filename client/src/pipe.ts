@@ -38,8 +38,8 @@ interface Waiting {
   seq: number;
   payload: Uint8Array;
   /** The message is on its way, all of it. */
-  sent?: () => void;
-  failed?: (error: Error) => void;
+  sent: (() => void) | undefined;
+  failed(error: Error): void;
 }
 
 export class Pipe {
@@ -69,14 +69,14 @@ export class Pipe {
   send(kind: number, payload: Uint8Array): Promise<void> {
     return new Promise((sent, failed) => {
       if (this.#closed) return failed(new MeetpointError("closed"));
-      if (payload.length > MAX_MESSAGE) return failed(new MeetpointError("too_large", `a message has at most ${MAX_MESSAGE} bytes`));
-      if (this.#bytes + payload.length > QUEUE_BYTES) return failed(new MeetpointError("queue_full", "await send()"));
+      if (payload.length > MAX_MESSAGE) return failed(new MeetpointError("too_large"));
+      if (this.#bytes + payload.length > QUEUE_BYTES) return failed(new MeetpointError("queue_full"));
       this.#bytes += payload.length;
       let at = 0;
       do {
         const part = payload.subarray(at, (at += CHUNK));
         const last = at >= payload.length;
-        this.#out.push({ kind: last ? kind | LAST : kind, seq: ++this.#lastSeq, payload: part, ...(last && { sent }), failed });
+        this.#out.push({ kind: last ? kind | LAST : kind, seq: ++this.#lastSeq, payload: part, sent: last ? sent : undefined, failed });
       } while (at < payload.length);
       this.pump();
     });
@@ -109,15 +109,15 @@ export class Pipe {
     if (this.#flying && !this.#stuckTimer) this.#watch();
   }
 
-  /** Asks the other side for a sign of life; `way` may be another than the one in use. */
-  probe(way: Way | undefined = this.#way): void {
-    way?.send(encode(PROBE, 0, this.#taken));
+  /** Asks the other side for a sign of life; `way` is another than the one in use. */
+  probe(way: Way): void {
+    way.send(encode(PROBE, 0, this.#taken));
   }
 
-  /** What came by `way`. @returns whether it is a packet */
-  receive(bytes: Uint8Array, way: Way): boolean {
+  /** What came by `way`: nothing is done about bytes that are no packet. */
+  receive(bytes: Uint8Array, way: Way): void {
     const packet = decode(bytes);
-    if (!packet) return false;
+    if (!packet) return;
     this.#drop(packet.ack);
     const { seq, kind, payload } = packet;
     if (!seq) {
@@ -132,15 +132,13 @@ export class Pipe {
       this.#acknowledge(way);
     }
     this.pump();
-    return true;
   }
 
   close(): void {
     this.#closed = true;
     this.#way = undefined;
-    clearTimeout(this.#stuckTimer);
-    clearTimeout(this.#ackTimer);
-    for (const { failed } of this.#out.splice(0)) failed?.(new MeetpointError("closed"));
+    for (const timer of [this.#stuckTimer, this.#ackTimer]) clearTimeout(timer);
+    for (const { failed } of this.#out.splice(0)) failed(new MeetpointError("closed"));
   }
 
   #take(kind: number, payload: Uint8Array): void {

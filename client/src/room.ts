@@ -19,6 +19,14 @@ export interface JoinOptions {
   lazy?: boolean;
 }
 
+/** As the server lists them. */
+export interface Member {
+  peer: string;
+  meta: Json;
+  since: number;
+  away?: boolean;
+}
+
 export interface RoomEvents {
   /** Somebody is here: once for each who was here before you, and for each who comes. */
   peer: Peer;
@@ -37,11 +45,8 @@ export interface RoomEvents {
   error: MeetpointError;
 }
 
-/** Answers a request; what it returns or resolves to is sent back. */
-export type Handler = (data: any, peer: Peer) => unknown;
-
 /** Reasons after which nobody comes back. */
-const GONE = new Set(["leave", "forbidden", "too_large"]);
+const GONE = ["leave", "forbidden", "too_large"];
 /** Elders wait for the newcomer's offer. */
 const ELDER_PATIENCE = 3_000;
 
@@ -51,7 +56,6 @@ export class Room extends Emitter<RoomEvents> {
   meta: Json = {};
   ver = 0;
   /** @internal Settled with the first answer to `join`. */ readonly _entered: Promise<void>;
-  /** @internal */ _handler: Handler | undefined;
   #entered!: { resolve(): void; reject(error: Error): void };
   #joined = false;
   #closed = false;
@@ -70,14 +74,9 @@ export class Room extends Emitter<RoomEvents> {
   }
 
   /** Sends JSON or bytes to everybody through the hub, at most once; `rel`: also to those who are away. */
-  async broadcast(data: unknown, { rel = false } = {}): Promise<void> {
+  async broadcast(data: unknown, { rel }: { rel?: boolean } = {}): Promise<void> {
     const bin = bytesOf(data);
-    await this._request({ t: "send", ...(bin ? { bin } : { data }), ...(rel && { rel }) });
-  }
-
-  /** Answers the requests of all peers. */
-  handle(handler: Handler): void {
-    this._handler = handler;
+    await this._request({ t: "send", bin, data: bin ? undefined : data, rel });
   }
 
   /** The peer of that id, whose link is made now if the room is lazy. */
@@ -99,16 +98,10 @@ export class Room extends Emitter<RoomEvents> {
     await this._request({ t: "room", set, del, if: ver });
   }
 
-  /** Members, filtered by the server. */
-  async who(filter?: Json): Promise<{ peer: string; meta: Json; since: number; away?: boolean }[]> {
-    const found = [];
-    let after: string | undefined;
-    do {
-      const page: Frame = await this._request({ t: "who", filter, after });
-      found.push(...page.peers);
-      after = page.more;
-    } while (after);
-    return found;
+  /** Members, filtered by the server; those that its answers give `after` this. */
+  async who(filter?: Json, after?: string): Promise<Member[]> {
+    const { peers, more } = await this._request({ t: "who", filter, after });
+    return more ? [...peers, ...(await this.who(filter, more))] : peers;
   }
 
   /** Leaves, and closes every link of this room. */
@@ -136,7 +129,7 @@ export class Room extends Emitter<RoomEvents> {
   /** @internal */
   _stop(error: MeetpointError): void {
     this.#entered.reject(error);
-    this._emit("error", error);
+    this.emit("error", error);
   }
 
   /** @internal */
@@ -151,23 +144,16 @@ export class Room extends Emitter<RoomEvents> {
   /** @internal */
   _frame(frame: Frame): void {
     if (frame.t === "peer") this.#presence(frame);
-    else if (frame.t === "sig") this.#member(frame.from)._signal(frame.kind, frame.data, frame.cid ?? "");
+    else if (frame.t === "sig") this._member(frame.from)._signal(frame);
     else if (frame.t === "msg") {
       const packet = frame.bin && addressed(frame.bin);
-      if (packet) this.#member(frame.from)._relayed(packet);
-      else this._emit("broadcast", { from: frame.from, data: frame.bin ?? frame.data });
+      if (packet) this._member(frame.from)._relayed(packet);
+      else this.emit("broadcast", { from: frame.from, data: frame.bin ?? frame.data });
     } else if (frame.t === "room") {
       this.meta = frame.meta;
       this.ver = frame.ver;
-      this._emit("meta", { meta: frame.meta, ver: frame.ver, by: frame.by });
+      this.emit("meta", { meta: frame.meta, ver: frame.ver, by: frame.by });
     }
-  }
-
-  /** @internal A peer with this id, but another one: its page was loaded anew. */
-  _replace(old: Peer): Peer {
-    this._gone(old, "replaced");
-    const peer = this.#member(old.id, old.meta);
-    return peer;
   }
 
   /** @internal */
@@ -175,7 +161,7 @@ export class Room extends Emitter<RoomEvents> {
     if (this.peers.get(peer.id) !== peer) return;
     this.peers.delete(peer.id);
     peer._close();
-    this._emit("leave", { peer, why });
+    this.emit("leave", { peer, why });
   }
 
   async #enter(): Promise<void> {
@@ -187,19 +173,14 @@ export class Room extends Emitter<RoomEvents> {
       if (this.#closed) return;
       this.meta = frame.meta;
       this.ver = frame.ver;
-      let { peers, more } = frame;
       const here = new Set<string>();
-      for (;;) {
-        for (const { peer: id, meta, away } of peers) {
-          here.add(id);
-          const known = this.peers.get(id);
-          const peer = this.#member(id, meta);
-          peer.away = !!away;
-          if (known) peer._signalling();
-          else if (!this.options.lazy) peer._start();
-        }
-        if (!more) break;
-        ({ peers, more } = await this._request({ t: "who", after: more }));
+      for (const { peer: id, meta, away } of [...frame.peers, ...(frame.more ? await this.who(undefined, frame.more) : [])]) {
+        here.add(id);
+        const known = this.peers.get(id);
+        const peer = this._member(id, meta);
+        peer.away = !!away;
+        if (known) peer._signalling();
+        else if (!this.options.lazy) peer._start();
       }
       this.#joined = true;
       // Whoever is missing may be on the way back as we were: a living link gives them the time.
@@ -211,7 +192,7 @@ export class Room extends Emitter<RoomEvents> {
       if (this.#closed || code === "offline") return;
       if (again || code === "timeout" || code === "rate_limited") {
         setTimeout(() => this.#closed || this.#joined || this.#enter(), retry ?? 2_000);
-        if (again) this._emit("error", error as MeetpointError);
+        if (again) this.emit("error", error as MeetpointError);
       } else {
         this.hub.rooms.delete(this.name);
         this._stop(error as MeetpointError);
@@ -223,30 +204,31 @@ export class Room extends Emitter<RoomEvents> {
     if (id === this.hub.peer) return;
     const known = this.peers.get(id);
     if (ev === "leave") {
-      if (known && GONE.has(why)) this._gone(known, why);
+      if (known && GONE.includes(why)) this._gone(known, why);
       else known?._absent(why);
     } else if (ev === "join") {
-      const peer = this.#member(id, meta);
+      const peer = this._member(id, meta);
       if (known) peer._signalling();
       else if (!this.options.lazy) setTimeout(() => peer._start(), ELDER_PATIENCE);
     } else if (known) {
       if (meta) known.meta = meta;
       known.away = ev === "away";
       if (ev === "back") known._signalling();
-      this._emit("presence", { peer: known, ev });
+      this.emit("presence", { peer: known, ev });
     }
   }
 
-  /** The peer, made on first sight: a signal may come before the list does. */
-  #member(id: string, meta?: Json): Peer {
+  /** @internal The peer, made on first sight: a signal may come before the list does. */
+  _member(id: string, meta?: Json): Peer {
     let peer = this.peers.get(id);
+    let fresh = false;
     if (!peer) {
       this.peers.set(id, (peer = new Peer(this, id)));
-      if (meta) peer.meta = meta;
-      this._emit("peer", peer);
+      fresh = true;
     }
     if (meta) peer.meta = meta;
     peer.present = true;
+    if (fresh) this.emit("peer", peer);
     return peer;
   }
 }

@@ -4,7 +4,7 @@
 // and the browser answers below the page. Our own pings only find out early that a path is dead.
 
 import { concat, ofUtf8, utf8 } from "./frames.js";
-import { type ConnectOptions, type Frame, MeetpointError } from "./types.js";
+import { type ConnectOptions, type Frame, MeetpointError, refusal } from "./types.js";
 
 /** `waiting`: for the next attempt. `stopped`: the server said that trying again is no use. */
 export type SocketState = "connecting" | "open" | "waiting" | "stopped" | "closed";
@@ -26,6 +26,7 @@ const REQUEST_PATIENCE = 15_000;
 const ACK_EVENTS = 32;
 const ACK_AFTER = 5_000;
 const EXPIRED = 4102;
+const NO_ANSWER = "no answer";
 
 function binary(data: ArrayBuffer): Frame {
   const start = 4 + new DataView(data).getUint16(2);
@@ -71,7 +72,7 @@ export class Socket {
     this.#set("connecting");
     const turn = (this.#ws = {});
     // The whole way to the welcome: a socket that never opens says nothing for minutes.
-    this.#patience = setTimeout(() => this.#lost(1006, "no answer"), PATIENCE);
+    this.#patience = setTimeout(() => this.#lost(1006, NO_ANSWER), PATIENCE);
     try {
       const { token: given, WebSocket: Injected } = this.options;
       const token = typeof given === "function" ? await given() : given;
@@ -104,8 +105,7 @@ export class Socket {
 
   /** Sends as text, or with `bin` as a binary frame: version, flags, length of the header, header, bytes. @returns whether there was an open socket to take it */
   send({ bin, ...message }: Frame): boolean {
-    const open = this.#ws?.readyState === 1;
-    if (!open) return false;
+    if (this.#ws?.readyState !== 1) return false;
     const head = JSON.stringify(message);
     const bytes = bin && utf8(head);
     this.#ws.send(bin ? concat([1, 0, bytes.length >> 8, bytes.length & 255], bytes, bin) : head);
@@ -113,21 +113,19 @@ export class Socket {
   }
 
   /** Sends with a number, and waits for the answer that carries it. */
-  request(message: Frame, patience = REQUEST_PATIENCE): Promise<Frame> {
-    return new Promise((resolve, reject) => {
-      const id = this.#nextId++;
-      const settled = (then: (value: any) => void) => (value: any) => {
-        clearTimeout(timer);
-        this.#pending.delete(id);
-        then(value);
-      };
-      const pending = { resolve: settled(resolve), reject: settled(reject) };
-      const timer = setTimeout(() => {
-        pending.reject(new MeetpointError("timeout", "the hub did not answer"));
+  request(message: Frame): Promise<Frame> {
+    const id = this.#nextId++;
+    let timer: any;
+    return new Promise<Frame>((resolve, reject) => {
+      this.#pending.set(id, { resolve, reject });
+      timer = setTimeout(() => {
+        reject(new MeetpointError("timeout"));
         this.#probe();
-      }, patience);
-      this.#pending.set(id, pending);
-      if (this.state !== "open" || !this.send({ ...message, id })) pending.reject(new MeetpointError("offline"));
+      }, REQUEST_PATIENCE);
+      if (this.state !== "open" || !this.send({ ...message, id })) reject(new MeetpointError("offline"));
+    }).finally(() => {
+      clearTimeout(timer);
+      this.#pending.delete(id);
     });
   }
 
@@ -137,14 +135,15 @@ export class Socket {
     if (frame.t === "welcome") return this.#welcomed(frame);
     // After a resume the hub may repeat what we have.
     if (frame.seq && frame.t !== "joined" && !this.#isNew(frame.seq)) return;
-    if (frame.t === "err" && (frame.fatal || !frame.id)) {
-      this.#said = `${frame.code}: ${frame.msg ?? ""}`;
-      if (frame.fatal) this.#retry = frame.retry ?? 0;
-    }
-    if (frame.t === "drain") this.#leaveLater(frame);
     const pending = this.#pending.get(frame.id);
-    if (frame.t === "err") pending?.reject(new MeetpointError(frame.code, frame.msg, frame.retry));
-    else pending?.resolve(frame);
+    if (frame.t === "err") {
+      if (frame.fatal) this.#retry = frame.retry ?? 0;
+      if (frame.fatal || !frame.id) this.#said = `${frame.code}: ${frame.msg}`;
+      pending?.reject(refusal(frame));
+    } else {
+      if (frame.t === "drain") this.#leaveLater(frame);
+      pending?.resolve(frame);
+    }
     this.hooks.frame(frame);
   }
 
@@ -161,7 +160,6 @@ export class Socket {
     this.#said = "";
     // A half-open path shows in nothing else while nobody does anything.
     this.#pulse = setInterval(() => this.#probe(), frame.hb?.ping ?? 25_000);
-    this.#pulse.unref?.();
     this.hooks.welcome(frame);
     this.#set("open");
   }
@@ -170,13 +168,13 @@ export class Socket {
     if (seq <= this.#seq) return false;
     this.#seq = seq;
     if (seq - this.#acked >= ACK_EVENTS) this.#acknowledge();
-    else this.#ackTimer ??= setTimeout(() => this.#acknowledge(), ACK_AFTER);
+    else this.#ackTimer ||= setTimeout(() => this.#acknowledge(), ACK_AFTER);
     return true;
   }
 
   #acknowledge(): void {
     clearTimeout(this.#ackTimer);
-    this.#ackTimer = undefined;
+    this.#ackTimer = 0;
     if (this.#seq > this.#acked && this.caps.includes("resume") && this.send({ t: "ack", seq: this.#seq })) this.#acked = this.#seq;
   }
 
@@ -184,14 +182,16 @@ export class Socket {
     this.#drop();
     const { token } = this.options;
     const renew = code === EXPIRED && typeof token === "function" && !this.#renewed;
-    const detail = this.#said || reason || `closed with ${code}`;
+    const detail = this.#said || reason || `${code}`;
     if (code >= 4100 && code < 4200 && !renew) return this.#set("stopped", detail);
     this.#renewed ||= renew;
     // Full jitter: a restarted server gets its clients back spread out, not all at once.
     const wait = renew ? 0 : this.#retry + Math.random() * Math.min(MAX_BACKOFF, FIRST_BACKOFF * 2 ** this.#attempt++);
     // The address that a draining server gave is tried once.
-    if (!this.#drain) this.#current = this.#attempt > 1 ? this.url : this.#current;
-    if (!this.#drain) this.#timer = setTimeout(() => this.open(), wait);
+    if (!this.#drain) {
+      if (this.#attempt > 1) this.#current = this.url;
+      this.#timer = setTimeout(() => this.open(), wait);
+    }
     this.#set("waiting", detail, wait);
   }
 
@@ -206,14 +206,13 @@ export class Socket {
   #drop(): void {
     const ws = this.#ws;
     this.#ws = undefined;
-    for (const timer of [this.#timer, this.#patience, this.#ackTimer]) clearTimeout(timer);
-    clearInterval(this.#pulse);
-    this.#ackTimer = undefined;
+    for (const timer of [this.#timer, this.#patience, this.#ackTimer, this.#pulse]) clearTimeout(timer);
+    this.#ackTimer = 0;
     if (ws?.readyState < 2) {
       this.#old?.close();
       this.#old = ws;
     }
-    for (const { reject } of [...this.#pending.values()]) reject(new MeetpointError("offline", this.#said));
+    for (const { reject } of this.#pending.values()) reject(new MeetpointError("offline", this.#said));
   }
 
   /** Any message within the time is an answer. */
@@ -223,7 +222,7 @@ export class Socket {
     this.send({ t: "ping", id: 0, n: 0 });
     const due = Date.now() + PATIENCE;
     // A timer that is late itself says that the page slept: the answer may lie behind it in the queue.
-    this.#patience = setTimeout(() => (Date.now() > due + LATE ? this.#probe() : this.#lost(1006, "the hub stopped answering")), PATIENCE);
+    this.#patience = setTimeout(() => (Date.now() > due + LATE ? this.#probe() : this.#lost(1006, NO_ANSWER)), PATIENCE);
   }
 
   /** The network or the tab is back: do not wait for a timer. */

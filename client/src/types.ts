@@ -22,7 +22,7 @@ export interface ConnectOptions {
   RTCPeerConnection?: any;
 }
 
-/** Everything that can go wrong by name: the protocol's error codes, and `offline`, `timeout`, `stopped`, `closed`, `too_large`, `queue_full`, `remote`, `aborted`. */
+/** Everything that can go wrong by name: the protocol's error codes, and `offline`, `timeout`, `stopped`, `closed`, `too_large`, `too_slow`, `queue_full`, `remote`, `aborted`. */
 export class MeetpointError extends Error {
   override name = "MeetpointError";
   constructor(
@@ -35,8 +35,11 @@ export class MeetpointError extends Error {
   }
 }
 
+/** What the hub says no with. */
+export const refusal = ({ code, msg, retry }: Frame) => new MeetpointError(code, msg, retry);
+
 /** Bytes of an `ArrayBuffer` or a view, as a copy; undefined for everything else. */
 export function bytesOf(data: unknown): Uint8Array<ArrayBuffer> | undefined {
-  if (data instanceof ArrayBuffer) return new Uint8Array(data.slice(0));
+  if (data instanceof ArrayBuffer) data = new Uint8Array(data);
   return ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice() : undefined;
 }

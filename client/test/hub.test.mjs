@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { test } from "node:test";
+import "../dist/client.requests.mjs";
 import { next, Recorded, socketOf, until, withServer } from "./server.mjs";
 
 const SECRET = "a token secret of at least thirty-two characters";

@@ -139,7 +139,7 @@ test("a message longer than allowed ends the link that it comes by", () => {
 test("packets that are none, or acknowledge what was never sent, change nothing", async () => {
   const { heard, pipes } = pair();
   const line = new Line();
-  assert.equal(pipes[0].receive(new Uint8Array(3), line.ends[0]), false);
+  pipes[0].receive(new Uint8Array(3), line.ends[0]);
   const lie = new Uint8Array(9);
   new DataView(lie.buffer).setUint32(5, 77);
   pipes[0].receive(lie, line.ends[0]);

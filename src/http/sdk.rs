@@ -29,9 +29,13 @@ macro_rules! bundles {
     };
 }
 
-static BUNDLES: [Asset; 6] = bundles![
+static BUNDLES: [Asset; 10] = bundles![
     "/client.js",
     "/client.mjs",
+    "/client.channels.js",
+    "/client.channels.mjs",
+    "/client.requests.js",
+    "/client.requests.mjs",
     "/client.diagnose.js",
     "/client.diagnose.mjs",
     "/client.files.js",

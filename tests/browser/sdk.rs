@@ -6,15 +6,15 @@ use serde_json::Value;
 use crate::chromium::{LocalAddresses, Page};
 use crate::stage::Stage;
 
-/// Loads `/client.js` and keeps what happens in `heard` and `states`.
+/// Loads `/client.js` with what adds channels and requests, and keeps what happens in `heard` and `states`.
 pub(crate) const LOAD: &str = "
-    await new Promise((resolve, reject) => {
-        const script = document.createElement('script');
-        script.src = '/client.js';
-        script.onload = resolve;
-        script.onerror = reject;
-        document.head.append(script);
-    });
+    for (const src of ['/client.js', '/client.channels.js', '/client.requests.js']) {
+        await new Promise((resolve, reject) => {
+            const script = document.createElement('script');
+            Object.assign(script, { src, onload: resolve, onerror: reject });
+            document.head.append(script);
+        });
+    }
     window.heard = [];
     window.states = [];
     window.left = [];";

@@ -43,7 +43,7 @@ const MEASURE: &str = "
     const began = performance.now();
     window.hub = await meetpoint.connect();
     window.room = await hub.join('figures');
-    const peer = await room.once('peer');
+    const peer = (await room.on('peer').next()).value;
     const discovered = performance.now() - began;
     await peer.request(0, { timeout: 60000 });
     const talked = performance.now() - began;

@@ -177,7 +177,7 @@ async fn a_tab_that_is_frozen_for_longer_than_the_server_waits_is_not_dropped_an
         hidden.until("heard.includes('good morning')").await?;
         hidden.until("hub.state === 'open'").await?;
         hidden
-            .run("await hub.ping(); await other().send('where was I')")
+            .run("await room.who(); await other().send('where was I')")
             .await?;
         other.until("heard.includes('where was I') && other().present").await?;
         for page in [&hidden, &other] {

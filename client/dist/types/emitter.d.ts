@@ -5,6 +5,6 @@ export declare class Emitter<Events> {
     on<T extends keyof Events>(type: T, listener: (detail: Events[T]) => void): () => void;
     /** The events of a type from now on: `for await (const event of it.on(type))`. The loop ends when `it` is closed. */
     on<T extends keyof Events>(type: T): AsyncIterableIterator<Events[T]>;
-    /** The next event of a type. */
-    once<T extends keyof Events>(type: T): Promise<Events[T]>;
+    /** For what is built on top of it. An error in one listener is reported as uncaught and keeps nothing from the others. */
+    emit<T extends keyof Events>(type: T, detail: Events[T]): void;
 }

@@ -6,12 +6,10 @@ export declare const MAX_MESSAGE: number;
 export declare const LAST = 128;
 /** In a packet without `seq`: the kind that wants an answer. */
 export declare const PROBE = 1;
-/** What a message is. From 16 on they belong to extensions, {@link Peer.extend}. */
+/** What a message is. All others belong to extensions, {@link Peer.extend}. */
 export declare const enum Kind {
     Json = 0,
-    Binary = 1,
-    Request = 2,
-    Reply = 3
+    Binary = 1
 }
 export interface Packet {
     kind: number;

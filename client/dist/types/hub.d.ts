@@ -35,8 +35,6 @@ export declare class Hub extends Emitter<HubEvents> {
     join(name: string, options?: JoinOptions): Promise<Room>;
     /** Puts a newer token of the same user in the place of the present one. */
     auth(token: string): Promise<void>;
-    /** The way to the hub and back, in milliseconds. */
-    ping(): Promise<number>;
     /** Leaves every room and closes every link. */
     close(): void;
 }

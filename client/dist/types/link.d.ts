@@ -1,4 +1,3 @@
-import { Channel, type ChannelOptions } from "./channel.js";
 import { Emitter } from "./emitter.js";
 import type { Room } from "./room.js";
 import { type Json } from "./types.js";
@@ -24,7 +23,7 @@ export declare class Peer extends Emitter<PeerEvents> {
     /** The peer is in the room, as far as the hub says. */
     present: boolean;
     state: PeerState;
-    /** Messages of kinds of their own, 16 to 127, for extensions such as files; `handler` gets those of all peers. */
+    /** Messages of kinds of their own, 2 to 15 for the extensions that come with the client, to 127 for all others; `handler` gets those of all peers. */
     static extend(kind: number, handler: (peer: Peer, bytes: Uint8Array) => void): void;
     /** The present peer connection. */
     get pc(): RTCPeerConnection | undefined;
@@ -36,13 +35,6 @@ export declare class Peer extends Emitter<PeerEvents> {
     send(data: unknown): Promise<void>;
     /** Sends bytes of a kind, see {@link Peer.extend}. */
     post(kind: number, bytes: Uint8Array): Promise<void>;
-    /** Asks the other side's {@link Room.handle}. */
-    request(data: unknown, { timeout, signal }?: {
-        timeout?: number;
-        signal?: AbortSignal;
-    }): Promise<any>;
-    /** A data channel of your own; the other side opens it under the same label. */
-    channel(label: string, options?: ChannelOptions): Channel;
     /** Sends a track, on this connection and on those that may follow it. */
     addTrack(track: MediaStreamTrack, ...streams: MediaStream[]): void;
     removeTrack(track: MediaStreamTrack): void;

@@ -1,6 +1,5 @@
-export type Signal = (kind: string, data?: any) => void;
 export interface NegotiationHooks {
-    signal(kind: string, data: any, tag: string): void;
+    signal(kind: string, data: any, tag: number): void;
     /** A connection to put channels and tracks on. `answering`: an offer is being applied to it. */
     made(pc: RTCPeerConnection): void;
     /** `up`: ICE has a path. `weak`: it lost it, perhaps not for long. `down`: it gave up. */

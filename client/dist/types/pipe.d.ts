@@ -31,9 +31,9 @@ export declare class Pipe {
     /** Sends again what is not acknowledged. */
     repeat(): void;
     pump(): void;
-    /** Asks the other side for a sign of life; `way` may be another than the one in use. */
-    probe(way?: Way | undefined): void;
-    /** What came by `way`. @returns whether it is a packet */
-    receive(bytes: Uint8Array, way: Way): boolean;
+    /** Asks the other side for a sign of life; `way` is another than the one in use. */
+    probe(way: Way): void;
+    /** What came by `way`: nothing is done about bytes that are no packet. */
+    receive(bytes: Uint8Array, way: Way): void;
     close(): void;
 }

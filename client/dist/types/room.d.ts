@@ -14,6 +14,13 @@ export interface JoinOptions {
     /** `true`: links are made when they are first used, not with everybody who is there. */
     lazy?: boolean;
 }
+/** As the server lists them. */
+export interface Member {
+    peer: string;
+    meta: Json;
+    since: number;
+    away?: boolean;
+}
 export interface RoomEvents {
     /** Somebody is here: once for each who was here before you, and for each who comes. */
     peer: Peer;
@@ -50,8 +57,6 @@ export interface RoomEvents {
     };
     error: MeetpointError;
 }
-/** Answers a request; what it returns or resolves to is sent back. */
-export type Handler = (data: any, peer: Peer) => unknown;
 export declare class Room extends Emitter<RoomEvents> {
     #private;
     readonly hub: Hub;
@@ -65,10 +70,8 @@ export declare class Room extends Emitter<RoomEvents> {
     send(data: unknown): Promise<void>;
     /** Sends JSON or bytes to everybody through the hub, at most once; `rel`: also to those who are away. */
     broadcast(data: unknown, { rel }?: {
-        rel?: boolean | undefined;
+        rel?: boolean;
     }): Promise<void>;
-    /** Answers the requests of all peers. */
-    handle(handler: Handler): void;
     /** The peer of that id, whose link is made now if the room is lazy. */
     peer(id: string): Peer | undefined;
     /** Changes keys of your own presence data. */
@@ -78,13 +81,8 @@ export declare class Room extends Emitter<RoomEvents> {
         del?: string[];
         ver?: number;
     }): Promise<void>;
-    /** Members, filtered by the server. */
-    who(filter?: Json): Promise<{
-        peer: string;
-        meta: Json;
-        since: number;
-        away?: boolean;
-    }[]>;
+    /** Members, filtered by the server; those that its answers give `after` this. */
+    who(filter?: Json, after?: string): Promise<Member[]>;
     /** Leaves, and closes every link of this room. */
     leave(): Promise<void>;
 }

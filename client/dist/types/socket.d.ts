@@ -22,5 +22,5 @@ export declare class Socket {
     /** Sends as text, or with `bin` as a binary frame: version, flags, length of the header, header, bytes. @returns whether there was an open socket to take it */
     send({ bin, ...message }: Frame): boolean;
     /** Sends with a number, and waits for the answer that carries it. */
-    request(message: Frame, patience?: number): Promise<Frame>;
+    request(message: Frame): Promise<Frame>;
 }

@@ -22,7 +22,7 @@ export interface ConnectOptions {
     /** For surroundings that have none: an RTCPeerConnection constructor. Without any, all data goes through the hub. */
     RTCPeerConnection?: any;
 }
-/** Everything that can go wrong by name: the protocol's error codes, and `offline`, `timeout`, `stopped`, `closed`, `too_large`, `queue_full`, `remote`, `aborted`. */
+/** Everything that can go wrong by name: the protocol's error codes, and `offline`, `timeout`, `stopped`, `closed`, `too_large`, `too_slow`, `queue_full`, `remote`, `aborted`. */
 export declare class MeetpointError extends Error {
     readonly code: string;
     /** After how many milliseconds the same may succeed. */
@@ -32,5 +32,7 @@ export declare class MeetpointError extends Error {
     /** After how many milliseconds the same may succeed. */
     retry?: number | undefined);
 }
+/** What the hub says no with. */
+export declare const refusal: ({ code, msg, retry }: Frame) => MeetpointError;
 /** Bytes of an `ArrayBuffer` or a view, as a copy; undefined for everything else. */
 export declare function bytesOf(data: unknown): Uint8Array<ArrayBuffer> | undefined;

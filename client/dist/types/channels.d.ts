@@ -1,4 +1,10 @@
-import { Emitter } from "./emitter.js";
+import { Emitter } from "./index.js";
+declare module "./link.js" {
+    interface Peer {
+        /** A data channel of your own; the other side opens it under the same label. */
+        channel(label: string, options?: ChannelOptions): Channel;
+    }
+}
 export interface ChannelOptions {
     /** Default `true`. */
     ordered?: boolean;

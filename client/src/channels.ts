@@ -1,7 +1,13 @@
-// A data channel of the application's own, that is made again on every new connection to the peer.
+// Data channels of the application's own, that are made again on every new connection to the peer.
 
-import { Emitter } from "./emitter.js";
-import { MeetpointError } from "./types.js";
+import { Emitter, MeetpointError, Peer } from "./index.js";
+
+declare module "./link.js" {
+  interface Peer {
+    /** A data channel of your own; the other side opens it under the same label. */
+    channel(label: string, options?: ChannelOptions): Channel;
+  }
+}
 
 export interface ChannelOptions {
   /** Default `true`. */
@@ -47,11 +53,31 @@ export class Channel extends Emitter<ChannelEvents> {
   _attach(pc: RTCPeerConnection): void {
     const { ordered = true, maxRetransmits } = this.options;
     const raw = (this.raw = pc.createDataChannel(this.label, {
-      negotiated: true, id: this.id, ordered, ...(maxRetransmits !== undefined && { maxRetransmits }),
+      negotiated: true, id: this.id, ordered, maxRetransmits,
     }));
     raw.binaryType = "arraybuffer";
-    raw.onopen = () => this._emit("open", undefined);
-    raw.onmessage = ({ data }) => this._emit("message", data);
-    raw.onclose = () => this._emit("close", undefined);
+    raw.onopen = () => this.emit("open", undefined);
+    raw.onmessage = ({ data }) => this.emit("message", data);
+    raw.onclose = () => this.emit("close", undefined);
   }
 }
+
+const channels = new WeakMap<Peer, Map<string, Channel>>();
+
+Peer.prototype.channel = function (this: Peer, label, options = {}) {
+  let all = channels.get(this);
+  if (!all) channels.set(this, (all = new Map()));
+  let channel = all.get(label);
+  if (channel) return channel;
+  channel = new Channel(label, options);
+  for (const other of all.values()) {
+    if (other.id === channel.id) throw new MeetpointError("bad_request", `${label} and ${other.label} need an id of their own`);
+  }
+  all.set(label, channel);
+  if (this.pc) channel._attach(this.pc);
+  const attach = channel._attach.bind(channel);
+  this.on("connection", attach);
+  // Connects, if nothing has so far.
+  this.room.peer(this.id);
+  return channel;
+};
