@@ -94,7 +94,7 @@ impl<'a> Frame<'a> {
     }
 
     /// A frame that [`Hub::try_admit`] let through before, read again after the driver has waited for something.
-    pub(crate) fn readmitted(self) -> Option<Admitted<'a>> {
+    pub fn readmitted(self) -> Option<Admitted<'a>> {
         let raw = self.raw;
         self.parsed.ok().map(|message| Admitted { message, raw })
     }
@@ -105,7 +105,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// A well-formed request that the rate limit let through: [`Hub::try_admit`] makes them, and `Frame::readmitted` the same one
+/// A well-formed request that the rate limit let through: [`Hub::try_admit`] makes them, and [`Frame::readmitted`] the same one
 /// once more.
 #[derive(Debug)]
 pub struct Admitted<'a> {
