@@ -137,3 +137,27 @@ test("candidates that come before their description wait for it", () =>
     await until(() => connection.candidates.length === 2, "both candidates");
     assert.deepEqual(connection.candidates, [{ candidate: "one" }, { candidate: "two" }]);
   }));
+
+test("nothing is put into a channel that holds half a megabyte, until it says that it has drained", () =>
+  withHub(async ({ pc, peer }) => {
+    const [channel] = pc().channels;
+    const sent = [];
+    Object.assign(channel, { readyState: "open", bufferedAmount: 600_000, send: (packet) => sent.push(packet) });
+    channel.onopen();
+    const sending = peer.send("waits");
+    await new Promise((turn) => setTimeout(turn));
+    assert.equal(sent.length, 0);
+    channel.bufferedAmount = 0;
+    channel.onbufferedamountlow();
+    await sending;
+    assert.equal(sent.length, 1);
+  }));
+
+test("an event that the hub repeats after a resume is heard once", () =>
+  withHub(async ({ hub, tell }) => {
+    const heard = hub.rooms.get("r").on("broadcast");
+    for (const [seq, data] of [[1, "a"], [2, "b"], [1, "a"], [2, "b"], [3, "c"]]) tell({ t: "msg", room: "r", from: "bob", seq, data });
+    const said = [];
+    for (let n = 0; n < 3; n++) said.push((await heard.next()).value.data);
+    assert.deepEqual(said, ["a", "b", "c"]);
+  }));

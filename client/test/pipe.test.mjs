@@ -149,3 +149,22 @@ test("packets that are none, or acknowledge what was never sent, change nothing"
   assert.deepEqual(heard[1], ["first"]);
   for (const pipe of pipes) pipe.close();
 });
+
+test("a way that takes nothing is not pressed: the packet waits, and so does whoever sends", async () => {
+  const { pipes: [pipe] } = pair();
+  const offered = [];
+  let full = true;
+  pipe.use({ window: 8, patience: 10_000, ackAfter: 1_000, send: (packet) => (offered.push(new DataView(packet.buffer).getUint32(1)), !full) });
+  let sent = false;
+  const sending = [pipe.send(0, bytes("a")), pipe.send(0, bytes("b"))];
+  void sending[0].then(() => (sent = true));
+  await moment();
+  const before = [sent, ...new Set(offered)];
+  full = false;
+  offered.length = 0;
+  pipe.pump();
+  await Promise.race([Promise.all(sending), moment()]);
+  pipe.close();
+  assert.deepEqual(before, [false, 1]);
+  assert.deepEqual(offered, [1, 2]);
+});
