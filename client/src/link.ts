@@ -314,7 +314,8 @@ export class Peer extends Emitter<PeerEvents> {
         setTimeout(() => {
           this.#paused = false;
           if (this.#onHub) this.#pipe.repeat();
-        }, retry);
+        // Not to the millisecond: each attempt that is refused counts as a message too.
+        }, retry + 250);
       }
       this.#update();
     });

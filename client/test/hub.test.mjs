@@ -83,6 +83,7 @@ test("more than the hub carries at once arrives whole and in order", () =>
     for (let n = 0; n < 4; n++) assert.equal((await heard.next()).value.data.n, n);
     await sending;
     assert.ok(refusals() > 0, "the budget was never met: this test tests nothing");
+    assert.ok(!socketOf(ann).received.some((frame) => frame.code === "rate_limited"), "refused packets came again too soon");
   }));
 
 test("a session that lost its socket goes on where it was", () =>
