@@ -30,6 +30,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use super::auth::TokenAuthenticator;
+use super::code::Code;
 use super::error::Problem;
 use super::issuer::Issuer;
 use super::observe;
@@ -203,19 +204,9 @@ pub(super) async fn ask_operator<T: Send + 'static>(
     let asked = spawn_blocking(move || question(&*operator)).await;
     match asked {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(OperatorError::Rejected(problems))) => Err(Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "bad_configuration",
-            problems,
-        )),
-        Ok(Err(error @ OperatorError::Full)) => Err(Problem::new(
-            StatusCode::INSUFFICIENT_STORAGE,
-            "revocations_full",
-            error.to_string(),
-        )),
-        Ok(Err(error @ OperatorError::Busy)) => {
-            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", error.to_string()))
-        }
+        Ok(Err(OperatorError::Rejected(problems))) => Err(Problem::new(Code::BadConfiguration, problems)),
+        Ok(Err(error @ OperatorError::Full)) => Err(Problem::new(Code::RevocationsFull, error.to_string())),
+        Ok(Err(error @ OperatorError::Busy)) => Err(Problem::new(Code::Busy, error.to_string())),
         Err(_panicked) => Err(Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR)),
     }
 }
@@ -235,15 +226,15 @@ async fn allocations(
     query: Result<Query<Listing>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Ok(Query(listing)) = query else {
-        return Err(Problem::bad_request(
-            "bad_query",
+        return Err(Problem::new(
+            Code::BadQuery,
             "user, realm, client (an IP address), limit and cursor are known here",
         ));
     };
     let from = match listing.cursor.as_deref() {
         None => (0, 0),
         Some(cursor) => parse_cursor(cursor)
-            .ok_or_else(|| Problem::bad_request("bad_cursor", "cursor is the nextCursor of an earlier answer"))?,
+            .ok_or_else(|| Problem::new(Code::BadCursor, "cursor is the nextCursor of an earlier answer"))?,
     };
     let filter = Filter {
         user: listing.user,
@@ -286,13 +277,7 @@ fn shown(view: &AllocationView) -> Value {
 }
 
 async fn end_allocation(State(admin): State<Admin>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
-    let gone = || {
-        Problem::new(
-            StatusCode::NOT_FOUND,
-            "no_allocation",
-            "no living allocation has this id",
-        )
-    };
+    let gone = || Problem::new(Code::NoAllocation, "no living allocation has this id");
     let id: AllocationId = id.parse().map_err(|_| gone())?;
     if ask(admin, move |operator| operator.end(id)).await? {
         Ok(StatusCode::NO_CONTENT)

@@ -37,6 +37,7 @@ use self::hook::Hook;
 use self::rules::{Judged, Rules};
 pub(super) use self::sign::{Can, Grant, Issued, NotIssued};
 use super::client::Client;
+use super::code::Code;
 use super::config::{self, Auth, Failures, Jwt};
 use super::error::Problem;
 use super::rate_limit::RateLimiter;
@@ -224,19 +225,17 @@ pub(super) fn problem(error: AuthError) -> Problem {
     const INVALID: &str = "Bearer realm=\"meetpoint\", error=\"invalid_token\"";
     match error {
         AuthError::Missing => Problem::unauthorized(
-            "token_required",
+            Code::TokenRequired,
             "a bearer token is required",
             "Bearer realm=\"meetpoint\"",
         ),
-        AuthError::Invalid => Problem::unauthorized("invalid_token", "the token is not valid", INVALID),
-        AuthError::Expired => Problem::unauthorized("expired_token", "the token has expired", INVALID),
-        AuthError::Forbidden => Problem::new(
-            axum::http::StatusCode::FORBIDDEN,
-            "forbidden",
-            "the token does not allow this",
-        ),
+        AuthError::Invalid => Problem::unauthorized(Code::InvalidToken, "the token is not valid", INVALID),
+        AuthError::Expired => Problem::unauthorized(Code::ExpiredToken, "the token has expired", INVALID),
+        AuthError::Forbidden => Problem::new(Code::Forbidden, "the token does not allow this"),
         AuthError::Throttled(retry) => Problem::rate_limited(retry),
-        AuthError::Unavailable(retry) => Problem::unavailable("auth_unavailable", "tokens cannot be judged now", retry),
+        AuthError::Unavailable(retry) => {
+            Problem::unavailable(Code::AuthUnavailable, "tokens cannot be judged now", retry)
+        }
     }
 }
 

@@ -29,6 +29,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use super::admin::Operator;
 use super::auth::bearer;
 use super::client::Client;
+use super::code::Code;
 use super::error::Problem;
 use super::ice_servers::{self, Wish, percent_decode};
 use super::router::surrounded;
@@ -168,10 +169,7 @@ fn parameter(query: Option<&str>, name: &str) -> Option<String> {
 /// 403 for who may not relay.
 fn with_credential(list: &IceList) -> Result<&IceServer, Problem> {
     let found = list.ice_servers.iter().find(|server| server.credential.is_some());
-    found.ok_or_else(|| {
-        let status = axum::http::StatusCode::FORBIDDEN;
-        Problem::new(status, "forbidden", "the token does not allow relaying")
-    })
+    found.ok_or_else(|| Problem::new(Code::Forbidden, "the token does not allow relaying"))
 }
 
 /// The URLs of the entries that need no credential.

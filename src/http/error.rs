@@ -9,21 +9,23 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::code::Code;
+
 /// An answer that is an error. Its `code` is stable, `detail` is for a person and may change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     status: StatusCode,
-    code: &'static str,
+    code: Code,
     detail: Cow<'static, str>,
     retry_after: Option<Duration>,
     challenge: Option<&'static str>,
 }
 
 impl Problem {
-    /// An error with this code and explanation.
-    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+    /// An error with this code, its status, and this explanation.
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
-            status,
+            status: code.status(),
             code,
             detail: detail.into(),
             retry_after: None,
@@ -31,58 +33,54 @@ impl Problem {
         }
     }
 
-    /// 400.
-    pub fn bad_request(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, code, detail)
-    }
-
     /// 429 with `Retry-After`, in whole seconds and never 0.
     pub fn rate_limited(retry_after: Duration) -> Self {
-        let mut problem = Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "rate_limited",
-            "too many requests from this client",
-        );
+        let mut problem = Self::new(Code::RateLimited, "too many requests from this client");
         problem.retry_after = Some(retry_after);
         problem
     }
 
     /// 503 with `Retry-After`, in whole seconds and never 0.
-    pub fn unavailable(code: &'static str, detail: &'static str, retry_after: Duration) -> Self {
-        let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
+    pub fn unavailable(code: Code, detail: &'static str, retry_after: Duration) -> Self {
+        let mut problem = Self::new(code, detail);
         problem.retry_after = Some(retry_after);
         problem
     }
 
     /// 401 with this `WWW-Authenticate` (RFC 6750 §3).
-    pub fn unauthorized(code: &'static str, detail: &'static str, challenge: &'static str) -> Self {
-        let mut problem = Self::new(StatusCode::UNAUTHORIZED, code, detail);
+    pub fn unauthorized(code: Code, detail: &'static str, challenge: &'static str) -> Self {
+        let mut problem = Self::new(code, detail);
         problem.challenge = Some(challenge);
         problem
     }
 
     /// What a bare status of the framework means, for answers that no handler of ours made.
     pub fn of_status(status: StatusCode) -> Self {
-        let (code, detail) = match status {
-            StatusCode::NOT_FOUND => ("not_found", "nothing is served at this path"),
-            StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "this path does not take this method"),
-            StatusCode::PAYLOAD_TOO_LARGE => ("body_too_large", "the request body is too long"),
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported_media_type", "the body must be application/json"),
-            StatusCode::REQUEST_TIMEOUT => ("request_timeout", "the request took too long"),
-            StatusCode::INTERNAL_SERVER_ERROR => ("internal", "this server made a mistake; it has been logged"),
-            StatusCode::SERVICE_UNAVAILABLE => ("unavailable", "this server cannot take the request now"),
-            StatusCode::UPGRADE_REQUIRED => ("upgrade_required", "this path speaks WebSocket"),
-            status if status.is_server_error() => ("internal", "this server cannot answer"),
-            _ => ("bad_request", "the request cannot be understood"),
+        let code = Code::of_status(status);
+        let detail = match code {
+            Code::NotFound => "nothing is served at this path",
+            Code::MethodNotAllowed => "this path does not take this method",
+            Code::BodyTooLarge => "the request body is too long",
+            Code::UriTooLong => "the path and query are too long",
+            Code::HeaderTooLarge => "the header is too long",
+            Code::UnsupportedMediaType => "the body must be application/json",
+            Code::RequestTimeout => "the request took too long",
+            Code::Unavailable => "this server cannot take the request now",
+            Code::UpgradeRequired => "this path speaks WebSocket",
+            Code::Internal => "this server made a mistake; it has been logged",
+            _ => "the request cannot be understood",
         };
-        Self::new(status, code, detail)
+        Self {
+            status,
+            ..Self::new(code, detail)
+        }
     }
 
     pub(super) const fn status(&self) -> StatusCode {
         self.status
     }
 
-    pub(super) const fn code(&self) -> &'static str {
+    pub(super) const fn code(&self) -> Code {
         self.code
     }
 
@@ -133,7 +131,7 @@ impl Problem {
             r#type: "about:blank",
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
-            code: self.code,
+            code: self.code.name(),
             detail: &self.detail,
             retry_after: self.retry_seconds(),
             request_id,

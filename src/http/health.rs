@@ -4,10 +4,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Json;
 use axum::extract::{Extension, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use super::code::Code;
 use super::error::Problem;
 use super::places::SpokenHere;
 use super::state::AppState;
@@ -31,12 +31,7 @@ pub(super) async fn readyz(State(state): State<AppState>) -> Response {
         }
         Json(body).into_response()
     } else {
-        Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not_ready",
-            "this server is starting or draining",
-        )
-        .into_response()
+        Problem::new(Code::NotReady, "this server is starting or draining").into_response()
     }
 }
 

@@ -6,10 +6,11 @@
 use std::net::IpAddr;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
+use super::code::Code;
 use super::error::Problem;
 use super::state::AppState;
 
@@ -27,8 +28,7 @@ pub(super) async fn judge(State(state): State<AppState>, request: Request, next:
     if served {
         return next.run(request).await;
     }
-    let status = StatusCode::MISDIRECTED_REQUEST;
-    Problem::new(status, "wrong_host", "this server does not answer to that name").into_response()
+    Problem::new(Code::WrongHost, "this server does not answer to that name").into_response()
 }
 
 /// The host that the request is for, without its port.

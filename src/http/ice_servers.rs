@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::client::Client;
+use super::code::Code;
 use super::error::Problem;
 use super::issuer::IssueError;
 use super::rate_limit::Decision;
@@ -176,8 +177,8 @@ fn list(
         })?),
     };
     if names_session(&user) {
-        let problem = Problem::bad_request(
-            "bad_user",
+        let problem = Problem::new(
+            Code::BadUser,
             "user begins like a session of the hub, and those credentials are the hub's to give",
         );
         return Err((IssueResult::BadRequest, problem));
@@ -187,20 +188,16 @@ fn list(
     let list = state.issuer().list_in(realm, now, &user, client.host.as_ref(), ttl);
     let mut list = list.map_err(|error| {
         let problem = match error {
-            IssueError::NoHost => Problem::bad_request(
-                "no_usable_host",
+            IssueError::NoHost => Problem::new(
+                Code::NoUsableHost,
                 "no host is configured to be advertised, and the request's Host is not one that could be",
             ),
-            IssueError::NoRealm => Problem::new(
-                StatusCode::FORBIDDEN,
-                "no_realm",
-                "the realm of this token issues no credentials",
-            ),
-            IssueError::OtherRealm => Problem::bad_request(
-                "bad_user",
+            IssueError::NoRealm => Problem::new(Code::NoRealm, "the realm of this token issues no credentials"),
+            IssueError::OtherRealm => Problem::new(
+                Code::BadUser,
                 "user ends with the name of a realm, which issues its own credentials",
             ),
-            IssueError::Mint(error) => Problem::bad_request("bad_user", error.to_string()),
+            IssueError::Mint(error) => Problem::new(Code::BadUser, error.to_string()),
         };
         (IssueResult::BadRequest, problem)
     })?;
@@ -270,7 +267,7 @@ pub(super) fn read_json<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -
         return Err(Problem::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
     serde_json::from_slice(body)
-        .map_err(|error| Problem::bad_request("bad_json", format!("the body is not as expected: {error}")))
+        .map_err(|error| Problem::new(Code::BadJson, format!("the body is not as expected: {error}")))
 }
 
 pub(super) fn parse_ttl(text: &str) -> Result<u64, Problem> {
@@ -282,12 +279,12 @@ pub(super) fn parse_ttl(text: &str) -> Result<u64, Problem> {
 }
 
 pub(super) fn bad_ttl() -> Problem {
-    Problem::bad_request("bad_ttl", "ttl must be a whole number of seconds, at least 1")
+    Problem::new(Code::BadTtl, "ttl must be a whole number of seconds, at least 1")
 }
 
 fn bad_user() -> Problem {
-    Problem::bad_request(
-        "bad_user",
+    Problem::new(
+        Code::BadUser,
         format!("user must be 1 to {MAX_USER_LABEL_BYTES} characters out of A-Z a-z 0-9 . _ ~ @ + -"),
     )
 }

@@ -20,6 +20,7 @@ pub mod admin;
 mod asset;
 pub mod auth;
 pub mod client;
+mod code;
 pub mod compat;
 pub mod config;
 pub mod console;
@@ -45,6 +46,7 @@ mod validate;
 
 pub use admin::admin_router;
 pub use auth::{AuthConfigError, KeyError, TokenAuthenticator, VerifyingKey, read_keys};
+pub use code::Code;
 pub use compat::{Service, compat_router};
 pub use config::{
     Auth, Config, ConnectRate, Cors, Failures, Hook, Ice, JwksSource, Jwt, JwtSecret, Limits, MetricsAccess, RateLimit,

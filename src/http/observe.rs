@@ -12,6 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 
 use super::client::Client;
+use super::code::Code;
 use super::compat;
 use super::error::Problem;
 use super::state::AppState;
@@ -126,7 +127,7 @@ fn problem_in(response: &mut Response) -> Option<Problem> {
         return Some(problem);
     }
     if let Some(error) = response.extensions_mut().remove::<UpgradeError>() {
-        return Some(Problem::new(error.status(), error.code(), error.to_string()));
+        return Some(Problem::new(Code::of_upgrade(error), error.to_string()));
     }
     let status = response.status();
     let failed = status.is_client_error() || status.is_server_error();

@@ -5,11 +5,12 @@
 
 use axum::Json;
 use axum::extract::{Extension, RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::client::Client;
+use super::code::Code;
 use super::error::Problem;
 use super::ice_servers::{Wish, issue};
 use super::state::AppState;
@@ -41,7 +42,7 @@ pub(super) async fn get(
     };
     let Some(answer) = of_list(&list) else {
         // The form has no room for a list without a credential.
-        return Problem::new(StatusCode::FORBIDDEN, "forbidden", "the token does not allow TURN").into_response();
+        return Problem::new(Code::Forbidden, "the token does not allow TURN").into_response();
     };
     let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     (no_store, Json(answer)).into_response()
@@ -51,10 +52,7 @@ pub(super) async fn get(
 pub(super) fn read(query: &str) -> Result<Wish, Problem> {
     let pairs = || query.split('&').filter_map(|pair| pair.split_once('='));
     if pairs().any(|(name, value)| name == "service" && value != "turn") {
-        return Err(Problem::bad_request(
-            "bad_service",
-            "service is turn: there is no other",
-        ));
+        return Err(Problem::new(Code::BadService, "service is turn: there is no other"));
     }
     Wish::from_query_with(query, "username")
 }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::door::Target;
 use super::{Admin, MAX_PAGE, PAGE, body, rooms, told};
+use crate::http::code::Code;
 use crate::http::error::Problem;
 use crate::signaling::{Ban, BanRoom, BansFull, Barred, Dialect};
 
@@ -24,7 +25,7 @@ const MAX_NAME_BYTES: usize = 1024;
 /// The end of a ban of that many seconds, in the hub's words.
 pub(super) fn until_ms(seconds: u64) -> Result<u64, Problem> {
     if !(1..=MAX_SECONDS).contains(&seconds) {
-        return Err(Problem::bad_request("bad_seconds", "seconds are 1 to 316224000"));
+        return Err(Problem::new(Code::BadSeconds, "seconds are 1 to 316224000"));
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(u64::try_from(now.as_millis())
@@ -43,7 +44,7 @@ pub(super) fn ban(room: Option<BanRoom>, who: Barred, until_ms: u64, reason: Opt
 }
 
 pub(super) fn full(error: BansFull) -> Problem {
-    Problem::new(StatusCode::INSUFFICIENT_STORAGE, "bans_full", error.to_string())
+    Problem::new(Code::BansFull, error.to_string())
 }
 
 #[derive(Deserialize)]
@@ -80,7 +81,7 @@ pub(super) async fn add(
     let who = who.filter(|_| !long).ok_or_else(|| {
         let needed =
             "one of peer, user (with the realm of a tenant) and address is needed, and names of 1 to 1024 bytes";
-        Problem::bad_request("bad_ban", needed)
+        Problem::new(Code::BadBan, needed)
     })?;
     let dialect = rooms::dialect(wanted.dialect.as_deref())?;
     let room = wanted.room.map(|room| (dialect.realm(), room));
@@ -152,8 +153,8 @@ pub(super) async fn list(
     query: Result<Query<Listing>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
     let known = |_| {
-        Problem::bad_request(
-            "bad_query",
+        Problem::new(
+            Code::BadQuery,
             "limit and cursor, the nextCursor of an earlier answer, are known",
         )
     };
@@ -171,11 +172,7 @@ pub(super) async fn lift(State(admin): State<Admin>, Path(id): Path<String>) -> 
     let id = id.parse().ok();
     let lifted = id.filter(|id| admin.hub.moderate(|hub, now| hub.lift_ban(now, *id)));
     let Some(id) = lifted else {
-        return Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "no_ban",
-            "no ban of this number is in force",
-        ));
+        return Err(Problem::new(Code::NoBan, "no ban of this number is in force"));
     };
     told::lifted(&admin, id);
     Ok(StatusCode::NO_CONTENT)

@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
+use crate::http::code::Code;
 use crate::http::error::Problem;
 
 /// Reads a body. What is wrong with it is told by what serde says, which names fields and never values of ours.
@@ -13,5 +14,5 @@ pub(super) fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Res
     if !is_json {
         return Err(Problem::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
-    serde_json::from_slice(body).map_err(|error| Problem::bad_request("bad_body", error.to_string()))
+    serde_json::from_slice(body).map_err(|error| Problem::new(Code::BadBody, error.to_string()))
 }

@@ -17,6 +17,7 @@ use super::Admin;
 use crate::credentials::UnixTime;
 use crate::events::Audit;
 use crate::http::auth::bearer;
+use crate::http::code::Code;
 use crate::http::config::RateLimit;
 use crate::http::error::Problem;
 use crate::http::rate_limit::{Decision, RateLimiter};
@@ -104,9 +105,9 @@ fn turn_away(admin: &Admin, client: IpAddr, shown: bool) -> Response {
     });
     let challenge = "Bearer realm=\"meetpoint admin\"";
     let (code, detail) = if shown {
-        ("invalid_token", "this is no token of an operator")
+        (Code::InvalidToken, "this is no token of an operator")
     } else {
-        ("token_required", "an operator's token is required")
+        (Code::TokenRequired, "an operator's token is required")
     };
     Problem::unauthorized(code, detail, challenge).into_response()
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use super::door::Target;
 use super::{Admin, body};
 use crate::credentials::UnixTime;
 use crate::http::auth::{Can, Grant, NotIssued};
+use crate::http::code::Code;
 use crate::http::error::Problem;
 
 /// How long a token lasts where nothing is said.
@@ -42,7 +43,7 @@ pub(super) async fn issue(
     let wanted: Wanted = body::read(&headers, &bytes)?;
     let ttl = wanted.ttl.map_or(TTL, Duration::from_secs);
     if !(Duration::from_secs(1)..=MAX_TTL).contains(&ttl) {
-        return Err(Problem::bad_request("bad_ttl", "ttl is 1 to 86400 seconds"));
+        return Err(Problem::new(Code::BadTtl, "ttl is 1 to 86400 seconds"));
     }
     let grant = Grant {
         user: wanted.user,
@@ -65,11 +66,11 @@ pub(super) async fn issue(
 }
 
 fn problem(error: NotIssued) -> Problem {
-    let (status, code) = match error {
-        NotIssued::NoSecret => (StatusCode::CONFLICT, "no_token_secret"),
-        NotIssued::Claim | NotIssued::OtherRealm => (StatusCode::BAD_REQUEST, "bad_claim"),
-        NotIssued::TooLong => (StatusCode::BAD_REQUEST, "token_too_long"),
-        NotIssued::Realm => (StatusCode::BAD_REQUEST, "unknown_realm"),
+    let code = match error {
+        NotIssued::NoSecret => Code::NoTokenSecret,
+        NotIssued::Claim | NotIssued::OtherRealm => Code::BadClaim,
+        NotIssued::TooLong => Code::TokenTooLong,
+        NotIssued::Realm => Code::UnknownRealm,
     };
-    Problem::new(status, code, error.to_string())
+    Problem::new(code, error.to_string())
 }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::door::Target;
 use super::{Admin, MAX_PAGE, PAGE, ask};
 use crate::credentials::UnixTime;
+use crate::http::code::Code;
 use crate::http::error::Problem;
 use crate::turn::Revoked;
 
@@ -58,8 +59,8 @@ pub(super) async fn revoke(
         return Err(Problem::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
     let bad = || {
-        Problem::bad_request(
-            "bad_revocation",
+        Problem::new(
+            Code::BadRevocation,
             "one of user, username and session, of at most 508 bytes, and until, in Unix seconds and in the future, are needed",
         )
     };
@@ -95,13 +96,13 @@ pub(super) async fn list(
     query: Result<Query<Listing>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Ok(Query(listing)) = query else {
-        return Err(Problem::bad_request("bad_query", "limit and cursor are known here"));
+        return Err(Problem::new(Code::BadQuery, "limit and cursor are known here"));
     };
     let after = match listing.cursor.as_deref() {
         None => None,
         Some(cursor) => Some(
             parse_cursor(cursor)
-                .ok_or_else(|| Problem::bad_request("bad_cursor", "cursor is the nextCursor of an earlier answer"))?,
+                .ok_or_else(|| Problem::new(Code::BadCursor, "cursor is the nextCursor of an earlier answer"))?,
         ),
     };
     let most = listing.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
@@ -154,8 +155,8 @@ pub(super) async fn lift(
     query: Result<Query<Lifting>, QueryRejection>,
 ) -> Result<(Extension<Target>, StatusCode), Problem> {
     let bad = || {
-        Problem::bad_request(
-            "bad_query",
+        Problem::new(
+            Code::BadQuery,
             "one of user, username and session, of at most 508 bytes, is needed",
         )
     };
@@ -165,11 +166,7 @@ pub(super) async fn lift(
     if ask(admin, move |operator| Ok(operator.lift(now(), &who))).await? {
         Ok((target, StatusCode::NO_CONTENT))
     } else {
-        Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "no_revocation",
-            "nobody of this name is turned away",
-        ))
+        Err(Problem::new(Code::NoRevocation, "nobody of this name is turned away"))
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::door::Target;
 use super::{Admin, MAX_PAGE, Operator, PAGE, ask, bans, body, told};
 use crate::credentials::UnixTime;
+use crate::http::code::Code;
 use crate::http::error::Problem;
 use crate::signaling::{self, Barred, Data, Dialect, Ended, NotDone, PutOut, Realm, RoomSummary};
 use crate::turn::Revoked;
@@ -34,7 +35,7 @@ pub(super) fn dialect(name: Option<&str>) -> Result<Dialect, Problem> {
     let name = name.unwrap_or("native");
     let known = |dialect: &&Dialect| **dialect != Dialect::Auto && dialect.as_label() == name;
     let found = Dialect::ALL.iter().find(known).copied();
-    found.ok_or_else(|| Problem::bad_request("unknown_dialect", "this server knows no such dialect"))
+    found.ok_or_else(|| Problem::new(Code::UnknownDialect, "this server knows no such dialect"))
 }
 
 fn realm(name: Option<&str>) -> Result<Realm, Problem> {
@@ -44,20 +45,20 @@ fn realm(name: Option<&str>) -> Result<Realm, Problem> {
 /// A reason of a length that can be told.
 pub(super) fn reason(reason: Option<&str>) -> Result<Option<&str>, Problem> {
     if reason.is_some_and(|reason| reason.len() > MAX_REASON_BYTES) {
-        return Err(Problem::bad_request("bad_reason", "a reason has at most 256 bytes"));
+        return Err(Problem::new(Code::BadReason, "a reason has at most 256 bytes"));
     }
     Ok(reason)
 }
 
 fn not_done(error: NotDone) -> Problem {
-    let (status, code) = match error {
-        NotDone::NoRoom => (StatusCode::NOT_FOUND, "no_room"),
-        NotDone::NoPeer => (StatusCode::NOT_FOUND, "no_peer"),
-        NotDone::Version => (StatusCode::CONFLICT, "version"),
-        NotDone::TooLarge => (StatusCode::UNPROCESSABLE_ENTITY, "too_large"),
-        NotDone::Unspeakable | NotDone::NoObject => (StatusCode::UNPROCESSABLE_ENTITY, "bad_data"),
+    let code = match error {
+        NotDone::NoRoom => Code::NoRoom,
+        NotDone::NoPeer => Code::NoPeer,
+        NotDone::Version => Code::Version,
+        NotDone::TooLarge => Code::TooLarge,
+        NotDone::Unspeakable | NotDone::NoObject => Code::BadData,
     };
-    Problem::new(status, code, error.to_string())
+    Problem::new(code, error.to_string())
 }
 
 #[derive(Deserialize)]
@@ -73,7 +74,7 @@ type Question = Result<Query<Asked>, QueryRejection>;
 impl Asked {
     fn of(query: Question) -> Result<Self, Problem> {
         let known = "dialect, limit and cursor are known here";
-        let Query(asked) = query.map_err(|_| Problem::bad_request("bad_query", known))?;
+        let Query(asked) = query.map_err(|_| Problem::new(Code::BadQuery, known))?;
         Ok(asked)
     }
 
@@ -87,8 +88,7 @@ impl Asked {
             return Ok((T::default(), most));
         };
         let from = cursor.parse();
-        let from =
-            from.map_err(|_| Problem::bad_request("bad_cursor", "cursor is the nextCursor of an earlier answer"))?;
+        let from = from.map_err(|_| Problem::new(Code::BadCursor, "cursor is the nextCursor of an earlier answer"))?;
         Ok((from, most))
     }
 }
@@ -310,7 +310,7 @@ pub(super) async fn send(
 ) -> Result<(Extension<Target>, Json<Value>), Problem> {
     let realm = Asked::of(query)?.realm()?;
     let wanted: Message = body::read(&headers, &bytes)?;
-    let bad = || Problem::bad_request("bad_body", "either data or bin, which is base64, is needed");
+    let bad = || Problem::new(Code::BadBody, "either data or bin, which is base64, is needed");
     let decoded;
     let data = match (&wanted.data, &wanted.bin) {
         (Some(data), None) => Data::Json(data.get()),
@@ -325,7 +325,7 @@ pub(super) async fn send(
         To::Some(some) => some.iter().map(Cow::from).collect(),
     });
     if to.as_ref().is_some_and(|to| to.len() > MAX_RECEIVERS) {
-        return Err(Problem::bad_request("bad_body", "to names at most 1024 peers"));
+        return Err(Problem::new(Code::BadBody, "to names at most 1024 peers"));
     }
     let said = admin
         .hub

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderName, StatusCode};
+use axum::http::HeaderName;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
@@ -17,6 +17,7 @@ use serde_json::json;
 
 use super::Admin;
 use crate::events::{Item, Kinds, Wanted};
+use crate::http::code::Code;
 use crate::http::error::Problem;
 
 /// A comment at least this often, so that proxies and firewalls keep the connection and a dead one is noticed.
@@ -38,19 +39,21 @@ pub(super) async fn listen(
     query: Result<Query<Listening>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Ok(Query(listening)) = query else {
-        return Err(Problem::bad_request("bad_query", "kinds and user are known here"));
+        return Err(Problem::new(Code::BadQuery, "kinds and user are known here"));
     };
     let kinds = match listening.kinds.as_deref() {
         None => Kinds::ALL,
         Some(words) => Kinds::parse(words).map_err(|_| {
             let known = Kinds::ALL.words().collect::<Vec<_>>().join(", ");
-            Problem::bad_request("bad_kinds", format!("kinds is a list, separated by commas, of {known}"))
+            Problem::new(
+                Code::BadKinds,
+                format!("kinds is a list, separated by commas, of {known}"),
+            )
         })?,
     };
     let user = listening.user;
     let subscription = admin.feed.subscribe(Wanted { kinds, user });
-    let subscription = subscription
-        .map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", error.to_string()))?;
+    let subscription = subscription.map_err(|error| Problem::new(Code::TooManyStreams, error.to_string()))?;
     // Whoever reads this knows that it hears everything from here on.
     let begin = stream::once(async { Event::default().comment("listening") });
     let events = stream::unfold(subscription, async |mut subscription| {

@@ -16,6 +16,7 @@ use crate::credentials::{UnixTime, Username, named_realm};
 use crate::events::Audit;
 use crate::http::admin::ask_operator;
 use crate::http::client::Client;
+use crate::http::code::Code;
 use crate::http::error::Problem;
 use crate::http::ice_servers::{self, Wish, read_json};
 use crate::turn::Revoked;
@@ -49,7 +50,7 @@ fn wish(headers: &HeaderMap, body: &[u8]) -> Result<Wish, Problem> {
         read_json(headers, body)?
     };
     if body.ttl.is_some_and(|ttl| ttl > MAX_TTL) {
-        return Err(Problem::bad_request("bad_ttl", "ttl is at most 172800 seconds here"));
+        return Err(Problem::new(Code::BadTtl, "ttl is at most 172800 seconds here"));
     }
     Wish::new(body.ttl, body.custom_identifier)
 }
@@ -95,7 +96,7 @@ async fn revoke(
     let tenant = compat.state.authenticator().tenant(&shown(&headers, bearer(&headers)));
     let Some(realm) = tenant.and_then(|tenant| tenant.realm) else {
         let challenge = "Bearer realm=\"meetpoint\"";
-        let problem = Problem::unauthorized("token_required", "a token of the realm is required", challenge);
+        let problem = Problem::unauthorized(Code::TokenRequired, "a token of the realm is required", challenge);
         return problem.into_response();
     };
     let client_ip = client.ip;
@@ -118,13 +119,7 @@ async fn revoke(
 
 /// A credential that the realm was issued, if it is one.
 async fn end(compat: &Compat, now: UnixTime, realm: &str, username: &str) -> Result<StatusCode, Problem> {
-    let unknown = || {
-        Problem::new(
-            StatusCode::NOT_FOUND,
-            "no_credential",
-            "this realm was issued no such credential",
-        )
-    };
+    let unknown = || Problem::new(Code::NoCredential, "this realm was issued no such credential");
     let parsed = Username::parse(username).ok();
     let expires_at = parsed
         .filter(|_| named_realm(username) == Some(realm))

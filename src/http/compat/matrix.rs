@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Compat, bearer, with_credential};
 use crate::http::client::Client;
+use crate::http::code::Code;
 use crate::http::error::Problem;
 use crate::http::ice_servers::Wish;
 
@@ -40,7 +41,7 @@ async fn turn_server(
 /// An error as the Matrix client-server API writes it.
 fn error(problem: &Problem) -> Value {
     let code = match (problem.status(), problem.code()) {
-        (StatusCode::UNAUTHORIZED, "token_required") => "M_MISSING_TOKEN",
+        (StatusCode::UNAUTHORIZED, Code::TokenRequired) => "M_MISSING_TOKEN",
         (StatusCode::UNAUTHORIZED, _) => "M_UNKNOWN_TOKEN",
         (StatusCode::FORBIDDEN, _) => "M_FORBIDDEN",
         (StatusCode::TOO_MANY_REQUESTS, _) => "M_LIMIT_EXCEEDED",

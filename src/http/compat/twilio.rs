@@ -14,6 +14,7 @@ use super::basic::password;
 use super::{Compat, with_credential};
 use crate::credentials::IceServer;
 use crate::http::client::Client;
+use crate::http::code::Code;
 use crate::http::error::Problem;
 use crate::http::ice_servers::{Wish, parse_ttl};
 
@@ -33,7 +34,7 @@ fn wish(body: &[u8]) -> Result<Wish, Problem> {
     let ttl = pairs.rfind(|(name, _)| *name == "Ttl");
     let ttl = ttl.map(|(_, value)| parse_ttl(value)).transpose()?;
     if ttl.is_some_and(|ttl| ttl > MAX_TTL) {
-        return Err(Problem::bad_request("bad_ttl", "Ttl is at most 86400 seconds here"));
+        return Err(Problem::new(Code::BadTtl, "Ttl is at most 86400 seconds here"));
     }
     Wish::new(ttl, None)
 }

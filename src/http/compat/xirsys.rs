@@ -49,7 +49,7 @@ async fn turn(
     let servers = list.and_then(|list| if as_urls { one(&list) } else { Ok(each(&list)) });
     match servers {
         Ok(servers) => Json(json!({ "v": { "iceServers": servers }, "s": "ok" })).into_response(),
-        Err(problem) => problem.into_response_with(|problem| json!({ "v": problem.code(), "s": "error" })),
+        Err(problem) => problem.into_response_with(|problem| json!({ "v": problem.code().name(), "s": "error" })),
     }
 }
 
