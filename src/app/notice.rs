@@ -1,7 +1,7 @@
 //! What an operator should know at the start: what listens where, and what is open.
 
 use crate::config::detect::Machine;
-use crate::config::types::SecretText;
+use crate::config::types::{Endpoint, SecretText};
 use crate::config::{Config, RelayListeners, Settings};
 use crate::credentials::key_ring::RECOMMENDED_SECRET_BYTES;
 use crate::http;
@@ -59,23 +59,14 @@ pub(super) fn warnings(config: &Config, settings: &Settings) -> Vec<String> {
     if open {
         all.push("everyone who reaches this server may fetch credentials and join rooms (auth.jwt_secrets)".to_owned());
     }
-    if let Some(url) = config
-        .auth
-        .jwks_url
-        .as_ref()
-        .filter(|url| !url.0.secure && !is_own(&url.0.host))
-    {
+    let crosses_open = |url: &&Endpoint| !url.0.secure && !is_own(&url.0.host);
+    if let Some(url) = config.auth.jwks_url.as_ref().filter(crosses_open) {
         all.push(format!(
             "the key set comes from {} without TLS: whoever is on the way there decides who is let in (auth.jwks_url)",
             url.0
         ));
     }
-    if let Some(url) = config
-        .auth
-        .hook_url
-        .as_ref()
-        .filter(|url| !url.0.secure && !is_own(&url.0.host))
-    {
+    if let Some(url) = config.auth.hook_url.as_ref().filter(crosses_open) {
         all.push(format!(
             "tokens are sent to {} without TLS: whoever is on the way there reads them (auth.hook_url)",
             url.0

@@ -23,6 +23,28 @@ pub(super) fn loaded(text: &str) -> Result<Config, Problems> {
     load(&file(text)).map(|loaded| loaded.config)
 }
 
+/// What `etc/m.toml` becomes where these files can be read, by their paths, and the problems as text.
+pub(super) fn loaded_beside(files: &[(&str, &str)], text: &str) -> Result<Config, String> {
+    let file = File {
+        path: "etc/m.toml".into(),
+        text: text.into(),
+    };
+    let read = |path: &Path| {
+        let found = files.iter().find(|(name, _)| path == Path::new(name));
+        found.map_or_else(
+            || Err(io::ErrorKind::NotFound.into()),
+            |(_, content)| Ok((*content).to_owned()),
+        )
+    };
+    let sources = Sources {
+        file: Some(file),
+        read: &read,
+        ..Sources::none()
+    };
+    let loaded = load(&sources).map_err(|problems| problems.to_string())?;
+    Ok(loaded.config)
+}
+
 fn env(pairs: &[(&str, &str)]) -> Sources<'static> {
     let env = pairs
         .iter()

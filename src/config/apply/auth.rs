@@ -59,32 +59,22 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{File, Sources, load};
+    use crate::config::tests::loaded_beside;
     use std::path::Path;
 
     const ED25519: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n";
 
-    fn read(path: &Path) -> std::io::Result<String> {
-        match path.to_str() {
-            Some("etc/issuer.pem") => Ok(ED25519.to_owned()),
-            Some("etc/hook") => Ok("the-secret-of-the-hook\n".to_owned()),
-            Some("etc/wrong.pem") => Ok("-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n".to_owned()),
-            _ => Err(std::io::ErrorKind::NotFound.into()),
-        }
-    }
+    const FILES: &[(&str, &str)] = &[
+        ("etc/issuer.pem", ED25519),
+        ("etc/hook", "the-secret-of-the-hook\n"),
+        (
+            "etc/wrong.pem",
+            "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n",
+        ),
+    ];
 
     fn config(text: &str) -> Result<Config, String> {
-        let file = File {
-            path: "etc/m.toml".into(),
-            text: text.into(),
-        };
-        let sources = Sources {
-            file: Some(file),
-            read: &read,
-            ..Sources::none()
-        };
-        let loaded = load(&sources).map_err(|problems| problems.to_string())?;
-        Ok(loaded.config)
+        loaded_beside(FILES, text)
     }
 
     #[test]

@@ -41,18 +41,10 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{File, Sources, load};
+    use crate::config::tests::loaded;
 
     fn config(text: &str) -> Config {
-        let file = File {
-            path: "m.toml".into(),
-            text: text.into(),
-        };
-        let sources = Sources {
-            file: Some(file),
-            ..Sources::none()
-        };
-        load(&sources).unwrap().config
+        loaded(text).unwrap()
     }
 
     #[test]

@@ -28,30 +28,16 @@ impl Value for RedisAddress {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Config, File, Sources, load, show_values};
-    use std::path::Path;
+    use crate::config::tests::loaded_beside;
+    use crate::config::{Config, show_values};
 
-    fn read(path: &Path) -> std::io::Result<String> {
-        match path.to_str() {
-            Some("etc/url") => Ok("rediss://meet:from-a-file@redis.example.org\n".to_owned()),
-            Some("etc/password") => Ok("hunter2\n".to_owned()),
-            _ => Err(std::io::ErrorKind::NotFound.into()),
-        }
-    }
+    const FILES: &[(&str, &str)] = &[
+        ("etc/url", "rediss://meet:from-a-file@redis.example.org\n"),
+        ("etc/password", "hunter2\n"),
+    ];
 
     fn config(text: &str) -> Result<Config, String> {
-        let file = File {
-            path: "etc/m.toml".into(),
-            text: format!("[backplane]\n{text}"),
-        };
-        let sources = Sources {
-            file: Some(file),
-            read: &read,
-            ..Sources::none()
-        };
-        load(&sources)
-            .map(|loaded| loaded.config)
-            .map_err(|problems| problems.to_string())
+        loaded_beside(FILES, &format!("[backplane]\n{text}"))
     }
 
     #[test]

@@ -152,30 +152,19 @@ impl Value for Webhook {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, File, Sources, load, show_values};
-    use std::path::Path;
+    use crate::config::tests::loaded_beside;
+    use crate::config::{Config, show_values};
 
-    fn read(path: &Path) -> std::io::Result<String> {
-        match path.to_str() {
-            Some("etc/hook-secret") => Ok("the secret of the hook\n".to_owned()),
-            Some("etc/hooks") => Ok("https://a.example/x the-secret-of-the-first closed,admin\n\nhttp://b.example the-secret-of-the-second\n".to_owned()),
-            _ => Err(std::io::ErrorKind::NotFound.into()),
-        }
-    }
+    const FILES: &[(&str, &str)] = &[
+        ("etc/hook-secret", "the secret of the hook\n"),
+        (
+            "etc/hooks",
+            "https://a.example/x the-secret-of-the-first closed,admin\n\nhttp://b.example the-secret-of-the-second\n",
+        ),
+    ];
 
     fn config(text: &str) -> Result<Config, String> {
-        let file = File {
-            path: "etc/m.toml".into(),
-            text: text.into(),
-        };
-        let sources = Sources {
-            file: Some(file),
-            read: &read,
-            ..Sources::none()
-        };
-        load(&sources)
-            .map(|loaded| loaded.config)
-            .map_err(|problems| problems.to_string())
+        loaded_beside(FILES, text)
     }
 
     #[test]

@@ -19,7 +19,6 @@ use crate::signaling::{
     error::Reject,
     event::Event,
     hub::{Entry, Grants, Hub, Reach},
-    identity::Takeover,
     json::Object,
     labels::MessageKind,
 };
@@ -125,8 +124,7 @@ fn register(hub: &mut Hub, now: Now, connection: ConnectionId, grants: Grants<'_
     super::greet(hub, now, connection, Some(client), grants)?;
     let entry = Entry {
         max: Some(MOST),
-        takeover: Some(Takeover::Replace),
-        ..Entry::plain(EVERYBODY)
+        ..Entry::replacing(EVERYBODY)
     };
     hub.charge_lists(now, connection, EVERYBODY)?;
     let membership = hub.join(now, connection, &entry)?;

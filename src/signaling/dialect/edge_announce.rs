@@ -20,7 +20,6 @@ use crate::signaling::{
     error::Reject,
     event::Event,
     hub::{Entry, Grants, Hub, Reach},
-    identity::Takeover,
     json::Object,
     labels::{CloseCode, ErrorCode, MessageKind},
     meta::{Entries, Meta},
@@ -122,7 +121,7 @@ impl<'a> Message<'a> {
                     announce(hub, now, connection, grants, &key, &Entries(Vec::new()), Some(&to))?;
                 }
                 let membership = hub.membership(connection, EVERYBODY)?;
-                let own = hub.peer_id(connection).map_or("", |id| &**id);
+                let own = hub.own_id(connection);
                 // Whatever the frame says of its sender, the receiver reads who it was.
                 let frame = fields.stamped(own, length);
                 hub.forward(now, connection, membership, Reach::Peer(&to), &frame, false)
@@ -148,8 +147,7 @@ fn announce(
     let meta = meta.filter(|_| hub.check_publish(connection).is_ok());
     let entry = Entry {
         meta: Some(meta),
-        takeover: Some(Takeover::Replace),
-        ..Entry::plain(EVERYBODY)
+        ..Entry::replacing(EVERYBODY)
     };
     let membership = hub.join(now, connection, &entry)?;
     let list = list(hub, membership, key, but);

@@ -132,13 +132,9 @@ impl<'a> Message<'a> {
     }
 
     pub(crate) fn about(&self) -> About {
-        let target = match self {
-            Self::Signal { to, .. } => Some(Box::from(&**to)),
-            _ => None,
-        };
-        About {
-            target,
-            ..About::default()
+        match self {
+            Self::Signal { to, .. } => About::of_target(Some(to)),
+            _ => About::default(),
         }
     }
 
@@ -154,7 +150,7 @@ impl<'a> Message<'a> {
                 greet(hub, now, connection, grants)?;
                 let welcome = Object::with_capacity(96)
                     .text("type", "welcome")
-                    .text("peerId", own(hub, connection))
+                    .text("peerId", hub.own_id(connection))
                     .number("serverTime", now.unix_ms);
                 hub.answer(connection, welcome.finish());
                 Ok(())
@@ -173,7 +169,7 @@ impl<'a> Message<'a> {
                 length,
             } => {
                 let membership = registered(hub, connection)?;
-                let frame = fields.stamped(own(hub, connection), length);
+                let frame = fields.stamped(hub.own_id(connection), length);
                 match hub.forward(now, connection, membership, Reach::Peer(&to), &frame, false) {
                     // Its client takes an error for the end of an offer, whatever it was about.
                     Err(reject) if reject.code == ErrorCode::NoPeer && !is_offer => Ok(()),
@@ -189,7 +185,7 @@ impl<'a> Message<'a> {
             }
             Self::Broadcast { room, fields, length } => {
                 let membership = named(hub, connection, &room)?;
-                let frame = fields.stamped(own(hub, connection), length);
+                let frame = fields.stamped(hub.own_id(connection), length);
                 hub.forward(now, connection, membership, Reach::Others, &frame, true)
             }
             Self::Ping => {
@@ -201,10 +197,6 @@ impl<'a> Message<'a> {
             }
         }
     }
-}
-
-fn own(hub: &Hub, connection: ConnectionId) -> &str {
-    hub.peer_id(connection).map_or("", |id| &**id)
 }
 
 /// Makes a connection a peer under the id that it has been offered, or is offered now.
@@ -258,7 +250,7 @@ fn register(
     };
     let told = Object::with_capacity(256)
         .text("type", "registered")
-        .text("peerId", own(hub, connection))
+        .text("peerId", hub.own_id(connection))
         .raw_with("info", |text| Meta::write(hub.presence(membership), text));
     hub.answer(connection, told.finish());
     Ok(())

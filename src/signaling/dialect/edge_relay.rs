@@ -18,7 +18,6 @@ use crate::signaling::{
     error::Reject,
     event::Event,
     hub::{Entry, Grants, Hub, Reach},
-    identity::Takeover,
     json::Object,
     labels::{ErrorCode, MessageKind},
     room::Room,
@@ -94,13 +93,9 @@ impl<'a> Message<'a> {
     }
 
     pub(crate) fn about(&self) -> About {
-        let target = match self {
-            Self::Forward { to, .. } => to.as_deref().map(Box::from),
-            _ => None,
-        };
-        About {
-            target,
-            ..About::default()
+        match self {
+            Self::Forward { to, .. } => About::of_target(to.as_deref()),
+            _ => About::default(),
         }
     }
 
@@ -127,9 +122,8 @@ impl<'a> Message<'a> {
                 fields,
                 length,
             } => {
-                super::check_sender(hub, connection, None, "register first", "")?;
+                let own = super::speaker(hub, connection, "register first")?;
                 let membership = hub.membership(connection, EVERYBODY)?;
-                let own = hub.peer_id(connection).map_or("", |id| &**id);
                 let frame = fields.stamped(own, length);
                 hub.forward(
                     now,
@@ -147,11 +141,7 @@ impl<'a> Message<'a> {
 fn register(hub: &mut Hub, now: Now, connection: ConnectionId, grants: Grants<'_>, node: &str) -> Result<(), Reject> {
     super::greet(hub, now, connection, Some(node), grants)?;
     super::check_sender(hub, connection, Some(node), "register first", "nodeId is not yours")?;
-    let entry = Entry {
-        takeover: Some(Takeover::Replace),
-        ..Entry::plain(EVERYBODY)
-    };
-    let membership = hub.join(now, connection, &entry)?;
+    let membership = hub.join(now, connection, &Entry::replacing(EVERYBODY))?;
     let welcome = welcome(hub, now, membership, node);
     hub.answer(connection, welcome);
     hub.start_beat(now);

@@ -89,7 +89,7 @@ impl<'a> Message<'a> {
                 .map_err(|reject| reject.fatal(reject.close.unwrap_or(CloseCode::Forbidden))),
             Self::Signal { to, data } => {
                 let membership = hub.only_membership(connection)?;
-                let own = hub.peer_id(connection).map_or("", |peer| &**peer);
+                let own = hub.own_id(connection);
                 let frame = Object::with_capacity(96 + data.len())
                     .raw_with("Signal", |text| {
                         Object::nested(text, |signal| signal.text("sender", own).raw("data", data));

@@ -318,6 +318,13 @@ impl About {
             target: None,
         }
     }
+
+    fn of_target(target: Option<&str>) -> Self {
+        Self {
+            target: target.map(Box::from),
+            ..Self::default()
+        }
+    }
 }
 
 /// Who is told of an event.
@@ -470,20 +477,25 @@ fn refusal(reject: &Reject) -> Bytes {
         .finish()
 }
 
-/// A peer speaks for itself alone, under the name it was greeted by.
-fn check_sender(
-    hub: &Hub,
+/// The name that a peer was greeted by; who was not is told what comes `first`.
+fn speaker<'h>(hub: &'h Hub, connection: ConnectionId, first: &'static str) -> Result<&'h str, Reject> {
+    let own = hub.peer_id(connection).map(|id| &**id);
+    own.ok_or(Reject::bad_request(first).fatal(CloseCode::BadRequest))
+}
+
+/// A peer speaks for itself alone: the name it was greeted by, if it claims no other.
+fn check_sender<'h>(
+    hub: &'h Hub,
     connection: ConnectionId,
     claimed: Option<&str>,
     first: &'static str,
     not_yours: &'static str,
-) -> Result<(), Reject> {
-    let own = hub.peer_id(connection);
-    let own = own.ok_or(Reject::bad_request(first).fatal(CloseCode::BadRequest))?;
-    if claimed.is_some_and(|claimed| *claimed != **own) {
+) -> Result<&'h str, Reject> {
+    let own = speaker(hub, connection, first)?;
+    if claimed.is_some_and(|claimed| claimed != own) {
         return Err(Reject::new(ErrorCode::Forbidden, not_yours));
     }
-    Ok(())
+    Ok(own)
 }
 
 /// Makes a connection a peer whose dialect has no `hello` of its own; one that is a peer already stays what it is.

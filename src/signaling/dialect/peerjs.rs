@@ -123,7 +123,7 @@ impl<'a> Message<'a> {
             }
             Self::Signal { kind, to, payload } => {
                 let membership = hub.only_membership(connection)?;
-                let own = hub.peer_id(connection).map_or("", |peer| &**peer);
+                let own = hub.own_id(connection);
                 let frame = Object::with_capacity(64 + own.len() + to.len() + payload.map_or(0, str::len))
                     .text("type", kind)
                     .text("src", own)

@@ -18,7 +18,6 @@ use crate::signaling::{
     error::Reject,
     event::Event,
     hub::{Entry, Grants, Hub, Reach},
-    identity::Takeover,
     json::Object,
     labels::{ErrorCode, MessageKind},
     meta::{Entries, Meta},
@@ -190,8 +189,7 @@ fn join(
     let entry = Entry {
         key: joining.token,
         meta: Some(meta),
-        takeover: Some(Takeover::Replace),
-        ..Entry::plain(joining.room)
+        ..Entry::replacing(joining.room)
     };
     let membership = hub.join(now, connection, &entry)?;
     let joined = Object::with_capacity(256)
@@ -206,7 +204,7 @@ fn join(
 }
 
 fn own(hub: &Hub, connection: ConnectionId, claimed: Option<&str>) -> Result<(), Reject> {
-    super::check_sender(hub, connection, claimed, "join first", "peerId is not yours")
+    super::check_sender(hub, connection, claimed, "join first", "peerId is not yours").map(|_own| ())
 }
 
 /// What a fresh connection is told.

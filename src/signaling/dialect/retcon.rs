@@ -19,7 +19,6 @@ use crate::signaling::{
     error::Reject,
     event::Event,
     hub::{Entry, Grants, Greeting, Hub, Reach},
-    identity::Takeover,
     json::Object,
     labels::{CloseCode, ErrorCode, MessageKind},
     meta::{Entries, Meta},
@@ -133,26 +132,21 @@ impl<'a> Message<'a> {
                 Ok(())
             }
             Self::Join { room, words } => {
-                has_authenticated(hub, connection)?;
-                let entry = Entry {
-                    takeover: Some(Takeover::Replace),
-                    ..Entry::plain(&room)
-                };
-                let membership = hub.join(now, connection, &entry)?;
+                authenticated_as(hub, connection)?;
+                let membership = hub.join(now, connection, &Entry::replacing(&room))?;
                 let joined = joined(hub, membership, &room, words);
                 hub.answer(connection, joined);
                 Ok(())
             }
             Self::Leave { room } => {
-                has_authenticated(hub, connection)?;
+                authenticated_as(hub, connection)?;
                 let membership = hub.membership(connection, &room)?;
                 hub.leave(connection, membership, "leave");
                 Ok(())
             }
             Self::Signal { kind, to, data } => {
-                has_authenticated(hub, connection)?;
+                let from = authenticated_as(hub, connection)?;
                 let membership = hub.membership_with(connection, &to)?;
-                let from = hub.peer_id(connection).map_or("", |id| &**id);
                 let frame = Object::with_capacity(64 + from.len() + data.get().len())
                     .text("type", kind)
                     .text("fromPeerId", from)
@@ -164,8 +158,8 @@ impl<'a> Message<'a> {
     }
 }
 
-fn has_authenticated(hub: &Hub, connection: ConnectionId) -> Result<(), Reject> {
-    super::check_sender(hub, connection, None, "authenticate first", "")
+fn authenticated_as(hub: &Hub, connection: ConnectionId) -> Result<&str, Reject> {
+    super::speaker(hub, connection, "authenticate first")
 }
 
 /// Makes a connection a peer, or renews who a peer is. Whatever is wrong with the first `auth` is the end of the connection.
@@ -203,7 +197,7 @@ fn authenticated(hub: &mut Hub, connection: ConnectionId, words: Words) {
         Words::Peer => "authenticated",
         Words::Key => "auth-success",
     };
-    let id = hub.peer_id(connection).map_or("", |id| &**id);
+    let id = hub.own_id(connection);
     let answer = Object::with_capacity(64 + id.len())
         .text("type", kind)
         .text("peerId", id)

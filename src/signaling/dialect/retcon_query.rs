@@ -109,7 +109,7 @@ impl<'a> Message<'a> {
         match self {
             Self::Open { .. } => {
                 super::greet(hub, now, connection, None, grants)?;
-                let id = hub.peer_id(connection).map_or("", |id| &**id);
+                let id = hub.own_id(connection);
                 let welcome = Object::with_capacity(64 + id.len())
                     .text("type", "welcome")
                     .text("peerId", id);
@@ -140,7 +140,7 @@ impl<'a> Message<'a> {
                 };
                 let frame = Object::with_capacity(128 + signal.get().len())
                     .text("type", "signal")
-                    .text("from", hub.peer_id(connection).map_or("", |id| &**id))
+                    .text("from", hub.own_id(connection))
                     .raw("signal", signal.get())
                     .maybe_text("roomId", room.as_deref())
                     .finish();
@@ -150,7 +150,7 @@ impl<'a> Message<'a> {
                 let membership = hub.membership(connection, &room)?;
                 let frame = Object::with_capacity(128 + data.get().len())
                     .text("type", "broadcast")
-                    .text("from", hub.peer_id(connection).map_or("", |id| &**id))
+                    .text("from", hub.own_id(connection))
                     .text("roomId", &room)
                     .raw("data", data.get())
                     .finish();

@@ -20,7 +20,6 @@ use crate::signaling::{
     error::Reject,
     event::Event,
     hub::{Entry, Grants, Hub, Reach},
-    identity::Takeover,
     json::{Object, push_string},
     labels::{CloseCode, MessageKind},
 };
@@ -176,9 +175,9 @@ impl<'a> Message<'a> {
                 signal,
                 acknowledge,
             } => {
-                super::check_sender(hub, connection, from.as_deref(), "register first", "from is not yours")?;
+                let from =
+                    super::check_sender(hub, connection, from.as_deref(), "register first", "from is not yours")?;
                 let membership = hub.membership(connection, EVERYBODY)?;
-                let from = hub.peer_id(connection).map_or("", |id| &**id);
                 let said = Object::with_capacity(64 + signal.get().len())
                     .text("from", from)
                     .raw("signal", signal.get());
@@ -219,11 +218,7 @@ fn plan_ping(hub: &mut Hub, now: Now, connection: ConnectionId) {
 fn register(hub: &mut Hub, now: Now, connection: ConnectionId, grants: Grants<'_>, peer: &str) -> Result<(), Reject> {
     super::greet(hub, now, connection, Some(peer), grants)?;
     super::check_sender(hub, connection, Some(peer), "register first", "that id is not yours")?;
-    let entry = Entry {
-        takeover: Some(Takeover::Replace),
-        ..Entry::plain(EVERYBODY)
-    };
-    let membership = hub.join(now, connection, &entry)?;
+    let membership = hub.join(now, connection, &Entry::replacing(EVERYBODY))?;
     let mut list = String::from("[");
     for (at, member) in hub.others(membership).enumerate() {
         if at > 0 {

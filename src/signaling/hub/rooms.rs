@@ -56,6 +56,14 @@ impl<'a> Entry<'a> {
             allowed_as: None,
         }
     }
+
+    /// The same for a dialect whose peers come back under the name that they had, whether the hub has seen them go or not.
+    pub(crate) fn replacing(room: &'a str) -> Self {
+        Self {
+            takeover: Some(Takeover::Replace),
+            ..Self::plain(room)
+        }
+    }
 }
 
 /// A peer whose place in a room another takes.

@@ -61,6 +61,11 @@ impl Hub {
         Some(&peer.id)
     }
 
+    /// The same for those who are known to be welcomed; empty for the others.
+    pub(crate) fn own_id(&self, connection: ConnectionId) -> &str {
+        self.peer_id(connection).map_or("", |id| &**id)
+    }
+
     /// The id that a silent connection was offered ([`Config::welcome_silent_after`](crate::signaling::Config)), for dialects
     /// whose clients take it as theirs.
     pub(crate) fn offered_id(&self, connection: ConnectionId) -> Option<String> {
