@@ -21,7 +21,7 @@ use std::{
 use axum::{Router, extract::Request, routing::get};
 use meetpoint::{
     signaling,
-    ws::{self, Anonymous, HubHandle, IceList, IceSource, IceUser},
+    ws::{self, Anonymous, HubHandle, IceAsker, IceList, IceSource},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -31,12 +31,12 @@ const ROOM: usize = 10;
 struct NoIce;
 
 impl IceSource for NoIce {
-    fn ice_servers(&self, user: &IceUser, _host: Option<&str>) -> IceList {
+    fn ice_servers(&self, asker: &IceAsker<'_>) -> IceList {
         // As long as a usual list, so that the welcome has its usual length.
         let list = serde_json::json!([
             {"urls": ["stun:meet.example.org:3478"]},
             {"urls": ["turn:meet.example.org:3478?transport=udp", "turn:meet.example.org:3478?transport=tcp"],
-             "username": format!("1767229200:{}", user.user), "credential": "QUJDREVGR0hJSktMTU5PUFFSU1Q="},
+             "username": format!("1767229200:{}", asker.user.user), "credential": "QUJDREVGR0hJSktMTU5PUFFSU1Q="},
         ]);
         IceList::new(&list, 1_767_229_200_000).unwrap()
     }

@@ -1,9 +1,11 @@
 //! The list that goes into `new RTCPeerConnection({ iceServers })`.
 
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::credential::Credential;
 use super::unix_time::UnixTime;
@@ -13,11 +15,71 @@ use super::uri::{Host, StunUri, TurnUri, UriTransport};
 /// misconfiguration (many hosts times many listeners) from becoming a probe storm in every client.
 pub const MAX_URLS: usize = 32;
 
+/// URLs of one server. Clones share: the same ones go into a great many lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Urls(Arc<[String]>);
+
+impl Deref for Urls {
+    type Target = [String];
+
+    fn deref(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl From<Vec<String>> for Urls {
+    fn from(urls: Vec<String>) -> Self {
+        Self(urls.into())
+    }
+}
+
+impl FromIterator<String> for Urls {
+    fn from_iter<I: IntoIterator<Item = String>>(urls: I) -> Self {
+        Self(urls.into_iter().collect())
+    }
+}
+
+impl<'a> IntoIterator for &'a Urls {
+    type Item = &'a String;
+    type IntoIter = std::slice::Iter<'a, String>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+/// An array of strings.
+impl Serialize for Urls {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter())
+    }
+}
+
+/// `iceTransportPolicy` of an `RTCConfiguration`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TransportPolicy {
+    /// Any candidate.
+    All,
+    /// Relayed candidates alone: hides clients' addresses from each other, and sends all traffic through relays.
+    Relay,
+}
+
+impl TransportPolicy {
+    /// As the W3C spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Relay => "relay",
+        }
+    }
+}
+
 /// One `RTCIceServer`: STUN entries have neither username nor credential, TURN entries have both.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct IceServer {
     /// `stun:`/`stuns:`/`turn:`/`turns:` URIs, always an array.
-    pub urls: Vec<String>,
+    pub urls: Urls,
     /// Of the credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
@@ -53,6 +115,9 @@ pub struct Advertised {
 pub struct IceList {
     /// Ready for `RTCPeerConnection`.
     pub ice_servers: Vec<IceServer>,
+    /// What the operator recommends; `None` leaves it to the client.
+    #[serde(rename = "iceTransportPolicy", skip_serializing_if = "Option::is_none")]
+    pub policy: Option<TransportPolicy>,
     /// Seconds from the moment of minting.
     pub ttl: u64,
     /// Unix seconds.
@@ -72,55 +137,18 @@ impl IceList {
         now: UnixTime,
         extra: &[IceServer],
     ) -> Self {
-        let pairs = || {
-            listeners
-                .iter()
-                .flat_map(|listener| hosts.iter().map(move |host| (listener, host.clone())))
-        };
-        let stun: Vec<_> = pairs()
-            .filter(|(listener, _)| listener.transport == UriTransport::Udp && !listener.secure)
-            .map(|(listener, host)| {
-                StunUri {
-                    secure: false,
-                    host,
-                    port: Some(listener.port),
-                }
-                .to_string()
-            })
-            .take(MAX_URLS / 2)
-            .collect();
-        let turn: Vec<_> = pairs()
-            .map(
-                |(
-                    &Advertised {
-                        transport,
-                        secure,
-                        port,
-                    },
-                    host,
-                )| {
-                    TurnUri {
-                        secure,
-                        host,
-                        port: Some(port),
-                        transport: Some(transport),
-                    }
-                    .to_string()
-                },
-            )
-            .take(MAX_URLS - stun.len())
-            .collect();
+        let (stun, turn) = own_urls(hosts, listeners);
         let mut ice_servers = Vec::with_capacity(2 + extra.len());
         if !stun.is_empty() {
             ice_servers.push(IceServer {
-                urls: stun,
+                urls: stun.into(),
                 username: None,
                 credential: None,
             });
         }
         if !turn.is_empty() {
             ice_servers.push(IceServer {
-                urls: turn,
+                urls: turn.into(),
                 username: Some(credential.username.clone()),
                 credential: Some(credential.password.as_str().to_owned()),
             });
@@ -129,10 +157,55 @@ impl IceList {
         let ttl: Duration = credential.expires_at.saturating_since(now);
         Self {
             ice_servers,
+            policy: None,
             ttl: ttl.as_secs(),
             expires_at: credential.expires_at,
         }
     }
+}
+
+/// The STUN and the TURN URLs of this server: one for each host and listener, in the order of the listeners, hosts innermost, and no
+/// more than [`MAX_URLS`] together.
+pub fn own_urls(hosts: &[Host], listeners: &[Advertised]) -> (Vec<String>, Vec<String>) {
+    let pairs = || {
+        listeners
+            .iter()
+            .flat_map(|listener| hosts.iter().map(move |host| (listener, host.clone())))
+    };
+    let stun: Vec<_> = pairs()
+        .filter(|(listener, _)| listener.transport == UriTransport::Udp && !listener.secure)
+        .map(|(listener, host)| {
+            StunUri {
+                secure: false,
+                host,
+                port: Some(listener.port),
+            }
+            .to_string()
+        })
+        .take(MAX_URLS / 2)
+        .collect();
+    let turn: Vec<_> = pairs()
+        .map(
+            |(
+                &Advertised {
+                    transport,
+                    secure,
+                    port,
+                },
+                host,
+            )| {
+                TurnUri {
+                    secure,
+                    host,
+                    port: Some(port),
+                    transport: Some(transport),
+                }
+                .to_string()
+            },
+        )
+        .take(MAX_URLS - stun.len())
+        .collect();
+    (stun, turn)
 }
 
 #[cfg(test)]
@@ -189,13 +262,13 @@ mod tests {
     fn without_a_plain_udp_listener_there_is_no_stun_entry() {
         let list = list(&["turn.example.org"], &[TLS], &[]);
         assert_eq!(list.ice_servers.len(), 1);
-        assert_eq!(list.ice_servers[0].urls, ["turns:turn.example.org:443?transport=tcp"]);
+        assert_eq!(*list.ice_servers[0].urls, ["turns:turn.example.org:443?transport=tcp"]);
     }
 
     #[test]
     fn the_operators_own_entries_come_last() {
         let own = IceServer {
-            urls: vec!["stun:other.example".into()],
+            urls: vec!["stun:other.example".into()].into(),
             username: None,
             credential: None,
         };

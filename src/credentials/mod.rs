@@ -31,7 +31,7 @@ pub mod username;
 
 pub use access_token::{AccessToken, ThirdParty, ThirdPartyError, TokenError, TokenKey, TokenKeyError};
 pub use credential::{Credential, MintError, Password, VerifyError, mint, verify};
-pub use ice_list::{Advertised, IceList, IceServer};
+pub use ice_list::{Advertised, IceList, IceServer, TransportPolicy, Urls, own_urls};
 pub use key_ring::{KeyRing, KeyRingError, Secret, SecretError};
 pub use realm::{DEFAULT_REALM, in_realm, is_realm_name, named_realm};
 pub use unix_time::UnixTime;

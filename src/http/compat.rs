@@ -141,12 +141,10 @@ impl Compat {
     }
 }
 
-/// What a judge looks at, with the token where it looks for one.
+/// The headers as they came, with the token where a judge looks for one.
 fn shown(headers: &HeaderMap, token: Option<&str>) -> HeaderMap {
-    let mut shown = HeaderMap::new();
-    if let Some(origin) = headers.get(header::ORIGIN) {
-        shown.insert(header::ORIGIN, origin.clone());
-    }
+    let mut shown = headers.clone();
+    shown.remove(header::AUTHORIZATION);
     // What cannot stand in a header is no token of anybody's.
     let token = token.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
     if let Some(mut token) = token {

@@ -15,6 +15,7 @@ use super::client::Client;
 use super::code::Code;
 use super::error::Problem;
 use super::issuer::IssueError;
+use super::lists::{Headers, ListFor};
 use super::rate_limit::Decision;
 use super::state::AppState;
 use crate::credentials::{IceList, IceServer, UnixTime, names_session};
@@ -46,8 +47,6 @@ struct Answer<'a> {
     list: &'a IceList,
     #[serde(skip_serializing_if = "Option::is_none")]
     servers: Option<&'a [IceServer]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ice_transport_policy: Option<&'static str>,
 }
 
 /// GET (and HEAD) of `/v1/ice`.
@@ -59,7 +58,7 @@ pub(super) async fn v1(
 ) -> Response {
     let wish = Wish::from_query(query.as_deref().unwrap_or_default());
     match issue(&state, &client, V1_PATH, &headers, wish).await {
-        Ok(list) => shown(&state, &list, None),
+        Ok(list) => shown(&list, None),
         Err(problem) => problem.into_response(),
     }
 }
@@ -92,17 +91,13 @@ pub(super) async fn post(
 
 async fn answer(state: &AppState, client: &Client, headers: &HeaderMap, wish: Result<Wish, Problem>) -> Response {
     match issue(state, client, PATH, headers, wish).await {
-        Ok(list) => shown(state, &list, Some(&list.ice_servers)),
+        Ok(list) => shown(&list, Some(&list.ice_servers)),
         Err(problem) => problem.into_response(),
     }
 }
 
-fn shown(state: &AppState, list: &IceList, servers: Option<&[IceServer]>) -> Response {
-    let answer = Answer {
-        servers,
-        list,
-        ice_transport_policy: state.issuer().ice().relay_only.then_some("relay"),
-    };
+fn shown(list: &IceList, servers: Option<&[IceServer]>) -> Response {
+    let answer = Answer { servers, list };
     let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     (no_store, Json(answer)).into_response()
 }
@@ -130,7 +125,7 @@ pub(super) async fn issue(
         // A tenant asks for many clients from one address.
         .and_then(|caller| charge(state, client, realm.as_deref().filter(|_| is_tenant)).map(|()| caller))
         .and_then(|identity| Ok((identity, wish.map_err(|problem| (IssueResult::BadRequest, problem))?)))
-        .and_then(|(identity, wish)| list(state, client, &identity, &wish));
+        .and_then(|(identity, wish)| list(state, client, headers, &identity, &wish));
     let (result, list) = match outcome {
         Ok((result, list)) => (result, Ok(list)),
         Err((result, problem)) => (result, Err(problem)),
@@ -163,6 +158,7 @@ pub(super) fn charge(state: &AppState, client: &Client, tenant: Option<&str>) ->
 fn list(
     state: &AppState,
     client: &Client,
+    headers: &HeaderMap,
     identity: &Identity,
     wish: &Wish,
 ) -> Result<(IssueResult, IceList), (IssueResult, Problem)> {
@@ -184,9 +180,19 @@ fn list(
         return Err((IssueResult::BadRequest, problem));
     }
     let now = UnixTime::from_system_time(SystemTime::now());
-    let (realm, ttl) = (identity.realm.as_deref(), wish.ttl.map(Duration::from_secs));
-    let list = state.issuer().list_in(realm, now, &user, client.host.as_ref(), ttl);
-    let mut list = list.map_err(|error| {
+    let wanted = ListFor {
+        realm: identity.realm.as_deref(),
+        user: &user,
+        host: client.host.as_ref(),
+        ttl: wish.ttl.map(Duration::from_secs),
+        client: Some(client.ip),
+        headers: Headers::Request {
+            map: headers,
+            proxied: client.proxied,
+        },
+        ..ListFor::default()
+    };
+    let mut list = state.issuer().list(now, &wanted).map_err(|error| {
         let problem = match error {
             IssueError::NoHost => Problem::new(
                 Code::NoUsableHost,

@@ -1,19 +1,22 @@
 //! Makes ICE lists with a fresh credential, for the API and for the hub.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use axum::http::HeaderMap;
 
 use super::config::Ice;
+use super::lists::{Headers, ListFor, Listed, Listing, of_browser, without_dead};
 use super::realm::Realm;
 use crate::credentials::{
-    DEFAULT_REALM, Host, IceList, KeyRing, MintError, UnixTime, in_realm, mint, named_realm, of_session,
+    DEFAULT_REALM, Host, IceList, KeyRing, MintError, TransportPolicy, UnixTime, in_realm, mint, named_realm,
+    of_session,
 };
 use crate::telemetry::labels::{IssueResult, Surface};
 use crate::telemetry::{ApiMetrics, Metrics};
-use crate::ws::{self, IceSource, IceUser};
+use crate::ws::{self, IceAsker, IceSource, Told};
 
 /// Mints credentials and puts them into ICE lists. Clones share; secrets and list can be replaced while it runs.
 #[derive(Clone)]
@@ -23,6 +26,8 @@ struct Inner {
     keys: ArcSwap<KeyRing>,
     ice: ArcSwap<Ice>,
     realms: ArcSwap<Realms>,
+    /// URLs that are left out.
+    dead: ArcSwap<HashSet<Box<str>>>,
     metrics: ApiMetrics,
 }
 
@@ -59,6 +64,7 @@ impl Issuer {
             keys: ArcSwap::from_pointee(keys),
             ice: ArcSwap::from_pointee(ice),
             realms: ArcSwap::default(),
+            dead: ArcSwap::default(),
             metrics,
         }))
     }
@@ -97,33 +103,50 @@ impl Issuer {
         self.0.ice.load_full()
     }
 
-    /// A list for `user`, good for `ttl` (bounded by the configured maximum; `None`: the configured lifetime). `host` is the
-    /// one by which the client reached this server, advertised when none is configured.
-    ///
-    /// # Errors
-    /// When there is no host to advertise, or the user cannot be part of a username.
-    pub fn list(
-        &self,
-        now: UnixTime,
-        user: &str,
-        host: Option<&Host>,
-        ttl: Option<Duration>,
-    ) -> Result<IceList, IssueError> {
-        self.list_in(None, now, user, host, ttl)
+    /// Leaves these out from now on, exactly as they stand in lists. A list that would lose its last TURN server by that is given
+    /// whole.
+    pub fn replace_dead(&self, dead: Arc<HashSet<Box<str>>>) {
+        self.0.dead.store(dead);
     }
 
-    /// As [`Issuer::list`], for a tenant: with its secrets, its servers and its lifetimes.
+    /// Every URL that a list may hold, each once, with what opens it. URLs whose host is known from requests alone are not among
+    /// them: those of a server for which neither `ice.host` nor `http.public_url` is set, but for its own addresses.
+    pub fn relays(&self) -> Vec<Listed> {
+        let (ice, realms) = (self.0.ice.load(), self.0.realms.load());
+        let mut all = Listing::default();
+        let hosts = if ice.hosts.is_empty() {
+            &ice.fallback_hosts
+        } else {
+            &ice.hosts
+        };
+        all.own(hosts, &ice.listeners, &self.0.keys.load(), None);
+        all.extra(&ice.extra);
+        let mut names: Vec<_> = realms.keys().collect();
+        names.sort_unstable();
+        for of in names.into_iter().filter_map(|name| realms.get(name)) {
+            all.own(&of.realm.hosts, &ice.listeners, &of.keys, Some(&of.realm.name));
+            all.extra(&of.realm.extra);
+        }
+        all.into_all()
+    }
+
+    /// What a request for a socket of the hub tells about later lists for it.
+    pub(super) fn told(&self, headers: &HeaderMap, proxied: bool) -> Told {
+        Told {
+            browser: of_browser(headers),
+            proxied,
+            headers: Box::default(),
+        }
+    }
+
+    /// A list as it is for `asker` now.
     ///
     /// # Errors
-    /// As there, and when the realm issues none.
-    pub fn list_in(
-        &self,
-        realm: Option<&str>,
-        now: UnixTime,
-        user: &str,
-        host: Option<&Host>,
-        ttl: Option<Duration>,
-    ) -> Result<IceList, IssueError> {
+    /// When there is no host to advertise, the user cannot be part of a username, or the realm issues none.
+    pub fn list(&self, now: UnixTime, asker: &ListFor<'_>) -> Result<IceList, IssueError> {
+        let ListFor {
+            realm, user, host, ttl, ..
+        } = *asker;
         let ice = self.0.ice.load();
         let realms = self.0.realms.load();
         let of = match realm {
@@ -155,7 +178,10 @@ impl Issuer {
             }
             None => (mint(&self.0.keys.load(), now, user, ttl)?, &ice.extra),
         };
-        Ok(IceList::new(hosts, &ice.listeners, &credential, now, extra))
+        let mut list = IceList::new(hosts, &ice.listeners, &credential, now, extra);
+        without_dead(&mut list, &self.0.dead.load());
+        list.policy = ice.relay_only.then_some(TransportPolicy::Relay);
+        Ok(list)
     }
 
     /// The longest time for which credentials that exist may still open allocations.
@@ -181,20 +207,33 @@ impl Issuer {
 /// Lists for the hub's `welcome` and `ice`. A list that cannot be made is empty: the client still joins its room and can
 /// connect on the same network.
 impl IceSource for Issuer {
-    fn ice_servers(&self, user: &IceUser, host: Option<&str>) -> ws::IceList {
+    fn ice_servers(&self, asker: &IceAsker<'_>) -> ws::IceList {
         let now = UnixTime::from_system_time(SystemTime::now());
-        let host = host
+        let user = asker.user;
+        let host = asker
+            .host
             .and_then(|host| Host::parse_authority(host).ok())
             .map(|(host, _port)| host);
         let realm = user.realm.as_deref();
         let label = of_session(&user.session, &user.user);
-        let list = self.list_in(realm, now, &label, host.as_ref(), None);
+        let wanted = ListFor {
+            realm,
+            user: &label,
+            host: host.as_ref(),
+            room: asker.room,
+            client: asker.ip,
+            headers: Headers::Kept(asker.told),
+            ..ListFor::default()
+        };
+        let list = self.list(now, &wanted);
         let list = list.inspect_err(|error| {
             tracing::debug!(%error, "no ICE servers for a signaling client");
         });
         let made = list.ok().and_then(|list| {
             let expires_at_ms = list.expires_at.0.saturating_mul(1000);
-            ws::IceList::new(&list.ice_servers, expires_at_ms).ok()
+            let mut made = ws::IceList::new(&list.ice_servers, expires_at_ms).ok()?;
+            made.policy = list.policy.map(|policy| policy.as_str().into());
+            Some(made)
         });
         let result = if made.is_some() {
             IssueResult::Issued
@@ -202,9 +241,7 @@ impl IceSource for Issuer {
             IssueResult::BadRequest
         };
         self.count_by(Surface::Websocket, result, realm);
-        let mut list = made.unwrap_or_else(|| ws::IceList::empty(now.0.saturating_mul(1000)));
-        list.policy = self.ice().relay_only.then(|| "relay".into());
-        list
+        made.unwrap_or_else(|| ws::IceList::empty(now.0.saturating_mul(1000)))
     }
 }
 
@@ -219,12 +256,22 @@ impl std::fmt::Debug for Issuer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credentials::{Username, verify};
+    use crate::credentials::{IceServer, Username, verify};
+    use crate::ws::IceUser;
 
     const NOW: UnixTime = UnixTime(1_700_000_000);
 
     fn issuer(ice: Ice) -> Issuer {
         Issuer::new(ice, KeyRing::from_bytes(["north"]).unwrap(), &Metrics::new().unwrap())
+    }
+
+    fn plain<'a>(user: &'a str, host: Option<&'a Host>, ttl: Option<u64>) -> ListFor<'a> {
+        ListFor {
+            user,
+            host,
+            ttl: ttl.map(Duration::from_secs),
+            ..ListFor::default()
+        }
     }
 
     fn first_turn_url(list: &IceList) -> String {
@@ -246,7 +293,9 @@ mod tests {
                 fallback_hosts: fallback_hosts.to_vec(),
                 ..Ice::default()
             });
-            issuer.list(NOW, "a", host, None).map(|list| first_turn_url(&list))
+            issuer
+                .list(NOW, &plain("a", host, None))
+                .map(|list| first_turn_url(&list))
         };
         let own = vec!["turn.example".parse().unwrap()];
         assert_eq!(
@@ -272,12 +321,7 @@ mod tests {
             max_ttl: Duration::from_secs(900),
             ..Ice::default()
         });
-        let ttl = |wish: Option<u64>| {
-            issuer
-                .list(NOW, "a", Some(&host), wish.map(Duration::from_secs))
-                .unwrap()
-                .ttl
-        };
+        let ttl = |wish: Option<u64>| issuer.list(NOW, &plain("a", Some(&host), wish)).unwrap().ttl;
         assert_eq!(
             (ttl(None), ttl(Some(60)), ttl(Some(900)), ttl(Some(901))),
             (600, 60, 900, 900)
@@ -290,7 +334,7 @@ mod tests {
         let issuer = issuer(Ice::default());
         let south = KeyRing::from_bytes(["south"]).unwrap();
         issuer.replace_keys(south.clone());
-        let list = issuer.list(NOW, "a", Some(&host), None).unwrap();
+        let list = issuer.list(NOW, &plain("a", Some(&host), None)).unwrap();
         let turn = list
             .ice_servers
             .iter()
@@ -315,14 +359,24 @@ mod tests {
             realm: None,
             session: "mJ7rTq0c2nLxWb5A".into(),
         };
-        let list = issuer.ice_servers(&alice, Some("meet.example:8000"));
+        let told = Told::default();
+        let ask = |host| {
+            issuer.ice_servers(&IceAsker {
+                user: &alice,
+                host: Some(host),
+                ip: None,
+                room: None,
+                told: &told,
+            })
+        };
+        let list = ask("meet.example:8000");
         assert!(
             list.servers.get().contains("turn:meet.example:3478?transport=udp"),
             "{}",
             list.servers
         );
         assert_eq!(list.policy.as_deref(), Some("relay"));
-        let junk = issuer.ice_servers(&alice, Some("<script>"));
+        let junk = ask("<script>");
         assert_eq!(junk.servers.get(), "[]");
     }
 
@@ -348,7 +402,13 @@ mod tests {
             ..realm.clone()
         };
         issuer.replace_realms(&[realm, silent], &keys);
-        let list = |realm, user, ttl: Option<u64>| issuer.list_in(realm, NOW, user, None, ttl.map(Duration::from_secs));
+        let list = |realm, user, ttl| {
+            let wanted = ListFor {
+                realm,
+                ..plain(user, None, ttl)
+            };
+            issuer.list(NOW, &wanted)
+        };
         let made = list(Some("acme"), "alice", Some(999)).unwrap();
         assert_eq!((made.ttl, list(Some("acme"), "alice", None).unwrap().ttl), (120, 60));
         assert_eq!(first_turn_url(&made), "turn:turn.acme.example:3478?transport=udp");
@@ -374,5 +434,95 @@ mod tests {
         assert_eq!(list(Some("gone"), "alice", None), Err(IssueError::NoRealm));
         issuer.replace_realms(&[], &HashMap::new());
         assert_eq!(list(Some("acme"), "alice", None), Err(IssueError::NoRealm));
+    }
+
+    #[test]
+    fn dead_urls_leave_the_list_and_come_back_but_the_last_turn_server_never_goes() {
+        let other = IceServer {
+            urls: vec!["turn:other.example:3478?transport=udp".to_owned()].into(),
+            username: Some("u".to_owned()),
+            credential: Some("c".to_owned()),
+        };
+        let issuer = issuer(Ice {
+            hosts: vec!["turn.example".parse().unwrap()],
+            extra: vec![other],
+            ..Ice::default()
+        });
+        let urls = || {
+            let list = issuer.list(NOW, &plain("a", None, None)).unwrap();
+            let urls = list.ice_servers.iter().flat_map(|server| server.urls.to_vec());
+            urls.collect::<Vec<_>>()
+        };
+        let dead =
+            |urls: &[String]| issuer.replace_dead(Arc::new(urls.iter().map(|url| url.as_str().into()).collect()));
+        let all = urls();
+        assert_eq!(all.len(), 4);
+        dead(&all[..2]);
+        assert_eq!(urls(), all[2..]);
+        dead(&all[..3]);
+        assert_eq!(urls(), all[3..]);
+        // A prober that finds all of them dead is believed about none.
+        for everything in [&all[1..], &all] {
+            dead(everything);
+            assert_eq!(urls(), all);
+        }
+        dead(&[]);
+        assert_eq!(urls(), all);
+    }
+
+    #[test]
+    fn what_a_list_may_hold_can_be_opened_by_whoever_wants_to_probe_it() {
+        let other = |credential: Option<&str>| IceServer {
+            urls: vec!["turn:other.example".to_owned()].into(),
+            username: credential.map(str::to_owned),
+            credential: credential.map(str::to_owned),
+        };
+        let issuer = issuer(Ice {
+            fallback_hosts: vec!["192.0.2.1".parse().unwrap()],
+            extra: vec![other(Some("first")), other(Some("second"))],
+            ..Ice::default()
+        });
+        let acme = Realm {
+            name: "acme".to_owned(),
+            tokens: Vec::new(),
+            rate: crate::http::RateLimit::default(),
+            hosts: vec!["turn.acme.example".parse().unwrap()],
+            extra: Vec::new(),
+            ttl: Duration::from_secs(60),
+            max_ttl: Duration::from_secs(120),
+        };
+        let of_acme = KeyRing::from_bytes(["acme's"]).unwrap();
+        issuer.replace_realms(&[acme], &HashMap::from([("acme".into(), of_acme.clone())]));
+        let relays = issuer.relays();
+        let urls: Vec<&str> = relays.iter().map(|relay| &*relay.url).collect();
+        assert_eq!(
+            urls,
+            [
+                "stun:192.0.2.1:3478",
+                "turn:192.0.2.1:3478?transport=udp",
+                "turn:192.0.2.1:3478?transport=tcp",
+                "turn:other.example",
+                "stun:turn.acme.example:3478",
+                "turn:turn.acme.example:3478?transport=udp",
+                "turn:turn.acme.example:3478?transport=tcp",
+            ]
+        );
+        let opens = |at: usize| {
+            relays[at]
+                .try_credential(NOW, "probe", Duration::from_secs(30))
+                .unwrap()
+        };
+        assert_eq!(opens(0), None);
+        let (username, password) = opens(1).unwrap();
+        let north = KeyRing::from_bytes(["north"]).unwrap();
+        assert!(verify(&north, NOW, &username, password.as_bytes()).is_ok());
+        assert_eq!(
+            opens(3).map(|(_, password)| password.to_string()),
+            Some("first".to_owned())
+        );
+        let (username, password) = opens(5).unwrap();
+        assert!(username.ends_with(":probe@acme"), "{username}");
+        assert!(verify(&of_acme, NOW, &username, password.as_bytes()).is_ok());
+        assert!(!format!("{relays:?}").contains("first"));
     }
 }

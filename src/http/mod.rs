@@ -30,6 +30,7 @@ mod health;
 mod hosts;
 pub mod ice_servers;
 pub mod issuer;
+pub mod lists;
 mod observe;
 mod patience;
 mod peerjs;
@@ -53,6 +54,7 @@ pub use config::{
     RoomListing,
 };
 pub use issuer::{IssueError, Issuer};
+pub use lists::{Headers, ListFor, Listed};
 pub use places::SpokenHere;
 pub use realm::{Realm, Token};
 pub use router::{metrics_router, router, tunnel_router};

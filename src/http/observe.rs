@@ -18,7 +18,7 @@ use super::error::Problem;
 use super::state::AppState;
 use crate::telemetry::labels::{self, Route, StatusClass};
 use crate::telemetry::redact::{Network, Target};
-use crate::ws::{ClientIp, UpgradeError};
+use crate::ws::{ClientIp, UpgradeError, is_upgrade};
 
 /// Names a request in answers and in the log.
 pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -53,7 +53,11 @@ pub(super) async fn observe(State(state): State<AppState>, mut request: Request<
         // From here on the request's host is the one that the client used, whoever asks.
         request.headers_mut().insert(header::HOST, host);
     }
+    let told = is_upgrade(request.headers()).then(|| state.issuer().told(request.headers(), client.proxied));
     let extensions = request.extensions_mut();
+    if let Some(told) = told {
+        extensions.insert(told);
+    }
     extensions.insert(ClientIp(ip));
     extensions.insert(client);
     extensions.insert(RequestId(id.as_str().into()));

@@ -130,10 +130,6 @@ pub(crate) struct Asker<'a> {
 }
 
 impl<'a> Asker<'a> {
-    fn host(&self) -> Option<&'a str> {
-        self.opening.host.as_deref()
-    }
-
     /// As the authenticator sees it.
     fn applicant(&self, token: Option<&'a str>) -> Applicant<'a> {
         let place = self.opening.place.as_deref();
@@ -440,7 +436,7 @@ impl HubHandle {
             }
             _ => None,
         };
-        let list = user.map(|user| self.shared.ice.ice_servers(&user, asker.host()));
+        let list = user.map(|user| self.shared.ice.ice_servers(&asker.opening.for_ice(&user)));
         let ice = list.as_ref().map(IceList::as_ice);
         self.with_hub(|hub, now| hub.handle_request(now, asker.connection, admitted, Grants { identity, ice }));
     }
@@ -451,10 +447,10 @@ impl HubHandle {
     }
 
     /// Gives a connection newer ICE credentials, unasked.
-    pub(crate) fn renew_ice(&self, connection: ConnectionId, host: Option<&str>) {
+    pub(crate) fn renew_ice(&self, connection: ConnectionId, opening: &Opening) {
         let user = self.shared.lock().hub.ice_user(connection);
         let Some(user) = user else { return };
-        let list = self.shared.ice.ice_servers(&user, host);
+        let list = self.shared.ice.ice_servers(&opening.for_ice(&user));
         self.with_hub(|hub, now| hub.push_ice(now, connection, list.as_ice()));
     }
 

@@ -30,7 +30,7 @@ mod wire;
 pub use config::Config;
 pub use hub_handle::HubHandle;
 pub(crate) use per_ip::{PerIp, Slot};
-pub use sources::{Anonymous, Applicant, Authenticator, Bus, IceList, IceSource, Pending, Verdict};
+pub use sources::{Anonymous, Applicant, Authenticator, Bus, IceAsker, IceList, IceSource, Pending, Told, Verdict};
 pub use stats_view::{RoomStats, StatsView};
 pub use tunnel::{Reclaim, Reclaimed, TURN, TunnelPlace, TunnelSink, upgrade_tunnel};
 pub use upgrade::{ClientIp, NATIVE, UpgradeError, is_upgrade, upgrade, upgrade_into};

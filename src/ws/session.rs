@@ -28,7 +28,7 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    Pending,
+    IceAsker, IceUser, Pending, Told,
     hub_handle::{Admission, Asker, SessionLimits},
     outbox::{Item, Outbox},
     per_ip::Slot,
@@ -57,8 +57,23 @@ pub(crate) struct Opening {
     pub(crate) ip: Option<IpAddr>,
     /// What else an authenticator looks at, if it does.
     pub(crate) place: Option<Box<Place>>,
+    /// What lists of ICE servers depend on.
+    pub(crate) told: Told,
     /// The counted socket of its address.
     pub(crate) slot: Slot,
+}
+
+impl Opening {
+    /// As the source of ICE lists sees `user`, whose socket this is.
+    pub(crate) fn for_ice<'a>(&'a self, user: &'a IceUser) -> IceAsker<'a> {
+        IceAsker {
+            user,
+            host: self.host.as_deref(),
+            ip: self.ip,
+            room: None,
+            told: &self.told,
+        }
+    }
 }
 
 /// From where to where a socket was opened.
@@ -302,8 +317,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     self.socket.get_mut().start(payloads);
                 }
                 Poll::Ready(Item::RenewIce) => {
-                    let host = self.opening.host.as_deref();
-                    self.admission.hub.renew_ice(self.admission.connection, host);
+                    self.admission.hub.renew_ice(self.admission.connection, &self.opening);
                 }
                 Poll::Ready(Item::Close(code)) => return Poll::Ready(code),
                 Poll::Pending => return Poll::Pending,

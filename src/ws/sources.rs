@@ -3,6 +3,7 @@
 use std::{fmt, future::Future, net::IpAddr, pin::Pin};
 
 use bytes::Bytes;
+use hyper::header::{HeaderName, HeaderValue};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -62,10 +63,37 @@ pub trait Authenticator: Send + Sync + 'static {
     }
 }
 
+/// Whom a list of ICE servers is for.
+#[derive(Debug, Clone, Copy)]
+pub struct IceAsker<'a> {
+    /// Whose credentials they are.
+    pub user: &'a IceUser,
+    /// The HTTP `Host` value by which it reached this server.
+    pub host: Option<&'a str>,
+    /// Where from.
+    pub ip: Option<IpAddr>,
+    /// The room it is for, where there is one.
+    pub room: Option<&'a str>,
+    /// What the request for its socket told beside.
+    pub told: &'a Told,
+}
+
+/// What the request for a socket told, as far as lists of ICE servers depend on it. Whoever serves HTTP puts it into the
+/// request's extensions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// A browser's page asked.
+    pub browser: bool,
+    /// It came through a proxy whose headers are believed.
+    pub proxied: bool,
+    /// Headers that something depended on when the socket was opened.
+    pub headers: Box<[(HeaderName, HeaderValue)]>,
+}
+
 /// Makes ICE server lists. Called outside every lock, once per `hello` and `ice`; must not block.
 pub trait IceSource: Send + Sync + 'static {
-    /// The list for `user`, who reached this server by the HTTP `Host` value `host`.
-    fn ice_servers(&self, user: &IceUser, host: Option<&str>) -> IceList;
+    /// The list for `asker`.
+    fn ice_servers(&self, asker: &IceAsker<'_>) -> IceList;
 }
 
 /// Carries what the hub says to other replicas. Called under the hub's lock, in order: must neither wait nor call back.

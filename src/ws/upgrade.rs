@@ -213,6 +213,7 @@ fn try_upgrade(
         host: host(request.uri(), request.headers()),
         ip,
         place: hub.looks_at_origins().then(|| Box::new(place())),
+        told: request.extensions_mut().remove().unwrap_or_default(),
         slot,
     };
     let upgrading = request

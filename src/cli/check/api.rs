@@ -34,7 +34,7 @@ impl Entry {
 impl From<IceServer> for Entry {
     fn from(server: IceServer) -> Self {
         Self {
-            urls: Urls::Many(server.urls),
+            urls: Urls::Many(server.urls.to_vec()),
             username: server.username,
             credential: server.credential,
         }

@@ -179,7 +179,7 @@ impl Value for ExtraServer {
 
     fn to_toml(&self) -> String {
         let server = &self.0;
-        match (&server.username, server.urls.as_slice()) {
+        match (&server.username, &*server.urls) {
             (None, [url]) => quoted(url),
             (username, urls) => {
                 let urls: Vec<_> = urls.iter().map(quoted).collect();

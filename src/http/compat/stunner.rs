@@ -8,6 +8,7 @@ use axum::{Json, Router};
 use serde_json::json;
 
 use super::{Compat, bearer, parameter, with_credential};
+use crate::credentials::TransportPolicy;
 use crate::http::client::Client;
 use crate::http::error::Problem;
 use crate::http::turn_rest;
@@ -30,10 +31,9 @@ async fn ice(
     let wish = turn_rest::read(query.as_deref().unwrap_or_default());
     let list = compat.list(&client, ICE, asked, wish).await?;
     let turn = with_credential(&list)?;
-    let relay_only = compat.state.issuer().ice().relay_only;
     let answer = json!({
         "iceServers": [turn],
-        "iceTransportPolicy": if relay_only { "relay" } else { "all" },
+        "iceTransportPolicy": list.policy.unwrap_or(TransportPolicy::All),
     });
     Ok(Json(answer).into_response())
 }

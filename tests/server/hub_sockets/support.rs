@@ -10,7 +10,7 @@ use axum::{Router, extract::Request, routing::get};
 use futures_util::{SinkExt, StreamExt};
 use meetpoint::{
     signaling::{self, Dialect},
-    ws::{self, Applicant, AuthError, Authenticator, HubHandle, IceList, IceSource, IceUser, Identity, Verdict},
+    ws::{self, Applicant, AuthError, Authenticator, HubHandle, IceAsker, IceList, IceSource, Identity, Verdict},
 };
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -63,9 +63,9 @@ impl Authenticator for Tokens {
 pub(crate) struct Echo;
 
 impl IceSource for Echo {
-    fn ice_servers(&self, user: &IceUser, host: Option<&str>) -> IceList {
-        let host = host.unwrap_or_default();
-        let servers = json!([{"urls": [format!("turn:{host}")], "username": user.user, "credential": "c"}]);
+    fn ice_servers(&self, asker: &IceAsker<'_>) -> IceList {
+        let host = asker.host.unwrap_or_default();
+        let servers = json!([{"urls": [format!("turn:{host}")], "username": asker.user.user, "credential": "c"}]);
         IceList::new(&servers, 4_102_444_800_000).unwrap()
     }
 }
