@@ -26,6 +26,8 @@ pub mod events;
 #[cfg(feature = "server")]
 pub mod http;
 #[cfg(feature = "server")]
+pub mod probe;
+#[cfg(feature = "server")]
 pub mod transport;
 #[cfg(feature = "server")]
 pub mod ws;

@@ -35,5 +35,5 @@ pub use ice_list::{Advertised, IceList, IceServer, TransportPolicy, Urls, own_ur
 pub use key_ring::{KeyRing, KeyRingError, Secret, SecretError};
 pub use realm::{DEFAULT_REALM, in_realm, is_realm_name, named_realm};
 pub use unix_time::UnixTime;
-pub use uri::{Host, StunUri, TurnUri, UriError, UriTransport};
+pub use uri::{DEFAULT_PORT, DEFAULT_TLS_PORT, Host, StunUri, TurnUri, UriError, UriTransport};
 pub use username::{Username, UsernameError, names_session, of_session};

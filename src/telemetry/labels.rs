@@ -239,6 +239,34 @@ labels! {
 }
 
 labels! {
+    /// Why a probe of a STUN or TURN server failed.
+    ProbeFault {
+        /// Its name has no address.
+        Resolve = "resolve",
+        /// No connection: no route to the host, or no answer to the attempt.
+        Unreachable = "unreachable",
+        /// Nobody listens there.
+        Refused = "refused",
+        /// TLS failed: no trust in the certificate, another name in it, or no common version.
+        Tls = "tls",
+        /// No answer in time.
+        Silent = "silent",
+        /// The server ended the connection.
+        Closed = "closed",
+        /// What came is no answer of a STUN or TURN server, or not one of who knows the password.
+        BadAnswer = "bad_answer",
+        /// The credential was turned away.
+        Unauthorized = "unauthorized",
+        /// The server has no room, or the probe's user has too many allocations.
+        Full = "full",
+        /// The server answered with another error.
+        Rejected = "rejected",
+        /// This machine could not ask: no route of that family, no socket, nothing that can be tested.
+        Local = "local",
+    }
+}
+
+labels! {
     /// What kind of event is told of.
     RecordKind {
         /// An allocation was made.

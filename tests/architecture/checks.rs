@@ -23,6 +23,7 @@ pub(crate) const IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("backplane", &["wire", "credentials", "signaling", "turn", "telemetry"]),
     ("ws", &["wire", "credentials", "signaling", "turn", "telemetry"]),
+    ("probe", &["credentials", "telemetry", "outbound"]),
     (
         "http",
         &[
@@ -48,6 +49,7 @@ pub(crate) const IMPORTS: &[(&str, &[&str])] = &[
             "events",
             "transport",
             "backplane",
+            "probe",
             "ws",
             "http",
         ],
@@ -64,6 +66,7 @@ pub(crate) const IMPORTS: &[(&str, &[&str])] = &[
             "events",
             "transport",
             "backplane",
+            "probe",
             "ws",
             "http",
             "config",
@@ -81,6 +84,7 @@ pub(crate) const IMPORTS: &[(&str, &[&str])] = &[
             "events",
             "transport",
             "backplane",
+            "probe",
             "ws",
             "http",
             "config",

@@ -1,11 +1,11 @@
 //! `meetpoint check`: tests an installation from where it is run, as a client would.
 //!
-//! It is judged by other people's code: `stun` and `turn` for the relay, hyper, rustls and tungstenite for the rest.
+//! It is judged in other people's code: messages of `stun` and `turn` for the relay (`probe` sends them), hyper, rustls and
+//! tungstenite for the rest.
 //! Every step has a time limit, and every failure names its likely cause.
 
 mod api;
 mod backplane;
-mod leg;
 mod relay;
 mod report;
 mod signaling;
@@ -13,12 +13,12 @@ mod web;
 
 use super::{DONE, Environment, FAILED, MISUSED, flags::ConfigArguments, say, sources};
 use crate::config::detect::Machine;
-use crate::credentials::{StunUri, TurnUri, UriTransport};
-use crate::transport::{DEFAULT_PORT, DEFAULT_TLS_PORT};
+use crate::probe::{Login, Place, Resolver, Service, Way};
 use api::{Entry, Urls};
 use clap::Args;
-use leg::Leg;
+use relay::{Target, Tools, way_out};
 use report::{Failure, Outcome, Report};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use web::{Site, Trust};
@@ -84,7 +84,7 @@ pub(super) fn run(outer: ConfigArguments, asked: &CheckArguments, environment: &
         }
     };
     let report = runtime.block_on(plan.run());
-    // The crates under the round trip keep timers running; nobody waits for those.
+    // A name look-up may go on; nobody waits for that.
     runtime.shutdown_background();
     let _ = write!(
         environment.out,
@@ -127,6 +127,7 @@ struct Plan<'a> {
     shared: Shared,
     start: Start,
     trust: Trust,
+    resolver: Resolver,
     limit: Duration,
 }
 
@@ -155,6 +156,7 @@ impl<'a> Plan<'a> {
             shared: Shared::Alone,
             start,
             trust: Trust::new(asked.ca.as_deref())?,
+            resolver: Resolver::new(1),
             limit: Duration::from_secs(asked.timeout),
         })
     }
@@ -218,58 +220,30 @@ impl<'a> Plan<'a> {
     }
 
     async fn server(&self, url: &str, entry: &Entry, report: &mut Report) {
-        if let Ok(stun) = url.parse::<StunUri>() {
-            if stun.secure {
-                return report.skip("STUN", url, "only STUN over UDP is tested");
-            }
-            let port = stun.port.unwrap_or(DEFAULT_PORT);
-            let host = stun.host.to_string();
-            self.each_address("STUN", url, &host, port, Leg::Udp.way_out(), report, relay::binding)
-                .await;
-        } else if let Ok(turn) = url.parse::<TurnUri>() {
-            let tcp = turn.transport.unwrap_or(if turn.secure {
-                UriTransport::Tcp
-            } else {
-                UriTransport::Udp
-            });
-            let host = turn.host.to_string();
-            let leg = match (tcp, turn.secure) {
-                (UriTransport::Udp, false) => Leg::Udp,
-                (UriTransport::Tcp, false) => Leg::Tcp,
-                (UriTransport::Tcp, true) => Leg::Tls {
-                    host: host.trim_matches(['[', ']']).to_owned(),
-                    trust: &self.trust,
-                },
-                (UriTransport::Udp, true) => return report.skip("TURN", url, "TURN over DTLS is not tested"),
-            };
-            let (Some(username), Some(credential)) = (&entry.username, &entry.credential) else {
-                return report.skip("TURN", url, "the list gives no credential for it");
-            };
-            let default = if turn.secure { DEFAULT_TLS_PORT } else { DEFAULT_PORT };
-            let port = turn.port.unwrap_or(default);
-            // Half of the time for the exchange, so that a lost packet is not taken for a lost server.
-            let patience = self.limit / 2;
-            let work = async |server| relay::round_trip(&leg, server, username, credential, patience).await;
-            self.each_address("TURN", url, &host, port, leg.way_out(), report, work)
-                .await;
-        } else {
-            report.skip("list", url, "not a stun: or turn: URL");
+        let Some(place) = Place::of_url(url) else {
+            return report.skip("list", url, "not a stun: or turn: URL");
+        };
+        let step = match place.service {
+            Service::Stun => "STUN",
+            Service::Turn => "TURN",
+        };
+        if place.way == Way::Dtls {
+            return report.skip(step, url, "TURN over DTLS is not tested");
         }
-    }
-
-    /// Runs a step for each address of the host. One that fails beside one that works is no failure: clients try all.
-    #[expect(clippy::too_many_arguments, reason = "what differs between the kinds of URLs")]
-    async fn each_address<T>(
-        &self,
-        step: &'static str,
-        url: &str,
-        host: &str,
-        port: u16,
-        slow: &'static str,
-        report: &mut Report,
-        work: impl AsyncFn(std::net::SocketAddr) -> Result<(T, String), Failure>,
-    ) {
-        let addresses = match relay::resolve(host.trim_matches(['[', ']']), port).await {
+        let login = match (&entry.username, &entry.credential) {
+            _ if place.service == Service::Stun => None,
+            (Some(username), Some(credential)) => Some(Login {
+                username: username.clone(),
+                credential: credential.clone(),
+            }),
+            _ => return report.skip(step, url, "the list gives no credential for it"),
+        };
+        let tools = Tools {
+            tls: self.trust.for_turn(),
+            limit: self.limit,
+        };
+        // Runs the step for each address of the host. One that fails beside one that works is no failure: clients try all.
+        let addresses = match relay::resolve(&self.resolver, &place, self.limit).await {
             Ok(addresses) => addresses,
             Err(failure) => {
                 let failed = async { Err::<((), String), Failure>(failure) };
@@ -278,13 +252,15 @@ impl<'a> Plan<'a> {
             }
         };
         let first = report.steps.len();
-        for address in addresses {
-            let target = if host.contains(':') || host.parse::<std::net::IpAddr>().is_ok() {
+        for server in addresses {
+            let target = if place.host.parse::<IpAddr>().is_ok() {
                 url.to_owned()
             } else {
-                format!("{url} ({address})")
+                format!("{url} ({server})")
             };
-            report.step(step, target, self.limit, slow, work(address)).await;
+            let tested = Target { place: &place, server };
+            let work = relay::test(&tools, tested, login.as_ref());
+            report.step(step, target, self.limit, way_out(place.way), work).await;
         }
         let rows = &mut report.steps[first..];
         if rows.iter().any(|row| row.outcome == Outcome::Ok) {

@@ -1,16 +1,12 @@
-//! The relay under test, judged by the `stun` and `turn` crates: code that shares nothing with ours.
+//! The relay under test, in messages of the `stun` and `turn` crates: code that shares nothing with ours.
 
-use super::leg::{Leg, socket_towards};
 use super::report::Failure;
-use ::stun::agent::TransactionId;
-use ::stun::attributes::ATTR_XORMAPPED_ADDRESS;
-use ::stun::message::{BINDING_REQUEST, Message};
-use ::stun::xoraddr::XorMappedAddress;
-use ::turn::client::{Client, ClientConfig};
+use crate::probe::{Allocation, Client, Fault, Login, Place, Resolver, Way};
+use crate::telemetry::labels::ProbeFault;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
-use tokio::time::timeout;
-use webrtc_util::Conn;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
 
 /// What is sent around: larger than a STUN message, smaller than every path's MTU.
 const PAYLOAD: usize = 1000;
@@ -18,210 +14,176 @@ const PAYLOAD: usize = 1000;
 /// One loss more than this in a row is worth a failure.
 const ATTEMPTS: u32 = 4;
 
-/// The addresses of a STUN or TURN URL's host, one of each family at most.
-pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
-    let found = tokio::net::lookup_host((host, port)).await.map_err(|error| {
-        Failure::new(
-            format!("{host}: {error}"),
-            "the advertised host has no address: check ice.host",
-        )
-    })?;
-    let all: Vec<SocketAddr> = found.collect();
+/// Left of the limit for the end of a step, so that what is known is said before the limit cuts it off.
+const REST: Duration = Duration::from_millis(100);
+
+/// What every test of a relay needs.
+pub(super) struct Tools {
+    pub(super) tls: TlsConnector,
+    pub(super) limit: Duration,
+}
+
+/// One address of a URL.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) place: &'a Place,
+    pub(super) server: SocketAddr,
+}
+
+/// What to open where nothing answers.
+pub(super) const fn way_out(way: Way) -> &'static str {
+    match way {
+        Way::Udp | Way::Dtls => "open the UDP port of relay.listen in every firewall up to the server",
+        Way::Tcp => "open the TCP port of relay.listen_tcp in every firewall up to the server",
+        Way::Tls => "open the TCP port of relay.listen_tls in every firewall up to the server",
+    }
+}
+
+/// The addresses of a URL's host, one of each family at most.
+pub(super) async fn resolve(resolver: &Resolver, place: &Place, limit: Duration) -> Result<Vec<SocketAddr>, Failure> {
+    let hint = "the advertised host has no address: check ice.host";
+    let late = || Failure::new(format!("{}: no result", place.host), hint);
+    let found = timeout(limit, resolver.addresses(&place.host, place.port)).await;
+    let all = found
+        .map_err(|_| late())?
+        .map_err(|fault| Failure::new(fault.to_string(), hint))?;
     let first = |v4: bool| all.iter().copied().find(|address| address.is_ipv4() == v4);
-    let addresses: Vec<SocketAddr> = [first(true), first(false)].into_iter().flatten().collect();
-    if addresses.is_empty() {
-        return Err(Failure::new(format!("{host} has no address"), "check ice.host"));
-    }
-    Ok(addresses)
+    Ok([first(true), first(false)].into_iter().flatten().collect())
 }
 
-/// A Binding request (RFC 8489 §7): which address does the server see?
-pub(super) async fn binding(server: SocketAddr) -> Result<(SocketAddr, String), Failure> {
-    let socket = socket_towards(server).await?;
-    let io = |error: std::io::Error| {
-        let hint = "the UDP port refuses packets: is the relay running, and is this the port of relay.listen?";
-        Failure::new(format!("UDP: {error}"), hint)
-    };
-    socket.connect(server).await.map_err(io)?;
-    let mut request = Message::new();
-    request
-        .build(&[Box::new(TransactionId::new()), Box::new(BINDING_REQUEST)])
-        .map_err(|error| Failure::new(format!("STUN: {error}"), "this is a fault of the check itself"))?;
-    let mut buffer = [0; 1500];
-    for attempt in 0..ATTEMPTS {
-        socket.send(&request.raw).await.map_err(io)?;
-        let wait = Duration::from_millis(300 << attempt);
-        let Ok(received) = timeout(wait, socket.recv(&mut buffer)).await else {
-            continue;
-        };
-        let length = received.map_err(io)?;
-        let mut answer = Message::new();
-        answer.raw = buffer[..length].to_vec();
-        let strange = "what answers on that port is not a STUN server";
-        answer
-            .decode()
-            .map_err(|error| Failure::new(format!("STUN: {error}"), strange))?;
-        if answer.transaction_id != request.transaction_id {
-            continue;
-        }
-        let mut mapped = XorMappedAddress::default();
-        mapped
-            .get_from_as(&answer, ATTR_XORMAPPED_ADDRESS)
-            .map_err(|error| Failure::new(format!("STUN: {error}"), strange))?;
-        let mapped = SocketAddr::new(mapped.ip, mapped.port);
-        return Ok((mapped, format!("sees us as {mapped}")));
-    }
-    Err(Failure::new(
-        "no answer",
-        "open the UDP port of relay.listen in every firewall up to the server",
-    ))
-}
-
-/// Two allocations that send to each other through the server and back (RFC 8656 §7, §9, §11).
-pub(super) async fn round_trip(
-    leg: &Leg<'_>,
-    server: SocketAddr,
-    username: &str,
-    credential: &str,
-    patience: Duration,
+/// Asks for a binding, or relays between two allocations.
+pub(super) async fn test(
+    tools: &Tools,
+    Target { place, server }: Target<'_>,
+    login: Option<&Login>,
 ) -> Result<((), String), Failure> {
-    let one = allocate(leg, server, username, credential).await?;
-    let other = match allocate(leg, server, username, credential).await {
+    let client = Client {
+        way: place.way,
+        server,
+        host: &place.host,
+        tls: &tools.tls,
+        until: Instant::now() + tools.limit.saturating_sub(REST),
+    };
+    match login {
+        None => {
+            let mapped = client.binding().await;
+            let mapped = mapped.map_err(|fault| explained(&fault, place.way))?;
+            Ok(((), format!("sees us as {mapped}")))
+        }
+        // Half of the time for the exchange, so that a lost packet is not taken for a lost server.
+        Some(login) => round_trip(&client, login, tools.limit / 2).await,
+    }
+}
+
+/// Two allocations that send to each other through the server and back (RFC 8656 §7, §10, §11).
+async fn round_trip(client: &Client<'_>, login: &Login, patience: Duration) -> Result<((), String), Failure> {
+    let mut one = allocate(client, login).await?;
+    let mut other = match allocate(client, login).await {
         Ok(other) => other,
         Err(failure) => {
             one.close().await;
             return Err(failure);
         }
     };
-    let result = exchange(&one, &other, patience).await;
+    let result = exchange(&mut one, &mut other, client, patience).await;
+    let relayed = (one.relayed(), other.relayed());
     // The server frees the ports at once and not at the end of the lifetime.
-    one.close().await;
-    other.close().await;
+    tokio::join!(one.close(), other.close());
     let took = result?;
     let detail = format!(
         "{} <-> {}, {:.1} ms there and back",
-        one.relayed,
-        other.relayed,
+        relayed.0,
+        relayed.1,
         took.as_secs_f64() * 1000.0
     );
     Ok(((), detail))
 }
 
-struct Allocation {
-    client: Client,
-    relay: Box<dyn Conn + Send + Sync>,
-    relayed: SocketAddr,
-}
-
-impl Allocation {
-    async fn close(&self) {
-        // Best effort: the check has its result already.
-        let _ = timeout(Duration::from_secs(1), self.relay.close()).await;
-        let _ = self.client.close().await;
-    }
-}
-
-async fn allocate(leg: &Leg<'_>, server: SocketAddr, username: &str, credential: &str) -> Result<Allocation, Failure> {
-    let conn = leg.connect(server).await?;
-    let failed = |error: ::turn::Error| {
-        let text = error.to_string();
-        Failure::new(format!("Allocate: {text}"), allocate_hint(leg, &text))
-    };
-    let client = Client::new(ClientConfig {
-        stun_serv_addr: server.to_string(),
-        turn_serv_addr: server.to_string(),
-        username: username.to_owned(),
-        password: credential.to_owned(),
-        realm: String::new(),
-        software: String::new(),
-        rto_in_ms: 0,
-        conn,
-        vnet: None,
-    })
-    .await
-    .map_err(failed)?;
-    client.listen().await.map_err(failed)?;
-    let relay = client.allocate().await.map_err(failed)?;
-    let relayed = relay
-        .local_addr()
-        .map_err(|error| Failure::new(format!("Allocate: {error}"), "the answer carries no relayed address"))?;
+async fn allocate(client: &Client<'_>, login: &Login) -> Result<Allocation, Failure> {
+    let allocation = client.allocate(login).await;
+    let allocation = allocation.map_err(|fault| explained(&fault, client.way))?;
+    let relayed = allocation.relayed();
     if relayed.ip().is_unspecified() {
         return Err(Failure::new(
             format!("the relayed address is {relayed}"),
             "set relay.external_ip to the address that peers can reach",
         ));
     }
-    Ok(Allocation {
-        client,
-        relay: Box::new(relay),
-        relayed,
-    })
+    Ok(allocation)
 }
 
-fn allocate_hint(leg: &Leg<'_>, error: &str) -> &'static str {
-    // The crate gives the code in text only, as in "Allocate error response (error 401: Unauthorized)".
-    let has = |code: &str| error.contains(&format!("error {code}"));
-    if has("401") || has("441") {
-        "the credential is refused: replicas need the same credentials.secrets, and the clocks must agree"
-    } else if has("486") {
-        "limits.allocations_per_user is used up: try again later or raise it"
-    } else if has("508") {
-        "the server has no port or no room left: raise limits.allocations or widen relay.port_range"
-    } else if has("440") {
-        "the server has no relay address of that family: set relay.external_ip"
-    } else if has("438") {
-        "the nonce changed in between: replicas behind one address need the same relay.nonce_secret"
-    } else if error.contains("retransmissions failed") {
-        leg.way_out()
-    } else {
-        "look at the server's log with log.level = \"debug\""
+async fn exchange(
+    one: &mut Allocation,
+    other: &mut Allocation,
+    client: &Client<'_>,
+    patience: Duration,
+) -> Result<Duration, Failure> {
+    let (at_one, at_other) = (one.relayed(), other.relayed());
+    let until = client.until;
+    let broken = |fault: Fault| explained(&fault, client.way);
+    for permitted in [one.permit(at_other, until).await, other.permit(at_one, until).await] {
+        permitted.map_err(|fault| {
+            let hint = if fault.code == Some(403) {
+                "the server refuses its own relayed addresses as peers: check peers.deny and relay.external_ip"
+            } else {
+                "look at the server's log with log.level = \"debug\""
+            };
+            Failure::new(fault.to_string(), hint)
+        })?;
     }
-}
-
-async fn exchange(one: &Allocation, other: &Allocation, patience: Duration) -> Result<Duration, Failure> {
-    let refused = |error: webrtc_util::Error| {
-        let hint = if error.to_string().contains("403") {
-            "the server refuses its own relayed addresses as peers: check peers.deny and relay.external_ip"
-        } else {
-            "look at the server's log with log.level = \"debug\""
-        };
-        Failure::new(format!("CreatePermission: {error}"), hint)
-    };
-    // Each side sends once, which installs its permission for the other.
-    other.relay.send_to(b"hello", one.relayed).await.map_err(refused)?;
-    let lost = |what: &str| {
-        Failure::new(
-            format!("nothing came through the relay ({what})"),
-            "if the relayed addresses above are not this server's own, set relay.external_ip; peers elsewhere also need \
-             relay.port_range open for UDP in the firewall",
-        )
-    };
     let payload: Vec<u8> = (0..PAYLOAD).map(|at| (at % 251) as u8).collect();
     for _ in 0..ATTEMPTS {
         let start = Instant::now();
-        one.relay.send_to(&payload, other.relayed).await.map_err(refused)?;
+        one.send(at_other, &payload, until).await.map_err(broken)?;
         if !arrives(other, &payload, patience / ATTEMPTS / 2).await {
             continue;
         }
-        other.relay.send_to(&payload, one.relayed).await.map_err(refused)?;
+        other.send(at_one, &payload, until).await.map_err(broken)?;
         if arrives(one, &payload, patience / ATTEMPTS / 2).await {
             return Ok(start.elapsed());
         }
     }
-    Err(lost("on the way there or back"))
+    Err(Failure::new(
+        "nothing came through the relay (on the way there or back)",
+        "if the relayed addresses above are not this server's own, set relay.external_ip; peers elsewhere also need \
+         relay.port_range open for UDP in the firewall",
+    ))
 }
 
 /// Whether exactly this payload comes in, whatever else comes before it.
-async fn arrives(at: &Allocation, payload: &[u8], patience: Duration) -> bool {
-    let mut buffer = vec![0; 4096];
-    let wait = async {
-        loop {
-            match at.relay.recv_from(&mut buffer).await {
-                Ok((length, _)) if buffer[..length] == *payload => return true,
-                Ok(_) => {}
-                Err(_) => return false,
-            }
+async fn arrives(at: &mut Allocation, payload: &[u8], patience: Duration) -> bool {
+    let until = Instant::now() + patience;
+    loop {
+        match at.receive(until).await {
+            Ok(received) if received == payload => return true,
+            Ok(_) => {}
+            Err(_) => return false,
         }
+    }
+}
+
+/// What went wrong, and the likely cause.
+fn explained(fault: &Fault, way: Way) -> Failure {
+    let hint = match (fault.kind, fault.code) {
+        (_, Some(401 | 441)) => {
+            "the credential is refused: replicas need the same credentials.secrets, and the clocks must agree"
+        }
+        (_, Some(486)) => "limits.allocations_per_user is used up: try again later or raise it",
+        (_, Some(508)) => "the server has no port or no room left: raise limits.allocations or widen relay.port_range",
+        (_, Some(440)) => "the server has no relay address of that family: set relay.external_ip",
+        (_, Some(438)) => "the nonce changed in between: replicas behind one address need the same relay.nonce_secret",
+        (ProbeFault::Refused, _) if way == Way::Udp => {
+            "the UDP port refuses packets: is the relay running, and is this the port of relay.listen?"
+        }
+        (ProbeFault::Refused | ProbeFault::Silent | ProbeFault::Unreachable | ProbeFault::Closed, _) => way_out(way),
+        (ProbeFault::Tls, _) => {
+            "the certificate must be whole, current, and for the advertised host (--ca FILE trusts a private one)"
+        }
+        (ProbeFault::BadAnswer, _) => {
+            "what answers on that port is no STUN or TURN server, or something in between speaks for it"
+        }
+        (ProbeFault::Local, _) => "this machine cannot open a socket of that family",
+        _ => "look at the server's log with log.level = \"debug\"",
     };
-    timeout(patience, wait).await.unwrap_or(false)
+    Failure::new(fault.to_string(), hint)
 }

@@ -1,0 +1,27 @@
+//! Probes: what a client of a STUN or TURN server does, done again and again, to know which servers work.
+//!
+//! What it is: a client ([`Client`]) that opens a leg over UDP, TCP or TLS, asks for a binding or an allocation and ends it;
+//! [`Health`], a core that makes one judgement of many results and changes it slowly.
+//! What it is not: the list that clients get, which leaves out what is dead; nor the place that knows credentials.
+//!
+//! Invariants:
+//! - Only what the operator configured is ever asked: nothing here takes a host from a request.
+//! - Every step has an end in time, every answer one in size; no task outlives who waits for it but a name look-up, and few of those.
+//! - What says more of this machine than of the server (no route of that family, no socket) changes no judgement.
+//! - A server is dead when several results in a row say so, and back when several say that.
+//! - No secret and nothing that a server chose is in a log or a metric.
+//!
+//! RFCs: 8489, 8656 (client side), 7064, 7065 (URLs).
+
+mod client;
+mod fault;
+mod health;
+mod leg;
+mod place;
+mod resolve;
+
+pub use client::{Allocation, Client, Login};
+pub use fault::Fault;
+pub use health::{Change, Health, Rules, State, Verdict};
+pub use place::{Place, Service, Way};
+pub use resolve::{MAX_ADDRESSES, Resolver};
