@@ -9,7 +9,7 @@ use crate::events::Feed;
 use crate::http::{self, AppState, Issuer, TokenAuthenticator};
 use crate::signaling::{Dialect, NodeId, Sid};
 use crate::telemetry::Metrics;
-use crate::telemetry::labels::Surface;
+use crate::telemetry::labels::{QuotaGauge, Surface};
 use crate::transport::Relay;
 use crate::turn;
 use crate::ws::HubHandle;
@@ -63,6 +63,7 @@ impl Services {
             Arc::new(issuer.clone()),
             *secrets::random()?,
         );
+        metrics.replace_quota(QuotaGauge::SignalingConnections, settings.signaling.connections);
         let backplane = settings
             .backplane
             .as_ref()

@@ -198,9 +198,7 @@ impl Issuer {
 
     fn count_by(&self, surface: Surface, result: IssueResult, realm: Option<&str>) {
         self.0.metrics.issue(surface, result);
-        if result == IssueResult::Issued {
-            self.0.metrics.issued_in(realm.unwrap_or(DEFAULT_REALM));
-        }
+        self.0.metrics.issue_in(realm.unwrap_or(DEFAULT_REALM), result);
     }
 }
 

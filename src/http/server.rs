@@ -24,6 +24,7 @@ use tower::ServiceExt as _;
 
 use super::config::Limits;
 use super::patience::Patience;
+use crate::telemetry::labels::QuotaGauge;
 use crate::telemetry::{ApiMetrics, Metrics};
 use crate::ws::{PerIp, Reclaim, Reclaimed, Slot};
 
@@ -84,6 +85,7 @@ impl Server {
     /// A server within these limits.
     pub fn new(limits: Limits, metrics: &Metrics) -> Self {
         let connections = limits.connections.clamp(1, Semaphore::MAX_PERMITS);
+        metrics.replace_quota(QuotaGauge::HttpConnections, connections);
         Self {
             limits,
             permits: Arc::new(Semaphore::new(connections)),

@@ -146,6 +146,37 @@ labels! {
     }
 }
 
+impl IssueResult {
+    /// All but [`IssueResult::Issued`] and those of nobody known.
+    pub const REFUSALS: [Self; 3] = [Self::Withheld, Self::RateLimited, Self::BadRequest];
+}
+
+labels! {
+    /// What there is so much of and no more.
+    QuotaGauge {
+        /// Allocations (`limits.allocations`).
+        Allocations = "allocations",
+        /// Relay ports (`relay.port_range`), of the worker whose share is fullest.
+        Ports = "ports",
+        /// Reserved ports (`limits.reservations`).
+        Reservations = "reservations",
+        /// Data connections of TCP (`limits.tcp_connections`).
+        Connections = "connections",
+        /// Data connections that no client has bound yet (`limits.tcp_connections_pending`).
+        PendingConnections = "pending_connections",
+        /// Streams of TURN clients (`streams.max_connections`).
+        Streams = "streams",
+        /// DTLS sessions (`dtls.max_sessions`).
+        DtlsSessions = "dtls_sessions",
+        /// Connections of the web server (`http.max_connections`).
+        HttpConnections = "http_connections",
+        /// Connections of the hub (`signaling.connections`).
+        SignalingConnections = "signaling_connections",
+        /// Open files.
+        Files = "files",
+    }
+}
+
 labels! {
     /// Why a token was turned away.
     TokenFailure {

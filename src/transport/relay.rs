@@ -17,6 +17,7 @@ use super::stream::intake::{Desk, Dispatch};
 use super::worker::{Control, Parts, Worker};
 use crate::events;
 use crate::telemetry::Metrics;
+use crate::telemetry::labels::QuotaGauge;
 use crate::turn::{self, Ledger, Now, Reservations, Server, Shard, Transport};
 
 /// A running relay. Dropping it ends it.
@@ -71,6 +72,10 @@ impl Relay {
                 configured = config.streams.connections,
                 "fewer open files are allowed than the configured streams need; raise LimitNOFILE="
             );
+        }
+        metrics.replace_quota(QuotaGauge::Streams, streams);
+        if !config.listen_dtls.is_empty() {
+            metrics.replace_quota(QuotaGauge::DtlsSessions, config.dtls.sessions);
         }
         let bounded = limits::within(open_files, streams, core);
         if bounded.limits != core.limits {

@@ -263,9 +263,7 @@ impl Worker {
         let mut publish_at = at.instant;
         loop {
             if at.instant >= publish_at {
-                self.outbox.stats.relay_sockets = self.outbox.sockets.relays.open();
-                let (core, realms) = self.server.all_stats();
-                self.metrics.publish(core, realms, &self.outbox.stats);
+                self.publish(at);
                 publish_at = at.instant + self.config.stats_interval;
             }
             let mut deadline = self.server.poll_timeout().map_or(publish_at, |due| due.min(publish_at));
@@ -302,11 +300,12 @@ impl Worker {
                             self.drain(at);
                             self.end_dtls();
                             self.flush(at);
-                            let (core, realms) = self.server.all_stats();
-                            self.metrics.publish(core, realms, &self.outbox.stats);
+                            self.publish(at);
                             return Ok(());
                         }
                         if let Some(config) = self.control.take_config() {
+                            // What a realm did that loses its place to another is counted to the end.
+                            self.publish(at);
                             self.server.reconfigure(config);
                             self.drain(at);
                         }
@@ -346,6 +345,13 @@ impl Worker {
             }
             self.flush(at);
         }
+    }
+
+    /// Gives away a copy of what was counted.
+    fn publish(&mut self, at: Now) {
+        self.outbox.stats.relay_sockets = self.outbox.sockets.relays.open();
+        let (core, realms) = self.server.all_stats(at);
+        self.metrics.publish(core, realms, &self.outbox.stats);
     }
 
     /// Sends what waits and frees the receive buffers.

@@ -265,7 +265,7 @@ impl Server {
         if reason != AuthFailure::NoCredentials
             && let Some(realm) = self.realms.stats_mut(whom.0)
         {
-            realm.auth_failures += 1;
+            realm.auth_failures[reason.index()] += 1;
         }
         match reason {
             AuthFailure::UnknownUser
@@ -273,6 +273,9 @@ impl Server {
             | AuthFailure::Expired
             | AuthFailure::WrongUser
             | AuthFailure::Revoked => {
+                let (ticks, limits) = (self.ticks(now), &self.config.limits);
+                let source = client_prefix(from.client.0.ip(), limits.client_prefix_v4, limits.client_prefix_v6);
+                self.ledger.tallies().failed(ticks, source);
                 let what = What::AuthFailed { reason, count: 1 };
                 self.fold_stranger(now, from, whom, Class::AuthFailed(reason), what);
             }

@@ -131,9 +131,7 @@ impl Server {
         match &allocation.state {
             State::Live { .. } => {
                 self.stats.allocations_closed[reason.index()] += 1;
-                if let Some(realm) = self.realms.stats_mut(allocation.realm) {
-                    realm.allocations -= 1;
-                }
+                self.realms.closed(now.instant, allocation.realm);
             }
             State::Binding(pending) => {
                 if let Some(token) = pending.reservation {

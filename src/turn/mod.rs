@@ -42,6 +42,7 @@ pub mod channel;
 pub mod config;
 pub mod connection;
 mod data_connection;
+mod distinct;
 pub mod event;
 pub mod five_tuple;
 mod handler;
@@ -72,6 +73,7 @@ mod rng;
 mod route;
 pub mod server;
 pub mod stats;
+mod tally;
 mod throttle;
 mod ticket;
 mod timers;
@@ -93,8 +95,9 @@ pub use redirect::{AlternateServer, Redirect, RedirectWhen};
 pub use reservation::Reservations;
 pub use revocation::{Revocations, RevocationsFull, Revoked};
 pub use server::Server;
-pub use stats::{Stats, Traffic};
+pub use stats::{Fill, Stats, Traffic};
+pub use tally::Period;
 pub use verdict::{
-    Answer, AuthFailure, CloseReason, ConnectionEnd, Direction, DiscoveryAnswer, DropReason, Initiator, MoveEnd,
-    PeerErrorEnd, QuotaKind, RateKind, RedirectReason, Verdict,
+    AllocateRefusal, Answer, AuthFailure, CloseReason, ConnectionEnd, Direction, DiscoveryAnswer, DropReason,
+    Initiator, MoveEnd, PeerErrorEnd, QuotaKind, RateKind, RedirectReason, Resource, Verdict,
 };

@@ -145,6 +145,13 @@ impl Ports {
         self.taken.len() < before
     }
 
+    /// How many there are of this shard on one address, taken or not.
+    pub(super) fn share(&self, range: &RangeInclusive<u16>) -> usize {
+        let share = Share::new(range, self.shard);
+        let pairs = 2 * share.count as usize;
+        pairs.min(range.len())
+    }
+
     /// Ports taken.
     pub(super) fn len(&self) -> usize {
         self.taken.len()

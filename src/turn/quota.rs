@@ -7,6 +7,7 @@
 //! a user's last allocation for as long as it matters: whoever deletes and allocates anew begins with no fresh burst.
 
 use std::fmt;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -21,6 +22,7 @@ use super::load::SharedLoad;
 use super::meter::SharedUsage;
 use super::realm::MAX_REALMS;
 use super::route::RouteBoard;
+use super::tally::Tallies;
 use super::verdict::QuotaKind;
 
 /// Handle to the ledger; clones share it.
@@ -36,6 +38,7 @@ struct Shared {
     ticket_key: OnceLock<TicketKey>,
     routes: RouteBoard,
     connections: Connections,
+    tallies: Tallies,
 }
 
 /// Key of the mobility tickets of this process.
@@ -136,6 +139,8 @@ struct Entries {
     /// Users without an allocation whose use is remembered, and how many of them call for a look through all.
     idle: usize,
     sweep_at: usize,
+    /// Users that hold something, by realm.
+    active: HashMap<Arc<str>, u32, foldhash::quality::RandomState>,
     clients: HashMap<IpAddr, u32, foldhash::quality::RandomState>,
 }
 
@@ -205,6 +210,9 @@ impl Ledger {
             connections: Arc::clone(&connections),
         });
         holder.held += 1;
+        if holder.held == 1 {
+            *entries.active.entry(Arc::clone(&user.realm)).or_insert(0) += 1;
+        }
         *entries.clients.entry(client).or_insert(0) += 1;
         drop(guard);
         Ok(Lease {
@@ -256,6 +264,17 @@ impl Ledger {
         &self.0.usage
     }
 
+    /// What all shards count together.
+    pub(super) fn tallies(&self) -> &Tallies {
+        &self.0.tallies
+    }
+
+    /// Tells how many users of a realm hold an allocation now. The default realm is that without a name.
+    pub(super) fn look_at_users(&self, look: impl FnOnce(&dyn Fn(&str) -> u32)) {
+        let entries = self.entries();
+        look(&|realm| entries.active.get(realm).copied().unwrap_or(0));
+    }
+
     /// How much that is lately.
     pub(super) fn load(&self) -> &SharedLoad {
         &self.0.load
@@ -285,11 +304,16 @@ impl Entries {
     }
 
     fn leave_client(&mut self, client: IpAddr) {
-        if let Some(held) = self.clients.get_mut(&client) {
-            *held -= 1;
-            if *held == 0 {
-                self.clients.remove(&client);
-            }
+        leave(&mut self.clients, &client);
+    }
+}
+
+/// One fewer; whoever has none is forgotten.
+fn leave<K: Hash + Eq>(held: &mut HashMap<K, u32, foldhash::quality::RandomState>, whose: &K) {
+    if let Some(count) = held.get_mut(whose) {
+        *count -= 1;
+        if *count == 0 {
+            held.remove(whose);
         }
     }
 }
@@ -395,6 +419,7 @@ impl Drop for Lease {
         if let Some(user) = entries.users.get_mut(&self.user) {
             user.held -= 1;
             if user.held == 0 {
+                leave(&mut entries.active, &self.user.realm);
                 if user.usage.is_untouched() {
                     entries.users.remove(&self.user);
                 } else {

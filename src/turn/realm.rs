@@ -7,11 +7,14 @@
 //! reconfigured: a realm that is removed lets nobody in, and what it let in goes on within the limits and the peers it had.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::config::{Config, RateLimit, StaticUser};
 use super::peer_filter::PeerFilter;
+use super::quota::Ledger;
 use super::stats::{Stats, Traffic};
-use super::verdict::Direction;
+use super::tally::{RealmTally, Tallies};
+use super::verdict::{AllocateRefusal, AuthFailure, Direction};
 use crate::credentials::{DEFAULT_REALM, KeyRing};
 
 /// Most realms beside the default one. Each is a label of some metrics, and costs a worker some 500 bytes.
@@ -93,10 +96,23 @@ pub struct RealmStats {
     pub allocations: u64,
     /// Allocations that were answered with success.
     pub allocations_created: u64,
-    /// Allocate requests with good credentials that were answered with an error.
-    pub allocations_refused: u64,
-    /// Requests with credentials that name the realm and were turned away. Whoever knows the name of a realm can make it grow.
-    pub auth_failures: u64,
+    /// Allocate requests with good credentials that were answered with an error, by [`AllocateRefusal`].
+    pub allocations_refused: [u64; AllocateRefusal::COUNT],
+    /// Requests with credentials that name the realm and were turned away, by [`AuthFailure`]. Whoever knows the name of a realm can
+    /// make it grow.
+    pub auth_failures: [u64; AuthFailure::COUNT],
+    /// For how long its allocations have lived together, those that live now included. As of the last
+    /// [`super::Server::all_stats`].
+    pub allocation_time: Duration,
+    /// Most allocations that lived at once in the process, whatever the shard. As of the last [`super::Server::all_stats`], as those
+    /// below.
+    pub peak: u64,
+    /// Users that hold an allocation, in the process.
+    pub users: u64,
+    /// About how many different USERNAMEs have opened an allocation in the process.
+    pub credentials_used: u64,
+    /// Allocations that it may hold; 0: as many as the process.
+    pub limit: u64,
     /// Payload packets that a limit of bytes or packets dropped, its own or another that it came under.
     pub over_rate: u64,
     /// Payload, by [`Direction`].
@@ -113,14 +129,25 @@ impl RealmStats {
             allocations_created,
             allocations_refused,
             auth_failures,
+            allocation_time,
+            peak,
+            users,
+            credentials_used,
+            limit,
             over_rate,
             traffic,
         } = other;
         self.is_configured |= is_configured;
         self.allocations += allocations;
         self.allocations_created += allocations_created;
-        self.allocations_refused += allocations_refused;
-        self.auth_failures += auth_failures;
+        add_each(&mut self.allocations_refused, allocations_refused);
+        add_each(&mut self.auth_failures, auth_failures);
+        self.allocation_time += *allocation_time;
+        // Each shard tells these of the whole process.
+        self.peak = self.peak.max(*peak);
+        self.users = self.users.max(*users);
+        self.credentials_used = self.credentials_used.max(*credentials_used);
+        self.limit = self.limit.max(*limit);
         self.over_rate += over_rate;
         for (own, others) in self.traffic.iter_mut().zip(traffic) {
             *own = own.plus(*others);
@@ -134,11 +161,22 @@ impl RealmStats {
             is_configured: true,
             allocations: 0,
             allocations_created: 0,
-            allocations_refused: 0,
-            auth_failures: 0,
+            allocations_refused: [0; AllocateRefusal::COUNT],
+            auth_failures: [0; AuthFailure::COUNT],
+            allocation_time: Duration::ZERO,
+            peak: 0,
+            users: 0,
+            credentials_used: 0,
+            limit: 0,
             over_rate: 0,
             traffic: [Traffic::default(); Direction::COUNT],
         }
+    }
+}
+
+fn add_each<const N: usize>(own: &mut [u64; N], others: &[u64; N]) {
+    for (own, other) in own.iter_mut().zip(others) {
+        *own += other;
     }
 }
 
@@ -149,11 +187,29 @@ struct Place {
     peers: PeerFilter,
     /// Allocations that have this place, those being bound included.
     held: u32,
+    /// What it shares with the same realm in other shards.
+    tally: Arc<RealmTally>,
+    /// Up to when [`RealmStats::allocation_time`] has been counted.
+    counted_to: Option<Instant>,
 }
 
 impl Place {
-    fn new(limits: RealmLimits, peers: PeerFilter) -> Self {
-        Self { limits, peers, held: 0 }
+    fn new(limits: RealmLimits, peers: PeerFilter, tally: Arc<RealmTally>) -> Self {
+        Self {
+            limits,
+            peers,
+            held: 0,
+            tally,
+            counted_to: None,
+        }
+    }
+
+    /// Counts the time that its allocations have lived since this was asked last.
+    fn count_time(&mut self, now: Instant, stats: &mut RealmStats) {
+        let since = self.counted_to.replace(now);
+        let passed = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let living = u32::try_from(stats.allocations).unwrap_or(u32::MAX);
+        stats.allocation_time = stats.allocation_time.saturating_add(passed.saturating_mul(living));
     }
 }
 
@@ -170,19 +226,20 @@ pub(super) struct Realms {
 }
 
 impl Realms {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, ledger: &Ledger) -> Self {
+        let tally = ledger.tallies().of_realm(DEFAULT_REALM);
         let mut this = Self {
-            places: vec![Place::new(RealmLimits::NONE, config.peers.clone())],
+            places: vec![Place::new(RealmLimits::NONE, config.peers.clone(), tally)],
             stats: vec![RealmStats::new(DEFAULT_REALM.into())],
             strict: PeerFilter::default(),
             gone: [Traffic::default(); Direction::COUNT],
         };
-        this.reconfigure(config);
+        this.reconfigure(config, ledger);
         this
     }
 
     /// Takes a new configuration: a realm of the same name keeps its place. `false` if a place has other rules for peers now.
-    pub(super) fn reconfigure(&mut self, config: &Config) -> bool {
+    pub(super) fn reconfigure(&mut self, config: &Config, ledger: &Ledger) -> bool {
         let mut same_rules = true;
         for (stats, place) in self.stats.iter_mut().zip(&mut self.places) {
             stats.is_configured = *stats.name == *DEFAULT_REALM;
@@ -198,7 +255,9 @@ impl Realms {
             .take(MAX_REALMS)
             .partition(|realm| self.find(&realm.name).is_some());
         for realm in known.into_iter().chain(new) {
-            let id = self.find(&realm.name).unwrap_or_else(|| self.vacant(&realm.name));
+            let id = self
+                .find(&realm.name)
+                .unwrap_or_else(|| self.vacant(&realm.name, ledger));
             if let (Some(stats), Some(place)) = (self.stats.get_mut(id.index()), self.places.get_mut(id.index())) {
                 stats.is_configured = true;
                 place.limits = realm.limits;
@@ -222,19 +281,23 @@ impl Realms {
     }
 
     /// A place for a realm that has none: one whose realm is gone and whose allocations have ended, or one more.
-    fn vacant(&mut self, name: &str) -> RealmId {
+    fn vacant(&mut self, name: &str, ledger: &Ledger) -> RealmId {
         let fresh = RealmStats::new(name.into());
-        let mut places = self.stats.iter_mut().zip(&self.places).enumerate();
+        let tally = ledger.tallies().of_realm(name);
+        let mut places = self.stats.iter_mut().zip(&mut self.places).enumerate();
         let reused = places.find(|(_, (stats, place))| !stats.is_configured && place.held == 0);
-        if let Some((index, (stats, _))) = reused {
+        if let Some((index, (stats, place))) = reused {
             for (gone, traffic) in self.gone.iter_mut().zip(stats.traffic) {
                 *gone = gone.plus(traffic);
             }
             *stats = fresh;
+            place.tally = tally;
+            place.counted_to = None;
             return RealmId(index as u16);
         }
         self.stats.push(fresh);
-        self.places.push(Place::new(RealmLimits::NONE, PeerFilter::default()));
+        self.places
+            .push(Place::new(RealmLimits::NONE, PeerFilter::default(), tally));
         // Each place belongs to one of 255 realms or holds an allocation, whose number is bounded far below.
         RealmId((self.stats.len() - 1) as u16)
     }
@@ -272,6 +335,49 @@ impl Realms {
         if let Some(place) = self.places.get_mut(id.index()) {
             place.held -= 1;
         }
+    }
+
+    /// An allocation was answered with success.
+    pub(super) fn opened(&mut self, now: Instant, id: RealmId, username: &str, tallies: &Tallies) {
+        if let (Some(place), Some(stats)) = (self.places.get_mut(id.index()), self.stats.get_mut(id.index())) {
+            place.count_time(now, stats);
+            stats.allocations += 1;
+            stats.allocations_created += 1;
+            tallies.opened(&place.tally, username);
+        }
+    }
+
+    /// One of those ended.
+    pub(super) fn closed(&mut self, now: Instant, id: RealmId) {
+        if let (Some(place), Some(stats)) = (self.places.get_mut(id.index()), self.stats.get_mut(id.index())) {
+            place.count_time(now, stats);
+            stats.allocations -= 1;
+            place.tally.closed();
+        }
+    }
+
+    /// What the shards count together about a realm.
+    pub(super) fn tally_of(&self, name: &str) -> Option<&RealmTally> {
+        let place = self.places.get(self.find(name)?.index())?;
+        Some(&place.tally)
+    }
+
+    /// Brings up to `now` what is not counted as it happens.
+    pub(super) fn look(&mut self, now: Instant, ledger: &Ledger) {
+        let (places, stats) = (&mut self.places, &mut self.stats);
+        ledger.look_at_users(|users_of| {
+            for (place, stats) in places.iter_mut().zip(stats.iter_mut()) {
+                place.count_time(now, stats);
+                stats.peak = place.tally.peak();
+                stats.credentials_used = place.tally.used();
+                let is_default = *stats.name == *DEFAULT_REALM;
+                stats.users = users_of(if is_default { "" } else { &stats.name }).into();
+                stats.limit = match place.limits.allocations {
+                    u32::MAX => 0,
+                    limit => limit.into(),
+                };
+            }
+        });
     }
 
     #[inline]
@@ -322,7 +428,7 @@ mod tests {
 
     #[test]
     fn a_realm_keeps_its_place_while_it_is_configured_or_holds_an_allocation() {
-        let mut realms = Realms::new(&config(&["a", "b", "c"]));
+        let mut realms = Realms::new(&config(&["a", "b", "c"]), &Ledger::new());
         let id = |realms: &Realms, name| realms.find(name).map(RealmId::index);
         assert_eq!(
             (id(&realms, "default"), id(&realms, "a"), id(&realms, "c")),
@@ -331,34 +437,40 @@ mod tests {
         let b = realms.find("b").unwrap();
         realms.enter(b);
         // A place that is free is given away, one that is held is not, and the order of the file means nothing.
-        realms.reconfigure(&config(&["d", "c", "e"]));
+        realms.reconfigure(&config(&["d", "c", "e"]), &Ledger::new());
         assert_eq!(
             ["a", "b", "c", "d", "e"].map(|name| id(&realms, name)),
             [None, Some(2), Some(3), Some(1), Some(4)]
         );
         assert!(!realms.stats[2].is_configured && realms.stats[3].is_configured);
         realms.leave(b);
-        realms.reconfigure(&config(&["c", "f"]));
+        realms.reconfigure(&config(&["c", "f"]), &Ledger::new());
         assert_eq!(realms.places.len(), 5);
         assert_eq!(id(&realms, "f"), Some(1));
     }
 
     #[test]
     fn there_are_no_more_places_than_realms_however_often_they_are_renamed() {
-        let mut realms = Realms::new(&config(&[]));
+        let mut realms = Realms::new(&config(&[]), &Ledger::new());
         for round in 0..1000 {
             let names: Vec<_> = (0..3).map(|index| format!("r{round}-{index}")).collect();
-            realms.reconfigure(&config(&names.iter().map(String::as_str).collect::<Vec<_>>()));
+            realms.reconfigure(
+                &config(&names.iter().map(String::as_str).collect::<Vec<_>>()),
+                &Ledger::new(),
+            );
             assert_eq!(realms.places.len(), 4);
         }
         let many: Vec<_> = (0..=MAX_REALMS).map(|index| format!("m{index}")).collect();
-        realms.reconfigure(&config(&many.iter().map(String::as_str).collect::<Vec<_>>()));
+        realms.reconfigure(
+            &config(&many.iter().map(String::as_str).collect::<Vec<_>>()),
+            &Ledger::new(),
+        );
         assert_eq!(realms.places.len(), 1 + MAX_REALMS);
     }
 
     #[test]
     fn the_default_realm_has_the_traffic_that_no_other_has() {
-        let mut realms = Realms::new(&config(&["a"]));
+        let mut realms = Realms::new(&config(&["a"]), &Ledger::new());
         let mut stats = Stats::default();
         let direction = Direction::ClientToPeer;
         let a = realms.find("a").unwrap();
@@ -371,7 +483,7 @@ mod tests {
             all.map(|one| one.traffic[direction.index()].bytes).collect()
         };
         assert_eq!(bytes(&mut realms), [100, 37]);
-        realms.reconfigure(&config(&["b"]));
+        realms.reconfigure(&config(&["b"]), &Ledger::new());
         assert_eq!(bytes(&mut realms), [100, 0]);
     }
 }

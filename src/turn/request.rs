@@ -13,6 +13,8 @@ pub(super) struct Request {
     pub(super) from: FiveTuple,
     pub(super) method: Method,
     pub(super) transaction_id: TransactionId,
+    /// Bytes of the request.
+    pub(super) len: usize,
     /// The request had FINGERPRINT, so its answer gets one (RFC 8489 §7).
     pub(super) fingerprint: bool,
 }

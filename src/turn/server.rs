@@ -94,7 +94,7 @@ impl Server {
         let mut rng = Drbg::new(seed);
         let hash_state = HashState::with_seed(u64::from_be_bytes(rng.bytes()));
         let own_nonce_key = NonceKey::new(rng.bytes());
-        let realms = Realms::new(&config);
+        let realms = Realms::new(&config, &ledger);
         Self {
             authenticator: Authenticator::new(Arc::clone(&config), &realms, &own_nonce_key, &hash_state),
             own_nonce_key,
@@ -216,7 +216,7 @@ impl Server {
     /// more lets nobody in; its living allocations keep the limits and peers that it had.
     pub fn reconfigure(&mut self, config: Arc<Config>) {
         let hash_state = &self.allocations.hash_state;
-        let same_rules = self.realms.reconfigure(&config);
+        let same_rules = self.realms.reconfigure(&config, &self.ledger);
         self.authenticator = Authenticator::new(Arc::clone(&config), &self.realms, &self.own_nonce_key, hash_state);
         let own_addrs = own_addrs(&config);
         let alike = same_rules && Self::judges_alike(&self.config, &config) && self.own_addrs == own_addrs;
@@ -244,8 +244,9 @@ impl Server {
         self.realms.stats(&self.stats)
     }
 
-    /// Both together.
-    pub fn all_stats(&mut self) -> (&Stats, &[RealmStats]) {
+    /// Both together, and what is worth no count of its own: how full things are as of `now`.
+    pub fn all_stats(&mut self, now: Now) -> (&Stats, &[RealmStats]) {
+        self.look_around(now);
         let realms = self.realms.stats(&self.stats);
         (&self.stats, realms)
     }
@@ -279,6 +280,7 @@ impl Server {
                     from: *from,
                     method,
                     transaction_id,
+                    len: datagram.len(),
                     fingerprint,
                 };
                 // A ticket of a sibling's; and what a sibling handed over in vain is not handed on.
@@ -323,6 +325,9 @@ impl Server {
         match self.build(&mut buffer, request, Class::Success, signer, fill) {
             Some(message) => {
                 self.outputs.transmit(request.from, message);
+                if signer.is_none() {
+                    Self::count_unauthenticated(&mut self.stats, request, message.len());
+                }
                 Verdict::Answered(Answer::Success)
             }
             None => Verdict::Dropped(DropReason::AnswerTooLong),
@@ -384,9 +389,20 @@ impl Server {
         match message {
             Some(message) => {
                 self.outputs.transmit(request.from, message);
+                if signer.is_none() {
+                    Self::count_unauthenticated(&mut self.stats, request, message.len());
+                }
                 Verdict::Answered(answer)
             }
             None => Verdict::Dropped(DropReason::AnswerTooLong),
+        }
+    }
+
+    /// Counts an answer whose receiver may be somebody else than who asked.
+    fn count_unauthenticated(stats: &mut Stats, request: &Request, answer: usize) {
+        if request.from.transport == Transport::Udp {
+            stats.unauthenticated_requests.add(request.len);
+            stats.unauthenticated_answers.add(answer);
         }
     }
 

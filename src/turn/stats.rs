@@ -7,7 +7,7 @@ use super::five_tuple::{Family, Transport};
 use super::peer_filter::PeerClass;
 use super::verdict::{
     Answer, AuthFailure, CloseReason, ConnectionEnd, Direction, DiscoveryAnswer, DropReason, Initiator, MoveEnd,
-    PeerErrorEnd, QuotaKind, RateKind, RedirectReason,
+    PeerErrorEnd, QuotaKind, RateKind, RedirectReason, Resource,
 };
 
 /// Packets and their payload bytes (without STUN, ChannelData, UDP and IP headers).
@@ -37,6 +37,33 @@ impl Traffic {
         Self {
             packets: self.packets.saturating_sub(other.packets),
             bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+}
+
+/// How much of something is used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Fill {
+    /// Used.
+    pub used: u64,
+    /// The most there may be.
+    pub limit: u64,
+}
+
+impl Fill {
+    pub(super) fn new(used: usize, limit: usize) -> Self {
+        Self {
+            used: used as u64,
+            limit: limit as u64,
+        }
+    }
+
+    /// From 0 to 1; 0 without a limit.
+    pub fn ratio(self) -> f64 {
+        if self.limit == 0 {
+            0.0
+        } else {
+            self.used as f64 / self.limit as f64
         }
     }
 }
@@ -125,6 +152,17 @@ pub struct Stats {
     pub retransmits: u64,
     /// Events that found no room to wait or to be folded.
     pub events_dropped: u64,
+
+    /// Datagrams of UDP that were answered without credentials, whole messages of STUN.
+    pub unauthenticated_requests: Traffic,
+    /// Those answers, whole messages of STUN. Their sender may be forged, so they must not be much more than what came.
+    pub unauthenticated_answers: Traffic,
+    /// How much is used, by [`Resource`]: of the process, but ports, which are of this shard. As of the last
+    /// [`super::Server::all_stats`].
+    pub fills: [Fill; Resource::COUNT],
+    /// About how many client addresses (or prefixes) had credentials turned away within a minute, in the process. As of the last
+    /// [`super::Server::all_stats`].
+    pub failing_sources: u64,
 }
 
 impl Default for Stats {
@@ -167,6 +205,10 @@ impl Default for Stats {
             reservations_expired: 0,
             retransmits: 0,
             events_dropped: 0,
+            unauthenticated_requests: Traffic::default(),
+            unauthenticated_answers: Traffic::default(),
+            fills: [Fill::default(); Resource::COUNT],
+            failing_sources: 0,
         }
     }
 }

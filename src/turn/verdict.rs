@@ -232,6 +232,40 @@ labels! {
 }
 
 labels! {
+    /// Why an Allocate request with good credentials was answered with an error.
+    AllocateRefusal {
+        /// 486: the user, the client's address or the realm holds as many as it may.
+        Quota = "quota",
+        /// 508: the process holds as many as it may, or there is no port or socket.
+        Capacity = "capacity",
+        /// 508: the process is about to end.
+        Draining = "draining",
+        /// 300.
+        Redirected = "redirected",
+        /// 403: an operator has revoked the credentials.
+        Revoked = "revoked",
+        /// Any other: the request makes no sense, or asks for what is not offered.
+        Request = "request",
+    }
+}
+
+labels! {
+    /// What the process has so much of and no more.
+    Resource {
+        /// Allocations.
+        Allocations = "allocations",
+        /// Relay ports: of the worker whose share is fullest.
+        Ports = "ports",
+        /// Reserved ports.
+        Reservations = "reservations",
+        /// Data connections of TCP.
+        Connections = "connections",
+        /// Data connections that no client has bound yet.
+        PendingConnections = "pending_connections",
+    }
+}
+
+labels! {
     /// Which limit a packet was dropped by.
     RateKind {
         /// Bytes of one allocation.

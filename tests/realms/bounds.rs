@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use meetpoint::turn::{
-    Config, Direction, DropReason, Handled, Ledger, Limits, QuotaKind, RateKind, RateLimit, RealmConfig, RealmLimits,
-    Reservations, Shard, Verdict,
+    AllocateRefusal, Config, Direction, DropReason, Handled, Ledger, Limits, QuotaKind, RateKind, RateLimit,
+    RealmConfig, RealmLimits, Reservations, Shard, Verdict,
 };
 
 use crate::relay::{Client, Lab, PEER, SECRET, addr, channel_data};
@@ -47,7 +47,7 @@ fn a_realm_has_its_number_of_allocations_and_none_of_it_comes_off_anothers() {
         (
             counted.allocations,
             counted.allocations_created,
-            counted.allocations_refused
+            counted.allocations_refused[AllocateRefusal::Quota.index()]
         ),
         (3, 3, 1)
     );

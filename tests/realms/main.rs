@@ -6,6 +6,7 @@
 mod relay;
 
 mod bounds;
+mod counted;
 mod isolation;
 mod peers;
 mod reload;

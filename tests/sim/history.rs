@@ -106,7 +106,7 @@ impl History {
                 assert_eq!((told.living, realm.allocations), (0, 0), "{realm:?}");
                 assert_eq!(told.traffic, realm.traffic, "{realm:?}");
                 let lost = self.lost.entry(shard).or_default();
-                lost.auth_failures += realm.auth_failures;
+                lost.auth_failures += realm.auth_failures.iter().sum::<u64>();
                 lost.over_rate += realm.over_rate;
                 self.seen.places_given_away += 1;
             }
@@ -117,7 +117,7 @@ impl History {
     pub(crate) fn check(&self, labs: &mut [Lab]) {
         let mut living = 0;
         for (shard, lab) in labs.iter_mut().enumerate() {
-            let (stats, realms) = lab.server.all_stats();
+            let (stats, realms) = lab.server.all_stats(lab.now);
             let sum = |of: fn(&RealmStats) -> u64| realms.iter().map(of).sum::<u64>();
             let alive = stats.allocations_created - stats.allocations_closed.iter().sum::<u64>();
             assert_eq!(sum(|realm| realm.allocations), alive);
@@ -134,7 +134,10 @@ impl History {
             let lost = self.lost.get(&shard).copied().unwrap_or_default();
             let no_credentials = stats.auth_failures[AuthFailure::NoCredentials.index()];
             let failures = stats.auth_failures.iter().sum::<u64>() - no_credentials;
-            assert_eq!(sum(|realm| realm.auth_failures) + lost.auth_failures, failures);
+            assert_eq!(
+                sum(|realm| realm.auth_failures.iter().sum()) + lost.auth_failures,
+                failures
+            );
             let over_rate = stats.over_rate.iter().flatten().sum::<u64>();
             assert_eq!(sum(|realm| realm.over_rate) + lost.over_rate, over_rate);
         }

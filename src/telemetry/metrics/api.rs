@@ -20,6 +20,7 @@ pub struct ApiMetrics {
     issues: [[IntCounter; IssueResult::COUNT]; Surface::COUNT],
     token_failures: [[IntCounter; TokenFailure::COUNT]; Surface::COUNT],
     realm_credentials: IntCounterVec,
+    realm_refusals: IntCounterVec,
     /// The realms that are counted, the default one left out.
     realms: Arc<Mutex<BTreeSet<String>>>,
     reloads: [IntCounter; ReloadResult::COUNT],
@@ -54,6 +55,10 @@ impl ApiMetrics {
         let reloads = counters(registry, &t::CONFIG_RELOADS)?;
         let realm_credentials = counters(registry, &t::REALM_CREDENTIALS)?;
         realm_credentials.with_label_values(&[DEFAULT_REALM]);
+        let realm_refusals = counters(registry, &t::REALM_CREDENTIALS_REFUSED)?;
+        for reason in IssueResult::REFUSALS {
+            realm_refusals.with_label_values(&[DEFAULT_REALM, reason.as_label()]);
+        }
         // Series of small sets exist from the start: a rate over a counter that appears with its first event misses it.
         Ok(Self {
             requests,
@@ -66,6 +71,7 @@ impl ApiMetrics {
                     .map(|reason| token_failures.with_label_values(&[surface.as_label(), reason.as_label()]))
             }),
             realm_credentials,
+            realm_refusals,
             realms: Arc::default(),
             reloads: ReloadResult::ALL.map(|result| reloads.with_label_values(&[result.as_label()])),
             pending_keys: registered(registry, IntGauge::with_opts(t::CONFIG_PENDING.opts())?)?,
@@ -101,18 +107,32 @@ impl ApiMetrics {
         for gone in known.difference(&names) {
             // An error means that it was never counted.
             let _ = self.realm_credentials.remove_label_values(&[gone.as_str()]);
+            for reason in IssueResult::REFUSALS {
+                let _ = self
+                    .realm_refusals
+                    .remove_label_values(&[gone.as_str(), reason.as_label()]);
+            }
         }
         for name in &names {
             self.realm_credentials.with_label_values(&[name.as_str()]);
+            for reason in IssueResult::REFUSALS {
+                self.realm_refusals
+                    .with_label_values(&[name.as_str(), reason.as_label()]);
+            }
         }
         *known = names;
     }
 
-    /// Counts a credential of a realm, if the realm is configured.
-    pub fn issued_in(&self, realm: &str) {
+    /// Counts how a wish for a credential of a realm ended, if the realm is configured.
+    pub fn issue_in(&self, realm: &str, result: IssueResult) {
         let known = self.realms.lock().unwrap_or_else(PoisonError::into_inner);
-        if realm == DEFAULT_REALM || known.contains(realm) {
+        if realm != DEFAULT_REALM && !known.contains(realm) {
+            return;
+        }
+        if result == IssueResult::Issued {
             self.realm_credentials.with_label_values(&[realm]).inc();
+        } else if IssueResult::REFUSALS.contains(&result) {
+            self.realm_refusals.with_label_values(&[realm, result.as_label()]).inc();
         }
     }
 

@@ -22,7 +22,7 @@ impl HubSlot {
     }
 
     /// Zeros while there is no hub to ask.
-    fn stats(&self) -> Stats {
+    pub(super) fn stats(&self) -> Stats {
         let ask = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         ask.as_ref().map(|ask| ask()).unwrap_or_default()
     }

@@ -17,6 +17,7 @@ mod front;
 mod hub;
 pub mod markdown;
 mod process;
+mod quota;
 mod relay;
 pub mod table;
 
@@ -24,6 +25,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{Encoder as _, Registry, TextEncoder};
+
+use super::labels::QuotaGauge;
 
 pub use api::ApiMetrics;
 pub use auth::AuthMetrics;
@@ -50,6 +53,7 @@ struct Inner {
     front: FrontMetrics,
     events: EventMetrics,
     backplane: BackplaneMetrics,
+    quotas: quota::Quotas,
     process: process::Process,
 }
 
@@ -71,6 +75,8 @@ impl Metrics {
         let front = FrontMetrics::register(&registry)?;
         let events = EventMetrics::register(&registry)?;
         let backplane = BackplaneMetrics::register(&registry)?;
+        let quotas = quota::Quotas::default();
+        quotas.register(&registry, &shards, &hub, &api)?;
         Ok(Self(Arc::new(Inner {
             registry,
             shards,
@@ -80,6 +86,7 @@ impl Metrics {
             front,
             events,
             backplane,
+            quotas,
             process,
         })))
     }
@@ -117,6 +124,11 @@ impl Metrics {
     /// Counters of the backplane.
     pub fn backplane(&self) -> &BackplaneMetrics {
         &self.0.backplane
+    }
+
+    /// How much there is of something, so that it is told how much of it is used.
+    pub fn replace_quota(&self, quota: QuotaGauge, limit: usize) {
+        self.0.quotas.replace(quota, limit as u64);
     }
 
     /// Whether this process takes work; the flag behind `/readyz`.

@@ -83,12 +83,12 @@ impl Process {
             t::PROCESS_START.single(self.began_unix),
             t::PROCESS_CPU.single(cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9),
         ];
-        if let Some(most) = getrlimit(Resource::Nofile).current {
+        let (open, most) = open_files();
+        if most > 0 {
             families.push(t::PROCESS_MAX_FDS.single(most as f64));
         }
-        if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
-            // The listing's own descriptor is among the entries.
-            families.push(t::PROCESS_FDS.single(entries.count().saturating_sub(1) as f64));
+        if open > 0 {
+            families.push(t::PROCESS_FDS.single(open as f64));
         }
         if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
             let fields = [
@@ -104,6 +104,14 @@ impl Process {
         }
         families
     }
+}
+
+/// Open files, and how many there may be; 0 is not known.
+pub(super) fn open_files() -> (u64, u64) {
+    let entries = std::fs::read_dir("/proc/self/fd");
+    // The listing's own descriptor is among the entries.
+    let open = entries.map_or(0, |entries| entries.count().saturating_sub(1) as u64);
+    (open, getrlimit(Resource::Nofile).current.unwrap_or(0))
 }
 
 /// The number in a line such as `VmRSS:     1234 kB` (proc_pid_status(5)).

@@ -11,7 +11,9 @@ use super::family::AtScrape;
 use super::table as t;
 use crate::credentials::DEFAULT_REALM;
 use crate::telemetry::DriverStats;
-use crate::turn::{Direction, Family, RateKind, RealmStats, Stats, Traffic, Transport};
+use crate::turn::{
+    AllocateRefusal, AuthFailure, Direction, Family, Fill, RateKind, RealmStats, Resource, Stats, Traffic, Transport,
+};
 
 /// What one worker published last.
 #[derive(Default)]
@@ -55,6 +57,14 @@ impl Shards {
     pub(super) fn register(&self, registry: &Registry) -> prometheus::Result<()> {
         let shards = self.clone();
         registry.register(Box::new(AtScrape::new(FAMILIES, move || shards.collect())?))
+    }
+
+    /// Shows what each worker published last.
+    pub(super) fn each(&self, mut look: impl FnMut(&Stats, &DriverStats)) {
+        for slot in &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            let snapshot = slot.0.lock().unwrap_or_else(PoisonError::into_inner);
+            look(&snapshot.core, &snapshot.driver);
+        }
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -109,11 +119,20 @@ const FAMILIES: &[&super::family::Family] = &[
     &t::EVENTS_UNNOTED,
     &t::REALM_ALLOCATIONS,
     &t::REALM_ALLOCATIONS_CREATED,
+    &t::REALM_ALLOCATIONS_PEAK,
+    &t::REALM_ALLOCATIONS_LIMIT,
+    &t::REALM_ALLOCATIONS_RATIO,
+    &t::REALM_ALLOCATION_SECONDS,
+    &t::REALM_USERS,
+    &t::REALM_CREDENTIALS_USED,
     &t::REALM_ALLOCATIONS_REFUSED,
     &t::REALM_AUTH_FAILURES,
     &t::REALM_BYTES,
     &t::REALM_PACKETS,
     &t::REALM_OVER_RATE,
+    &t::FAILING_SOURCES,
+    &t::UNAUTHENTICATED_REQUESTS,
+    &t::UNAUTHENTICATED_ANSWERS,
     &t::WORKERS,
     &t::RELAY_SOCKETS,
     &t::RECV_CALLS,
@@ -221,11 +240,35 @@ fn families(all: &[Snapshot]) -> Vec<MetricFamily> {
         t::EVENTS_UNNOTED.single(core(|stats| stats.events_dropped)),
         of_realms(&t::REALM_ALLOCATIONS, |realm| realm.allocations),
         of_realms(&t::REALM_ALLOCATIONS_CREATED, |realm| realm.allocations_created),
-        of_realms(&t::REALM_ALLOCATIONS_REFUSED, |realm| realm.allocations_refused),
-        of_realms(&t::REALM_AUTH_FAILURES, |realm| realm.auth_failures),
+        of_realms(&t::REALM_ALLOCATIONS_PEAK, |realm| realm.peak),
+        of_realms(&t::REALM_ALLOCATIONS_LIMIT, |realm| realm.limit),
+        t::REALM_ALLOCATIONS_RATIO.samples(realms.values().map(|realm| ([&*realm.name], used(realm, all)))),
+        t::REALM_ALLOCATION_SECONDS.samples(
+            realms
+                .values()
+                .map(|realm| ([&*realm.name], realm.allocation_time.as_secs_f64())),
+        ),
+        of_realms(&t::REALM_USERS, |realm| realm.users),
+        of_realms(&t::REALM_CREDENTIALS_USED, |realm| realm.credentials_used),
+        t::REALM_ALLOCATIONS_REFUSED.samples(realms.values().flat_map(|realm| {
+            AllocateRefusal::ALL.map(|reason| {
+                let count = realm.allocations_refused[reason.index()] as f64;
+                ([&*realm.name, reason.as_label()], count)
+            })
+        })),
+        t::REALM_AUTH_FAILURES.samples(realms.values().flat_map(|realm| {
+            AuthFailure::ALL.map(|reason| {
+                let count = realm.auth_failures[reason.index()] as f64;
+                ([&*realm.name, reason.as_label()], count)
+            })
+        })),
         t::REALM_BYTES.samples(by_realm_and_direction(|traffic| traffic.bytes)),
         t::REALM_PACKETS.samples(by_realm_and_direction(|traffic| traffic.packets)),
         of_realms(&t::REALM_OVER_RATE, |realm| realm.over_rate),
+        // Each worker tells this of the whole process.
+        t::FAILING_SOURCES.single(all.iter().map(|one| one.core.failing_sources).max().unwrap_or(0) as f64),
+        t::UNAUTHENTICATED_REQUESTS.single(core(|stats| stats.unauthenticated_requests.bytes)),
+        t::UNAUTHENTICATED_ANSWERS.single(core(|stats| stats.unauthenticated_answers.bytes)),
         t::WORKERS.single(all.len() as f64),
         t::RELAY_SOCKETS.single(driver(|stats| stats.relay_sockets)),
         t::RECV_CALLS.single(driver(|stats| stats.recv_calls)),
@@ -275,6 +318,22 @@ fn realms(all: &[Snapshot]) -> BTreeMap<Arc<str>, RealmStats> {
     }
     realms.retain(|_, realm| realm.is_configured || realm.allocations > 0);
     realms
+}
+
+/// How much of its allocations a realm uses: of its own, or of what the process has.
+fn used(realm: &RealmStats, all: &[Snapshot]) -> f64 {
+    let of_process = all
+        .iter()
+        .map(|one| one.core.fills[Resource::Allocations.index()].limit)
+        .max();
+    let of_process = of_process.unwrap_or(0);
+    let limit = if realm.limit == 0 {
+        of_process
+    } else {
+        realm.limit.min(of_process)
+    };
+    let used = realm.allocations;
+    Fill { used, limit }.ratio()
 }
 
 /// Sums an array of counters over all workers.

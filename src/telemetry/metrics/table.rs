@@ -5,7 +5,7 @@ use crate::credentials::DEFAULT_REALM;
 use crate::signaling::{CloseCode, ErrorCode, MessageKind, RelayBudget};
 use crate::telemetry::labels::{
     AdminRefusal, BackplaneFault, CertificateReload, FrontFailure, FrontListener, HookAttempt, HookEnd, HookVerdict,
-    IssueResult, JwksFetch, Method, RecordKind, ReloadResult, Route, StatusClass, Surface, TokenFailure,
+    IssueResult, JwksFetch, Method, QuotaGauge, RecordKind, ReloadResult, Route, StatusClass, Surface, TokenFailure,
 };
 use crate::telemetry::{
     DtlsEnd, DtlsPhase, DtlsRefusal, SendFailure, StreamEnd, StreamKind, StreamRefusal, build_info,
@@ -35,6 +35,12 @@ const QUOTA: Label = label!("quota", turn::QuotaKind);
 const PEER_ERROR: Label = label!("result", turn::PeerErrorEnd);
 const REDIRECT: Label = label!("reason", turn::RedirectReason);
 const DISCOVERY_ANSWER: Label = label!("kind", turn::DiscoveryAnswer);
+const RESOURCE: Label = label!("quota", QuotaGauge);
+const ALLOCATE_REFUSAL: Label = label!("reason", turn::AllocateRefusal);
+const ISSUE_REFUSAL: Label = Label {
+    name: "reason",
+    values: || IssueResult::REFUSALS.iter().map(|value| value.as_label()).collect(),
+};
 const RATE: Label = label!("limit", turn::RateKind);
 const MOVE_END: Label = label!("result", turn::MoveEnd);
 const CLOSE_REASON: Label = label!("reason", turn::CloseReason);
@@ -176,9 +182,21 @@ table! {
             "Living allocations. A dual allocation counts once.";
         REALM_ALLOCATIONS_CREATED = Kind::Counter, "meetpoint_realm_allocations_created_total", [REALM],
             "Allocations answered with success.";
-        REALM_ALLOCATIONS_REFUSED = Kind::Counter, "meetpoint_realm_allocations_refused_total", [REALM],
+        REALM_ALLOCATIONS_PEAK = Kind::Gauge, "meetpoint_realm_allocations_peak", [REALM],
+            "Most allocations that lived at once since the process began, exactly: what a gauge at the scrapes misses is in it.";
+        REALM_ALLOCATIONS_LIMIT = Kind::Gauge, "meetpoint_realm_allocations_limit", [REALM],
+            "Allocations that the realm may hold (`realms.NAME.allocations`); 0: as many as the process.";
+        REALM_ALLOCATIONS_RATIO = Kind::Gauge, "meetpoint_realm_allocations_used_ratio", [REALM],
+            "Living allocations against what the realm may hold, or else the process: at 1 the next one is answered 486 (508).";
+        REALM_ALLOCATION_SECONDS = Kind::Counter, "meetpoint_realm_allocation_seconds_total", [REALM],
+            "Time that allocations have lived, all together, those that live now included.";
+        REALM_USERS = Kind::Gauge, "meetpoint_realm_users", [REALM],
+            "Users that hold an allocation, as quotas count users.";
+        REALM_CREDENTIALS_USED = Kind::Gauge, "meetpoint_realm_credentials_used", [REALM],
+            "About how many different USERNAMEs have opened an allocation since the process began (an estimate, standard error 3.3 %). More than were issued: somebody else mints with the secret.";
+        REALM_ALLOCATIONS_REFUSED = Kind::Counter, "meetpoint_realm_allocations_refused_total", [REALM, ALLOCATE_REFUSAL],
             "Allocate requests with good credentials that were answered with an error: a quota, a drain, a wish that cannot be granted.";
-        REALM_AUTH_FAILURES = Kind::Counter, "meetpoint_realm_auth_failures_total", [REALM],
+        REALM_AUTH_FAILURES = Kind::Counter, "meetpoint_realm_auth_failures_total", [REALM, AUTH_FAILURE],
             "Requests with credentials that name the realm and were turned away, stale nonces among them. Whoever knows a realm's name can make it grow.";
         REALM_BYTES = Kind::Counter, "meetpoint_realm_payload_bytes_total", [REALM, DIRECTION],
             "Bytes relayed, without STUN, ChannelData, UDP and IP headers.";
@@ -188,6 +206,18 @@ table! {
             "Payload packets dropped because a limit of bytes or packets was reached: its own, or one that it came under.";
         REALM_CREDENTIALS = Kind::Counter, "meetpoint_realm_credentials_issued_total", [REALM],
             "Credentials issued by the API and the hub. What a tenant mints itself is not seen.";
+        REALM_CREDENTIALS_REFUSED = Kind::Counter, "meetpoint_realm_credentials_refused_total", [REALM, ISSUE_REFUSAL],
+            "Wishes for a credential of the realm that were not granted. Those of nobody whom a token or a key made known count for no realm.";
+    }
+    "Quotas and abuse" {
+        QUOTA_RATIO = Kind::Gauge, "meetpoint_quota_used_ratio", [RESOURCE],
+            "How much is used of what there is, from 0 to 1: at 1 the next one is refused. `ports` is of the worker whose share of the relay ports is fullest.";
+        FAILING_SOURCES = Kind::Gauge, "meetpoint_relay_auth_failing_sources", [],
+            "About how many client addresses (IPv6: prefixes) had credentials turned away in this minute or the last one, whichever is more (an estimate, standard error 3.3 %). None of them is forged: each had been given its nonce. Many of them, and few failures of each: credentials are being tried.";
+        UNAUTHENTICATED_REQUESTS = Kind::Counter, "meetpoint_relay_unauthenticated_request_bytes_total", [],
+            "Bytes of the requests by UDP that were answered without credentials.";
+        UNAUTHENTICATED_ANSWERS = Kind::Counter, "meetpoint_relay_unauthenticated_answer_bytes_total", [],
+            "Bytes of those answers. Against the bytes of the requests it is what somebody gains who forges his source: above 3 something is wrong, whatever the packets.";
     }
     "Relay: sockets" {
         WORKERS = Kind::Gauge, "meetpoint_relay_workers", [],

@@ -23,7 +23,7 @@ use crate::turn::reservation::{RESERVATION_LIFETIME, Reservation};
 use crate::turn::server::Server;
 use crate::turn::stats::Traffic;
 use crate::turn::timers::Due;
-use crate::turn::verdict::{Answer, AuthFailure, DropReason, QuotaKind, Verdict};
+use crate::turn::verdict::{AllocateRefusal, Answer, AuthFailure, DropReason, QuotaKind, Verdict};
 use crate::wire::attribute::{
     AdditionalAddressFamily, AddressFamily, EvenPort, Lifetime, MobilityTicket, RequestedAddressFamily,
     RequestedTransport,
@@ -113,16 +113,24 @@ impl Server {
         match self.try_allocate(now, request, message, &signer, account, grant.as_ref()) {
             Ok(()) => Verdict::Deferred,
             Err(reject) => {
-                self.count_refused(realm);
+                self.count_refused(realm, reject.answer());
                 self.reject(now, request, reject, Some(&signer))
             }
         }
     }
 
     /// Counts an Allocate request with good credentials that is answered with an error.
-    pub(super) fn count_refused(&mut self, realm: RealmId) {
+    pub(super) fn count_refused(&mut self, realm: RealmId, answer: Answer) {
+        let reason = match answer {
+            Answer::AllocationQuotaReached => AllocateRefusal::Quota,
+            Answer::InsufficientCapacity if self.config.draining => AllocateRefusal::Draining,
+            Answer::InsufficientCapacity => AllocateRefusal::Capacity,
+            Answer::TryAlternate => AllocateRefusal::Redirected,
+            Answer::Forbidden => AllocateRefusal::Revoked,
+            _ => AllocateRefusal::Request,
+        };
         if let Some(realm) = self.realms.stats_mut(realm) {
-            realm.allocations_refused += 1;
+            realm.allocations_refused[reason.index()] += 1;
         }
     }
 

@@ -146,7 +146,7 @@ impl Server {
         let realm = allocation.realm;
         if relayed.iter().all(Option::is_none) {
             self.close(now, index, CloseReason::BindFailed);
-            self.count_refused(realm);
+            self.count_refused(realm, Answer::InsufficientCapacity);
             let verdict = self.reject(now, &request, Answer::InsufficientCapacity.into(), Some(&signer));
             return self.settle(verdict);
         }
@@ -203,9 +203,9 @@ impl Server {
             }
         }
         self.stats.allocations_created += 1;
-        if let Some(realm) = self.realms.stats_mut(realm) {
-            realm.allocations += 1;
-            realm.allocations_created += 1;
+        if let Some(allocation) = self.allocations.get(index) {
+            self.realms
+                .opened(now.instant, realm, &allocation.username, self.ledger.tallies());
         }
         self.note_created(now, index, lifetime);
         self.settle(verdict);
