@@ -1,5 +1,6 @@
 //! TCP listeners of the web server, with errors that say what to do.
 
+use super::inherited::Inherited;
 use crate::config::types::DialectListener;
 use crate::signaling::Dialect;
 use anyhow::bail;
@@ -11,14 +12,22 @@ use tokio::net::TcpListener;
 /// Connections that may wait to be accepted. The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// Listens on each address. `key` is the configuration key they come from, for the errors.
+/// Listens on each address, or takes what was `inherited` for it. `key` is the configuration key they come from, for the errors.
 ///
 /// An IPv6 address on a machine without IPv6 is left out, as long as something else remains.
-pub(super) fn listen(addresses: &[SocketAddr], key: &str) -> anyhow::Result<Vec<TcpListener>> {
+pub(super) fn listen(
+    inherited: &mut Inherited,
+    addresses: &[SocketAddr],
+    key: &str,
+) -> anyhow::Result<Vec<TcpListener>> {
     let mut listeners = Vec::with_capacity(addresses.len());
     let mut left_out = None;
     for &address in addresses {
-        match open(address) {
+        let opened = match inherited.take(address) {
+            Some(listener) => TcpListener::from_std(listener),
+            None => open(address),
+        };
+        match opened {
             Ok(listener) => listeners.push(listener),
             Err(error) if address.is_ipv6() && is_missing_family(&error) => {
                 tracing::debug!(%address, %error, "no IPv6 on this machine, not listening there");
@@ -35,12 +44,13 @@ pub(super) fn listen(addresses: &[SocketAddr], key: &str) -> anyhow::Result<Vec<
 
 /// Listens on each address that has a dialect of its own.
 pub(super) fn listen_for_dialects(
+    inherited: &mut Inherited,
     listeners: &[DialectListener],
     key: &str,
 ) -> anyhow::Result<Vec<(TcpListener, Dialect)>> {
     let mut bound = Vec::with_capacity(listeners.len());
     for listener in listeners {
-        let opened = listen(&[listener.address], key)?;
+        let opened = listen(inherited, &[listener.address], key)?;
         bound.extend(opened.into_iter().map(|open| (open, listener.dialect)));
     }
     Ok(bound)
@@ -127,9 +137,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_that_is_taken_names_the_key_and_the_flag() {
-        let taken = listen(&["127.0.0.1:0".parse().unwrap()], "http.listen").unwrap();
+        let mut none = Inherited::default();
+        let taken = listen(&mut none, &["127.0.0.1:0".parse().unwrap()], "http.listen").unwrap();
         let address = taken[0].local_addr().unwrap();
-        let error = listen(&[address], "http.listen").unwrap_err().to_string();
+        let error = listen(&mut none, &[address], "http.listen").unwrap_err().to_string();
         assert!(error.contains(&format!("cannot listen on {address} (TCP)")), "{error}");
         assert!(
             error.contains("`http.listen` or --http-listen") && error.contains("ss -ltnp"),
@@ -139,9 +150,13 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_of_another_machine_is_said_to_be_one() {
-        let error = listen(&["192.0.2.1:0".parse().unwrap()], "metrics.listen")
-            .unwrap_err()
-            .to_string();
+        let error = listen(
+            &mut Inherited::default(),
+            &["192.0.2.1:0".parse().unwrap()],
+            "metrics.listen",
+        )
+        .unwrap_err()
+        .to_string();
         assert!(
             error.contains("does not have that address") && error.contains("--metrics-listen"),
             "{error}"

@@ -1,6 +1,7 @@
 //! The listeners for streams: what is opened, and who serves what comes in.
 
 use super::bind;
+use super::inherited::Inherited;
 use super::tunnel::Tunnels;
 use crate::config::{Config, RelayListeners};
 use crate::http;
@@ -29,18 +30,24 @@ pub(super) struct Listeners {
 impl Listeners {
     /// Opens them, where the relay took `udp` for UDP. `web` is who listens for the web server: where proxies begin with a
     /// header of their own, it is taken over, since only the front reads those.
-    pub(super) fn open(config: &Config, udp: &[SocketAddr], web: &mut Vec<TcpListener>) -> anyhow::Result<Self> {
+    pub(super) fn open(
+        config: &Config,
+        udp: &[SocketAddr],
+        web: &mut Vec<TcpListener>,
+        inherited: &mut Inherited,
+    ) -> anyhow::Result<Self> {
         let rest = [
             (FrontListener::TurnTls, &config.relay.listen_tls, "relay.listen_tls"),
             (FrontListener::Https, &config.http.listen_tls, "http.listen_tls"),
             (FrontListener::OnePort, &config.streams.one_port, "streams.one_port"),
         ];
-        let mut open: Vec<_> = turn(config, udp)?
+        let mut open: Vec<_> = turn(config, udp, inherited)?
             .into_iter()
             .map(|one| (FrontListener::Turn, one))
             .collect();
         for (kind, addresses, key) in rest {
-            open.extend(bind::listen(addresses, key)?.into_iter().map(|one| (kind, one)));
+            let opened = bind::listen(inherited, addresses, key)?;
+            open.extend(opened.into_iter().map(|one| (kind, one)));
         }
         if !config.streams.proxy_protocol_from.is_empty() {
             open.extend(web.drain(..).map(|one| (FrontListener::Http, one)));
@@ -67,15 +74,15 @@ impl Listeners {
 }
 
 /// Listens for TURN over TCP.
-fn turn(config: &Config, udp: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
+fn turn(config: &Config, udp: &[SocketAddr], inherited: &mut Inherited) -> anyhow::Result<Vec<TcpListener>> {
     let key = "relay.listen_tcp";
     let wanted = config.relay_tcp(udp);
     let chosen_by_kernel = config.relay.listen.iter().any(|address| address.port() == 0);
-    match bind::listen(&wanted, key) {
+    match bind::listen(inherited, &wanted, key) {
         // Whoever left the UDP port to the kernel has not asked for that number.
         Err(_) if chosen_by_kernel => {
             let any: Vec<_> = wanted.iter().map(|address| SocketAddr::new(address.ip(), 0)).collect();
-            bind::listen(&any, key)
+            bind::listen(inherited, &any, key)
         }
         result => result,
     }

@@ -9,13 +9,16 @@
 
 mod backplane;
 mod bind;
+pub mod doctor;
 mod front;
+mod inherited;
 mod notice;
 mod operator;
 mod reload;
 mod secrets;
 mod services;
 mod signals;
+mod supervisor;
 mod tunnel;
 mod watch;
 
@@ -29,6 +32,7 @@ use crate::telemetry::{Metrics, build_info, logging};
 use crate::transport::Relay;
 use anyhow::Context as _;
 use front::{Listeners, Ways};
+use inherited::Inherited;
 use notice::Listening;
 use operator::{Desk, MAX_ORDERS, Order};
 use reload::Reloader;
@@ -38,6 +42,7 @@ use signals::{Asked, Signals};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
+use supervisor::Supervisor;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use watch::Watch;
@@ -71,6 +76,7 @@ pub fn run(
         },
         output: logging::Output::Stderr,
     })?;
+    let inherited = Inherited::from_environment()?;
     let machine = Machine::ask();
     let mut settings = config.settings(&machine);
     let own = Own::make()?;
@@ -86,6 +92,7 @@ pub fn run(
         machine,
         own,
         log,
+        inherited,
         watch: Watch::new(files),
         read,
     };
@@ -102,6 +109,7 @@ struct Start<'a> {
     machine: Machine,
     own: Own,
     log: logging::FilterHandle,
+    inherited: Inherited,
     watch: Watch,
     read: &'a dyn Fn() -> Reading,
 }
@@ -113,18 +121,20 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         machine,
         own,
         log,
+        mut inherited,
         mut watch,
         read,
     } = start;
+    let mut supervisor = Supervisor::from_environment();
     let mut signals = Signals::listen()?;
     let metrics = Metrics::new()?;
     // Bound before anything runs: what is likeliest to fail comes first.
-    let mut web = bind::listen(&config.http.listen, "http.listen")?;
+    let mut web = bind::listen(&mut inherited, &config.http.listen, "http.listen")?;
     let web_addresses = bind::addresses(&web);
-    let metrics_only = bind::listen(&config.metrics.listen, "metrics.listen")?;
+    let metrics_only = bind::listen(&mut inherited, &config.metrics.listen, "metrics.listen")?;
     let certificates = front::certificates(&config)?;
-    let admin_only = bind::listen(&config.admin.listen, "admin.listen")?;
-    let of_dialects = bind::listen_for_dialects(&config.signaling.listeners, "signaling.listeners")?;
+    let admin_only = bind::listen(&mut inherited, &config.admin.listen, "admin.listen")?;
+    let of_dialects = bind::listen_for_dialects(&mut inherited, &config.signaling.listeners, "signaling.listeners")?;
     let core = Arc::new(settings.turn.clone());
     let events = Events::start(settings.events.clone(), &metrics).context("cannot tell of events")?;
     let intake = events.intake();
@@ -136,7 +146,8 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         Some(&intake),
     );
     let relay = relay.map_err(bind::relay_advice)?;
-    let streams = Listeners::open(&config, relay.local_addrs(), &mut web)?;
+    let streams = Listeners::open(&config, relay.local_addrs(), &mut web, &mut inherited)?;
+    inherited.finish()?;
     // Port 0 is known only now.
     settings.http.ice.listeners = advertised(&config, &streams.of_relay(&relay));
     let listening = Listening {
@@ -185,6 +196,10 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         tokio::spawn(certificates.watch(config.tls.reload_interval, metrics.front().clone()));
     }
     announce(&config, &settings, &listening, &machine, err, terminal);
+    for complaint in doctor::complaints(&config, &settings, &doctor::Facts::ask()) {
+        tracing::warn!("{complaint}");
+    }
+    let serving = format!("version {}, serving", build_info::VERSION);
     let mut reloader = Reloader {
         read,
         running: config,
@@ -200,6 +215,7 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         events: &events,
     };
     metrics.readiness().set(true);
+    supervisor.ready(&serving);
 
     let mut ticks = 0_u32;
     // Kept across turns: however many orders come, the files are looked at.
@@ -210,7 +226,11 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         tokio::select! {
             asked = signals.next() => match asked {
                 Asked::Stop(name) => break Ok(name),
-                Asked::Reload => watch = Watch::new(reloader.reload("SIGHUP").0),
+                Asked::Reload => {
+                    supervisor.reloading();
+                    watch = Watch::new(reloader.reload("SIGHUP").0);
+                    supervisor.ready(&serving);
+                }
             },
             Some(order) = orders.recv() => match order {
                 Order::Drain => break Ok("admin API"),
@@ -228,6 +248,7 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
                 if !relay.is_alive() {
                     break Err(anyhow::anyhow!("a thread of the relay has ended, see the log"));
                 }
+                supervisor.watch(&relay).await;
                 ticks = ticks.wrapping_add(1);
                 if ticks.is_multiple_of(ADDRESSES_EVERY) {
                     reloader.look_at_addresses();
@@ -245,6 +266,7 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     let come_back = (hub.drain_after_min, hub.drain_after_max);
     let mut flush = reloader.running.events.flush_timeout;
     metrics.readiness().set(false);
+    supervisor.stopping(patience + reloader.running.http.drain_timeout + flush);
     match &ended {
         Ok(name) => tracing::info!(signal = name, "stopping; a second signal ends it at once"),
         Err(error) => tracing::error!(%error, "stopping"),
@@ -252,6 +274,7 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     let feed = events.feed();
     tokio::select! {
         () = ending.drain(&relay, &core, patience, come_back, &feed) => tracing::info!("stopped"),
+        () = supervisor.watch_forever(&relay) => {}
         name = signals.stop() => {
             flush = Duration::ZERO;
             tracing::warn!(signal = name, "stopped at once");

@@ -35,6 +35,11 @@ impl Watched {
             stamp: stamp(path),
         }
     }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 /// The files of the configuration, and what they were a moment ago.

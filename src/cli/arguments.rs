@@ -3,6 +3,7 @@
 use super::check::CheckArguments;
 use super::config::ConfigCommand;
 use super::credentials::CredentialsArguments;
+use super::doctor::DoctorArguments;
 use super::flags::ConfigArguments;
 use crate::telemetry::build_info;
 use clap::{Parser, Subcommand};
@@ -45,6 +46,8 @@ pub enum Command {
     Credentials(CredentialsArguments),
     /// Test a server from outside: API, STUN, a relay round trip, signaling
     Check(CheckArguments),
+    /// Hold what this machine allows against the configuration: limits, buffers, ports, certificates
+    Doctor(DoctorArguments),
     /// Check, show or explain the configuration
     #[command(subcommand)]
     Config(ConfigCommand),

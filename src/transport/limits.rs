@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::Config;
 use crate::turn;
 
 /// Raises the soft limit to the hard one. Returns how many descriptors this process may have open; `None`: no bound.
@@ -35,6 +36,12 @@ const OTHERS: u64 = 256;
 pub(crate) fn streams(open_files: Option<u64>, configured: usize) -> usize {
     let room = open_files.map_or(usize::MAX, |all| usize::try_from(all / 8).unwrap_or(usize::MAX));
     configured.min(room)
+}
+
+/// How many of the allocations that `core` allows there is room for, with a limit of so many open files.
+pub fn allocations_within(open_files: Option<u64>, config: &Config, core: &turn::Config) -> u32 {
+    let streams = streams(open_files, config.streams.connections);
+    within(open_files, streams, &Arc::new(core.clone())).limits.allocations
 }
 
 /// `core` with no more allocations, reservations and data connections than `open_files` leaves room for beside so many `streams`. Relay sockets that take the last

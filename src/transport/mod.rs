@@ -40,5 +40,6 @@ mod worker;
 
 pub use config::{Config, DEFAULT_PORT, DEFAULT_TLS_PORT, MAX_WORKERS};
 pub use dtls::Dtls;
+pub use limits::allocations_within;
 pub use relay::{Inquiry, NoAnswer, Relay};
 pub use stream::Streams;

@@ -26,4 +26,5 @@ mod program;
 mod realms;
 mod reload;
 mod start_and_stop;
+mod supervisor;
 mod tokens;
