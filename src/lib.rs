@@ -12,6 +12,9 @@ pub mod credentials;
 pub mod signaling;
 pub mod turn;
 
+// Beside them, what the relays of several replicas have to do with each other.
+pub mod fleet;
+
 // L2: what is measured and logged, and what is asked of others.
 #[cfg(feature = "server")]
 pub mod outbound;

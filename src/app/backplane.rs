@@ -1,19 +1,41 @@
-//! The hub and the backplane, each of which knows nothing of the other.
+//! The hub, the relay and the backplane, each of which knows nothing of the others.
 
+use super::fleet::FleetHandle;
 use crate::backplane::{Backplane, Config, Outgoing, Receiver};
+use crate::fleet;
 use crate::signaling::{NodeId, RoomTopic, Topic};
 use crate::telemetry::Metrics;
+use crate::turn::Revocations;
 use crate::ws::{Bus, HubHandle};
 use anyhow::Context as _;
 use bytes::Bytes;
 use std::sync::Arc;
 
 /// Connects them. The first connection of a client must not come before this.
-pub(super) fn start(config: &Config, node: NodeId, hub: &HubHandle, metrics: &Metrics) -> anyhow::Result<Backplane> {
+pub(super) fn start(
+    config: &Config,
+    fleet: fleet::Config,
+    hub: &HubHandle,
+    revocations: Revocations,
+    metrics: &Metrics,
+) -> anyhow::Result<(Backplane, FleetHandle)> {
+    let node = fleet.node;
     let outgoing = Outgoing::new(config.queue, metrics.backplane().clone());
     hub.attach(Arc::new(Out(outgoing.clone())));
-    let receiver = Arc::new(In(hub.clone()));
-    Backplane::start(config, node, outgoing, receiver, metrics.backplane()).context("backplane.redis_url, redis_ca")
+    let fleet = FleetHandle::new(fleet, revocations, outgoing.clone(), metrics);
+    let receiver = Arc::new(In {
+        hub: hub.clone(),
+        fleet: fleet.clone(),
+    });
+    let backplane = Backplane::start(config, node, outgoing, receiver, metrics.backplane())
+        .context("backplane.redis_url, redis_ca")?;
+    tokio::spawn(fleet.clone().keep_time());
+    Ok((backplane, fleet))
+}
+
+/// A name for every start: a replica that was restarted is another one.
+pub(super) fn node(random: &[u8; 32]) -> NodeId {
+    NodeId::new(std::array::from_fn(|at| random[at]))
 }
 
 /// From the hub.
@@ -33,23 +55,35 @@ impl Bus for Out {
     }
 }
 
-/// To the hub.
-struct In(HubHandle);
+/// To the hub, and to the fleet.
+struct In {
+    hub: HubHandle,
+    fleet: FleetHandle,
+}
 
 impl Receiver for In {
     fn bus_connected(&self, ready: &dyn Fn() -> bool) -> bool {
-        self.0.bus_connected(ready)
+        let connected = self.hub.bus_connected(ready);
+        if connected {
+            self.fleet.bus_connected();
+        }
+        connected
     }
 
     fn bus_lost(&self) {
-        self.0.bus_lost();
+        self.hub.bus_lost();
+        self.fleet.bus_lost();
     }
 
     fn subscribed(&self, topic: RoomTopic) {
-        self.0.subscribed(topic);
+        self.hub.subscribed(topic);
     }
 
     fn handle_remote(&self, topic: Topic, payload: &[u8]) {
-        self.0.handle_remote(topic, payload);
+        self.hub.handle_remote(topic, payload);
+    }
+
+    fn handle_fleet(&self, payload: &[u8]) {
+        self.fleet.handle_remote(payload);
     }
 }

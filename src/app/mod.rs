@@ -10,6 +10,7 @@
 mod backplane;
 mod bind;
 pub mod doctor;
+mod fleet;
 mod front;
 mod inherited;
 mod notice;
@@ -166,9 +167,13 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     let desk = Desk {
         relay: relay.inquiry(),
         revocations: core.revocations.clone(),
+        fleet: services.fleet(),
         orders: sender,
     };
     let desk = Arc::new(desk);
+    if let Some(fleet) = services.fleet() {
+        tokio::spawn(fleet.sweep(Arc::clone(&desk)));
+    }
     let compat = http::compat_router(&state, desk.clone(), intake.clone());
     let (cut_offs, issuer) = services.cut_offs();
     tokio::spawn(operator::cut_off(cut_offs, Arc::clone(&desk), issuer));

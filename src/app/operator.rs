@@ -1,11 +1,12 @@
 //! What the admin API asks for, done: questions to the workers, orders to the main loop.
 
+use super::fleet::FleetHandle;
 use crate::credentials::UnixTime;
 use crate::http::Issuer;
 use crate::http::admin::{Cursor, Operator, OperatorError, PATIENCE, Reloaded};
 use crate::signaling::Sid;
 use crate::transport::{Inquiry, NoAnswer};
-use crate::turn::{AllocationId, AllocationView, Filter, Revocations, Revoked};
+use crate::turn::{AllocationId, AllocationView, Change, Filter, Revocations, Revoked};
 use std::sync::Arc;
 use std::sync::mpsc as answers;
 use std::time::{Duration, SystemTime};
@@ -32,6 +33,8 @@ pub(super) enum Order {
 pub(super) struct Desk {
     pub(super) relay: Inquiry,
     pub(super) revocations: Revocations,
+    /// The other replicas, which do as operators of this one say.
+    pub(super) fleet: Option<FleetHandle>,
     pub(super) orders: mpsc::Sender<Order>,
 }
 
@@ -109,14 +112,11 @@ impl Operator for Desk {
     fn revoke(&self, now: UnixTime, who: Revoked, until: UnixTime) -> Result<u32, OperatorError> {
         // Turned away first, then ended: nobody comes back in between.
         let inserted = self.revocations.insert(now, who.clone(), until);
-        inserted.map_err(|_| OperatorError::Full)?;
-        let mut filter = Filter::default();
-        match who {
-            Revoked::User(user) => filter.user = Some(user),
-            Revoked::Username(username) => filter.username = Some(username),
-            Revoked::Session(session) => filter.session = Some(session),
+        let change = inserted.map_err(|_| OperatorError::Full)?;
+        if let Some(fleet) = &self.fleet {
+            fleet.tell(&change);
         }
-        self.end_fitting(&filter)
+        self.end_fitting(&all_of(who))
     }
 
     fn revocations(&self, now: UnixTime, after: Option<&Revoked>, most: usize) -> (Vec<(Revoked, UnixTime)>, bool) {
@@ -124,7 +124,11 @@ impl Operator for Desk {
     }
 
     fn lift(&self, now: UnixTime, who: &Revoked) -> bool {
-        self.revocations.lift(now, who)
+        let change = self.revocations.lift(now, who);
+        if let (Some(fleet), Some(change)) = (&self.fleet, &change) {
+            fleet.tell(change);
+        }
+        change.is_some()
     }
 
     fn configuration(&self) -> Result<String, OperatorError> {
@@ -140,6 +144,49 @@ impl Operator for Desk {
     }
 }
 
+/// What somebody holds who is turned away.
+fn all_of(who: Revoked) -> Filter {
+    let mut filter = Filter::default();
+    match who {
+        Revoked::User(user) => filter.user = Some(user),
+        Revoked::Username(username) => filter.username = Some(username),
+        Revoked::Session(session) => filter.session = Some(session),
+    }
+    filter
+}
+
+impl Desk {
+    /// Ends every allocation of those who are turned away; how many.
+    pub(super) fn end_revoked(&self) -> Result<u32, OperatorError> {
+        let mut all = 0;
+        for worker in 0..self.relay.workers() {
+            let mut from = Some(0);
+            while let Some(place) = from {
+                let question = move |server: &mut crate::turn::Server, now| server.end_revoked(now, place);
+                let (ended, next) = self.relay.ask(worker, TURN, question)?;
+                all += ended;
+                from = next;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Turns a session away of which every replica is told by its hub: by each for itself, so that none tells the others once more.
+    /// Whatever an operator says of it, before or after, is later than this.
+    fn cut_off(&self, now: UnixTime, sid: &Sid, until: UnixTime) -> Result<u32, OperatorError> {
+        let who = Revoked::Session(sid.as_str().into());
+        let change = Change {
+            who: who.clone(),
+            until,
+            in_force: true,
+            stamp: 1,
+        };
+        let merged = self.revocations.merge(now, change);
+        merged.map_err(|_| OperatorError::Full)?;
+        self.end_fitting(&all_of(who))
+    }
+}
+
 /// Ends what sessions hold of the relay that operators ended by way of other replicas, until nobody ends any more.
 pub(super) async fn cut_off(mut ended: mpsc::Receiver<Sid>, desk: Arc<Desk>, issuer: Issuer) {
     while let Some(sid) = ended.recv().await {
@@ -147,7 +194,7 @@ pub(super) async fn cut_off(mut ended: mpsc::Receiver<Sid>, desk: Arc<Desk>, iss
         let until = UnixTime(now.0 + issuer.longest().as_secs() + 1);
         let operator = Arc::clone(&desk);
         // The workers are asked in turn, and waited for.
-        let asked = spawn_blocking(move || operator.revoke(now, Revoked::Session(sid.as_str().into()), until)).await;
+        let asked = spawn_blocking(move || operator.cut_off(now, &sid, until)).await;
         if !matches!(asked, Ok(Ok(_))) {
             tracing::warn!(
                 "what a session held of the relay, which an operator ended elsewhere, may go on until it expires"

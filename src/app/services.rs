@@ -1,13 +1,14 @@
 //! The hub and the web server: started together, ended in the order that clients notice least.
 
 use super::backplane;
+use super::fleet::FleetHandle;
 use super::front::Ways;
 use super::secrets;
 use crate::backplane::Backplane;
 use crate::config::Settings;
 use crate::events::Feed;
 use crate::http::{self, AppState, Issuer, TokenAuthenticator};
-use crate::signaling::{Dialect, NodeId, Sid};
+use crate::signaling::{Dialect, Sid};
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::{QuotaGauge, Surface};
 use crate::transport::Relay;
@@ -34,6 +35,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) struct Services {
     hub: HubHandle,
     backplane: Option<Backplane>,
+    fleet: Option<FleetHandle>,
     state: AppState,
     issuer: Issuer,
     metrics: Metrics,
@@ -48,13 +50,10 @@ impl Services {
         let issuer = Issuer::new(settings.http.ice.clone(), keys, metrics);
         issuer.replace_realms(&settings.http.realms, &settings.realm_keys());
         let mut signaling = settings.signaling.clone();
-        let mut node = None;
-        if let Some(bus) = &mut signaling.bus {
-            // A name for every start: a replica that was restarted is another one.
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(&secrets::random()?[..8]);
-            bus.node = NodeId::new(bytes);
-            node = Some(bus.node);
+        let mut fleet = settings.fleet.clone();
+        if let (Some(bus), Some(fleet)) = (&mut signaling.bus, &mut fleet) {
+            bus.node = backplane::node(&*secrets::random()?);
+            fleet.node = bus.node;
         }
         let hub = HubHandle::start(
             signaling,
@@ -64,12 +63,13 @@ impl Services {
             *secrets::random()?,
         );
         metrics.replace_quota(QuotaGauge::SignalingConnections, settings.signaling.connections);
-        let backplane = settings
+        let (backplane, fleet) = settings
             .backplane
             .as_ref()
-            .zip(node)
-            .map(|(config, node)| backplane::start(config, node, &hub, metrics))
-            .transpose()?;
+            .zip(fleet)
+            .map(|(config, fleet)| backplane::start(config, fleet, &hub, settings.turn.revocations.clone(), metrics))
+            .transpose()?
+            .unzip();
         let state = AppState::new(
             settings.http.clone(),
             authenticator,
@@ -82,6 +82,7 @@ impl Services {
             hub,
             issuer,
             backplane,
+            fleet,
             metrics: metrics.clone(),
             server: http::Server::new(settings.http.limits, metrics).exempting(move |ip| proxies.is_trusted_proxy(ip)),
             routes: http::router(state.clone()),
@@ -92,6 +93,11 @@ impl Services {
     /// Sessions that were ended by way of other replicas, and who knows how long credentials live.
     pub(super) fn cut_offs(&self) -> (mpsc::Receiver<Sid>, Issuer) {
         (self.hub.cut_offs(), self.issuer.clone())
+    }
+
+    /// The relays of other replicas, if there are any.
+    pub(super) fn fleet(&self) -> Option<FleetHandle> {
+        self.fleet.clone()
     }
 
     /// What a reload changes.

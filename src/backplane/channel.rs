@@ -1,10 +1,12 @@
 //! What the channels of Redis are called.
 //!
-//! `<prefix>:1:all`, `<prefix>:1:node:<id>`, `<prefix>:1:room:<id>`, and `<prefix>:1:echo:<id>`, which a replica publishes to itself. The
-//! number is the version of the names: replicas that would not understand each other do not hear each other.
+//! `<prefix>:1:all`, `<prefix>:1:node:<id>` and `<prefix>:1:room:<id>` of the hub, `<prefix>:1:fleet` and `<prefix>:1:fleet:<id>` of the
+//! relays, and `<prefix>:1:echo:<id>`, which a replica publishes to itself. The number is the version of the names: replicas that would
+//! not understand each other do not hear each other.
 
 use std::fmt::Write as _;
 
+use crate::fleet::FleetTopic;
 use crate::signaling::{NodeId, RoomTopic, Topic};
 
 /// Makes the names.
@@ -32,6 +34,13 @@ impl Channels {
         self.with_id("room:", room.as_bytes())
     }
 
+    pub(super) fn of_fleet(&self, topic: &FleetTopic) -> String {
+        match topic {
+            FleetTopic::Everybody => format!("{}fleet", self.prefix),
+            FleetTopic::Node(node) => self.with_id("fleet:", node.as_bytes()),
+        }
+    }
+
     /// A channel for one question whether all of this works.
     pub(super) fn check(&self, id: &[u8]) -> String {
         self.with_id("check:", id)
@@ -51,6 +60,8 @@ impl Channels {
             b"all" => Some(Named::Topic(Topic::Everybody)),
             b"room:" => Some(Named::Topic(Topic::Room(RoomTopic::new(bytes(id)?)))),
             b"node:" => (bytes(id)? == *node.as_bytes()).then_some(Named::Topic(Topic::Node(node))),
+            b"fleet" => Some(Named::Fleet),
+            b"fleet:" => (bytes(id)? == *node.as_bytes()).then_some(Named::Fleet),
             b"echo:" => (bytes(id)? == *node.as_bytes()).then_some(Named::Echo),
             _ => None,
         }
@@ -78,6 +89,8 @@ impl Channels {
 pub(super) enum Named {
     /// A topic of the hub.
     Topic(Topic),
+    /// What relays tell this replica, or all.
+    Fleet,
     /// This replica itself.
     Echo,
 }
@@ -119,6 +132,10 @@ mod tests {
             assert_eq!(channels.read(name.as_bytes(), US), Some(Named::Topic(topic)), "{name}");
         }
         assert_eq!(channels.read(channels.echo(US).as_bytes(), US), Some(Named::Echo));
+        for topic in [FleetTopic::Everybody, FleetTopic::Node(US)] {
+            let name = channels.of_fleet(&topic);
+            assert_eq!(channels.read(name.as_bytes(), US), Some(Named::Fleet), "{name}");
+        }
     }
 
     #[test]
@@ -128,6 +145,8 @@ mod tests {
         for name in [
             channels.of(&Topic::Node(other)),
             channels.echo(other),
+            channels.of_fleet(&FleetTopic::Node(other)),
+            "meetpoint:1:fleet:".to_owned(),
             channels.check(&[1; 16]),
             Channels::new("meet").of(&Topic::Everybody),
             Channels::new("meetpoint2").of(&Topic::Everybody),

@@ -29,7 +29,7 @@ const REMIND: Duration = Duration::from_secs(60);
 /// Line of the same kind are at least so far apart: a connection that comes and goes must not fill the log.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Who gets what comes: the hub, with its lock and its clock. None of it may wait.
+/// Who gets what comes: the hub and the fleet, with their locks and their clock. None of it may wait.
 pub trait Receiver: Send + Sync + 'static {
     /// Publications reach the other replicas from now on, and every room that is hosted is heard; unless `ready` says, under the
     /// hub's lock, that a room came to it meanwhile. Gives what it says.
@@ -40,6 +40,8 @@ pub trait Receiver: Send + Sync + 'static {
     fn subscribed(&self, topic: RoomTopic);
     /// A replica has published this, perhaps this one.
     fn handle_remote(&self, topic: Topic, payload: &[u8]);
+    /// The relay of a replica has published this, perhaps of this one.
+    fn handle_fleet(&self, payload: &[u8]);
 }
 
 /// The running backplane. Dropping it ends it without a word to the hub.

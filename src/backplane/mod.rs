@@ -1,7 +1,7 @@
 //! Hub to hub across replicas, over one Redis or Valkey server that all of them share.
 //!
-//! What it is: the driver of the part of [`signaling::Hub`](crate::signaling::Hub) that speaks to other replicas. It carries what
-//! the hub publishes, subscribes to what the hub hosts, hands in what comes, and tells the hub when Redis is there and when it is
+//! What it is: the driver of the part of [`signaling::Hub`](crate::signaling::Hub) that speaks to other replicas, and the way of
+//! [`fleet::Fleet`](crate::fleet::Fleet), which speaks for the relay. It carries what they publish, subscribes to what the hub hosts, hands in what comes, and tells the hub when Redis is there and when it is
 //! not. Nothing is stored in Redis: publish and subscribe alone.
 //!
 //! What it is not: it does not know what is in a message, who is alive, or who is in which room; that is the hub's. It is no

@@ -10,6 +10,7 @@ use hashbrown::HashSet;
 use tokio::sync::Notify;
 
 use super::config::Queue;
+use crate::fleet::FleetTopic;
 use crate::signaling::{RoomTopic, Topic};
 use crate::telemetry::BackplaneMetrics;
 
@@ -59,6 +60,8 @@ pub(super) struct Publication {
 pub(super) enum To {
     /// What the hub said.
     Topic(Topic),
+    /// What the relay said.
+    Fleet(FleetTopic),
     /// Back to this replica.
     Echo,
 }
@@ -82,6 +85,14 @@ impl Outgoing {
     pub fn publish(&self, topic: Topic, payload: Bytes) {
         self.push(Publication {
             to: To::Topic(topic),
+            payload,
+        });
+    }
+
+    /// The same for what relays tell each other, in one order with the rest.
+    pub fn publish_to_fleet(&self, topic: FleetTopic, payload: Bytes) {
+        self.push(Publication {
+            to: To::Fleet(topic),
             payload,
         });
     }

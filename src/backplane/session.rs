@@ -17,6 +17,7 @@ use super::connection::{Asker, Dialer};
 use super::driver::Receiver;
 use super::fault::Fault;
 use super::outgoing::{Outgoing, To};
+use crate::fleet::FleetTopic;
 use crate::signaling::{NodeId, RoomTopic, Topic};
 use crate::telemetry::BackplaneMetrics;
 use crate::telemetry::labels::{BackplaneFault, BackplaneState};
@@ -109,6 +110,8 @@ impl Session {
         let always = [
             self.channels.of(&Topic::Everybody),
             self.channels.of(&Topic::Node(self.node)),
+            self.channels.of_fleet(&FleetTopic::Everybody),
+            self.channels.of_fleet(&FleetTopic::Node(self.node)),
             self.channels.echo(self.node),
         ];
         listener.subscribe(&always).await?;
@@ -154,6 +157,7 @@ impl Session {
                 let command = commands.cmd("PUBLISH");
                 match &publication.to {
                     To::Topic(topic) => command.arg(self.channels.of(topic)),
+                    To::Fleet(topic) => command.arg(self.channels.of_fleet(topic)),
                     To::Echo => command.arg(&*echo),
                 }
                 .arg(&*publication.payload);
@@ -270,6 +274,7 @@ impl Inbound {
         self.metrics.received_bytes.inc_by(payload.len() as u64);
         match self.channels.read(channel, self.node) {
             Some(Named::Topic(topic)) => self.receiver.handle_remote(topic, payload),
+            Some(Named::Fleet) => self.receiver.handle_fleet(payload),
             Some(Named::Echo) => {
                 if let Ok(number) = payload.try_into().map(u64::from_be_bytes) {
                     self.echoes.send_replace(number);

@@ -36,6 +36,8 @@ pub struct Settings {
     pub events: crate::events::Config,
     /// Where the other replicas are; `None` for a process that is alone.
     pub backplane: Option<crate::backplane::Config>,
+    /// What its relay tells those of others; there with `backplane`.
+    pub fleet: Option<crate::fleet::Config>,
 }
 
 impl Config {
@@ -54,6 +56,7 @@ impl Config {
             ws: self.ws_settings(),
             events: self.event_settings(),
             backplane: self.backplane_settings(),
+            fleet: self.fleet_settings(),
         }
     }
 

@@ -21,7 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod bans;
-mod cluster;
+pub(crate) mod cluster;
 mod config;
 mod connection;
 mod dialect;

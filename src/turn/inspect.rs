@@ -19,6 +19,9 @@ use crate::credentials::{UnixTime, Username};
 /// Most places for allocations that one call looks at: some 100 µs.
 pub const MAX_LOOK: u32 = 2048;
 
+/// Most places whose owners one call looks up among the revocations: some 500 µs.
+pub const MAX_JUDGED: u32 = 256;
+
 /// Names one allocation of this process. Never used again for a later one in the same place, short of 2³² of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AllocationId {
@@ -159,6 +162,23 @@ impl Server {
         let mut ended = 0;
         for index in from..until {
             if self.fitting(filter, index).is_some() {
+                self.close(now, index, CloseReason::Operator);
+                ended += 1;
+            }
+        }
+        (ended, (until < places).then_some(until))
+    }
+
+    /// Ends every allocation whose owner is turned away ([`super::Revocations`]), of at most [`MAX_JUDGED`] places from `from` on: how
+    /// many, and where to go on.
+    pub fn end_revoked(&mut self, now: Now, from: u32) -> (u32, Option<u32>) {
+        self.expire(now);
+        let places = self.allocations.places();
+        let until = from.saturating_add(MAX_JUDGED).min(places);
+        let mut ended = 0;
+        for index in from..until {
+            let living = self.allocations.get(index).is_some_and(Allocation::is_live);
+            if living && self.is_revoked(now, index) {
                 self.close(now, index, CloseReason::Operator);
                 ended += 1;
             }

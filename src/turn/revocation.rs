@@ -1,12 +1,19 @@
 //! Users and usernames that are turned away before their credentials end.
 //!
 //! Asked at Allocate and at Refresh, never on the way of a relayed packet.
+//!
+//! Replicas tell each other what their operators change ([`Change`]). Of two changes of one name the later one counts, whichever way
+//! and in whatever order they come, so that all who know the same changes turn away the same. A lifting is kept for as long as
+//! what it lifts would have lasted: a replica that missed it must not bring the revocation back.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
+mod table;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::credentials::{UnixTime, Username};
+
+use table::Table;
+pub use table::{Digests, Merged, PARTS};
 
 /// Most entries. A revocation that would be one more is refused: to forget one would let somebody in again.
 pub const MAX_REVOCATIONS: usize = 65_536;
@@ -22,6 +29,19 @@ pub enum Revoked {
     Session(Box<str>),
 }
 
+/// What an operator changed, for other replicas.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// For whom.
+    pub who: Revoked,
+    /// Until when; of a lifting: until when that would have been.
+    pub until: UnixTime,
+    /// Turned away, or let in again.
+    pub in_force: bool,
+    /// Unix milliseconds by the clock where it was made, and in any case more than that of whatever was known there of the name.
+    pub stamp: u64,
+}
+
 /// No room for one more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{MAX_REVOCATIONS} revocations are in force already")]
@@ -29,49 +49,59 @@ pub struct RevocationsFull;
 
 /// The revocations of a process. Clones share.
 #[derive(Clone, Debug, Default)]
-pub struct Revocations(Arc<Mutex<BTreeMap<Revoked, UnixTime>>>);
+pub struct Revocations(Arc<Mutex<Table>>);
 
 impl Revocations {
     /// Turns `who` away until `until`. A later call for the same replaces the time, also by an earlier one.
     ///
     /// # Errors
     /// When the table is full of revocations that are in force.
-    pub fn insert(&self, now: UnixTime, who: Revoked, until: UnixTime) -> Result<(), RevocationsFull> {
-        let mut entries = self.entries();
-        if entries.len() >= MAX_REVOCATIONS && !entries.contains_key(&who) {
-            entries.retain(|_, until| *until > now);
-            if entries.len() >= MAX_REVOCATIONS {
-                return Err(RevocationsFull);
-            }
-        }
-        entries.insert(who, until);
-        Ok(())
+    pub fn insert(&self, now: UnixTime, who: Revoked, until: UnixTime) -> Result<Change, RevocationsFull> {
+        self.table().set(now, who, until, true)
     }
 
-    /// Lets `who` in again; `false` if no revocation of exactly that was in force.
-    pub fn lift(&self, now: UnixTime, who: &Revoked) -> bool {
-        self.entries().remove(who).is_some_and(|until| until > now)
+    /// Lets `who` in again; `None` if no revocation of exactly that was in force.
+    pub fn lift(&self, now: UnixTime, who: &Revoked) -> Option<Change> {
+        let mut table = self.table();
+        let until = table.until(now, who)?;
+        // It has a place already.
+        table.set(now, who.clone(), until, false).ok()
+    }
+
+    /// Does as another replica did.
+    ///
+    /// # Errors
+    /// When the table is full.
+    pub fn merge(&self, now: UnixTime, change: Change) -> Result<Merged, RevocationsFull> {
+        self.table().merge(now, change)
     }
 
     /// Those in force, in a fixed order: at most `most` of those behind `after`, and whether there are more.
     pub fn page(&self, now: UnixTime, after: Option<&Revoked>, most: usize) -> (Vec<(Revoked, UnixTime)>, bool) {
-        let entries = self.entries();
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut in_force = entries
-            .range::<Revoked, _>((from, Bound::Unbounded))
-            .filter(|(_, until)| **until > now)
-            .map(|(who, until)| (who.clone(), *until));
+        let table = self.table();
+        let mut in_force = table.in_force(now, after).map(|(who, until)| (who.clone(), until));
         let page = in_force.by_ref().take(most).collect();
         (page, in_force.next().is_some())
     }
 
+    /// What each part of the table holds, for a comparison with another replica.
+    pub fn digests(&self, now: UnixTime) -> Digests {
+        self.table().digests(now)
+    }
+
+    /// What another replica lacks, perhaps: a part of the table behind `after`, liftings too, at most `most`, and whether there is
+    /// more of it.
+    pub fn changes(&self, now: UnixTime, part: usize, after: Option<&Revoked>, most: usize) -> (Vec<Change>, bool) {
+        self.table().changes(now, part, after, most)
+    }
+
     /// Whether a client is turned away now.
     pub fn contains(&self, now: UnixTime, username: &str, user: &str) -> bool {
-        let entries = self.entries();
-        if entries.is_empty() {
+        let table = self.table();
+        if table.is_empty() {
             return false;
         }
-        let holds = |who| entries.get(&who).is_some_and(|until| now < *until);
+        let holds = |who| table.until(now, &who).is_some();
         let named = Username::parse(username).ok();
         let session = named.and_then(|named| named.session());
         holds(Revoked::User(user.into()))
@@ -80,8 +110,8 @@ impl Revocations {
             || session.is_some_and(|session| holds(Revoked::Session(session.into())))
     }
 
-    fn entries(&self) -> MutexGuard<'_, BTreeMap<Revoked, UnixTime>> {
-        // An insertion leaves a whole map behind, whatever happens to the thread afterwards.
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // A change leaves a whole table behind, whatever happens to the thread afterwards.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -130,11 +160,11 @@ mod tests {
         for who in [&alice, &bob] {
             revocations.insert(NOW, who.clone(), UnixTime(1500)).unwrap();
         }
-        assert!(!revocations.lift(NOW, &Revoked::Username("alice".into())));
-        assert!(revocations.lift(NOW, &alice) && !revocations.lift(NOW, &alice));
+        assert_eq!(revocations.lift(NOW, &Revoked::Username("alice".into())), None);
+        assert!(revocations.lift(NOW, &alice).is_some() && revocations.lift(NOW, &alice).is_none());
         assert!(!revocations.contains(NOW, "2000:alice", "alice"));
         assert!(revocations.contains(NOW, "2000:bob", "bob"));
-        assert!(!revocations.lift(UnixTime(1500), &bob), "it was over by itself");
+        assert_eq!(revocations.lift(UnixTime(1500), &bob), None, "it was over by itself");
     }
 
     #[test]
@@ -171,10 +201,125 @@ mod tests {
             revocations.insert(NOW, one_more.clone(), UnixTime(9000)),
             Err(RevocationsFull)
         );
-        assert_eq!(
-            revocations.insert(NOW, Revoked::User("7".into()), UnixTime(9000)),
-            Ok(())
+        let seventh = revocations.insert(NOW, Revoked::User("7".into()), UnixTime(9000));
+        assert!(seventh.is_ok(), "it has a place");
+        assert!(
+            revocations
+                .insert(UnixTime(1001), one_more.clone(), UnixTime(9000))
+                .is_ok()
         );
-        assert_eq!(revocations.insert(UnixTime(1001), one_more, UnixTime(9000)), Ok(()));
+        // Another replica gets none by what is lifted, an operator does.
+        let of_another = |name: &str, until| Change {
+            who: Revoked::User(name.into()),
+            until: UnixTime(until),
+            in_force: true,
+            stamp: 1,
+        };
+        let now = UnixTime(1001);
+        assert_eq!(revocations.merge(now, of_another("x", 9000)), Err(RevocationsFull));
+        assert_eq!(
+            revocations.merge(now, of_another("7", 9001)),
+            Ok(Merged::Known),
+            "an older one"
+        );
+        assert!(revocations.lift(now, &one_more).is_some());
+        assert_eq!(revocations.merge(now, of_another("x", 9000)), Err(RevocationsFull));
+        assert!(
+            revocations
+                .insert(now, Revoked::User("y".into()), UnixTime(9000))
+                .is_ok()
+        );
+        assert_eq!(
+            revocations.merge(UnixTime(1002), of_another("x", 9000)),
+            Ok(Merged::Revoked)
+        );
+    }
+
+    /// Hands everything of `from` to `to`, in parts of two.
+    fn tell_all(now: UnixTime, from: &Revocations, to: &Revocations) {
+        for part in 0..PARTS {
+            let mut after = None;
+            loop {
+                let (changes, more) = from.changes(now, part, after.as_ref(), 2);
+                assert!(changes.len() <= 2);
+                after = changes.last().map(|change| change.who.clone());
+                for change in changes {
+                    to.merge(now, change).unwrap();
+                }
+                if !more {
+                    break;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn replicas_that_told_each_other_everything_turn_away_the_same_and_see_that_they_do() {
+        let (a, b) = (Revocations::default(), Revocations::default());
+        for at in 0..300_u64 {
+            let who = Revoked::User(format!("user{at}").into());
+            let (made, other) = if at % 2 == 0 { (&a, &b) } else { (&b, &a) };
+            let change = made.insert(NOW, who.clone(), UnixTime(1500 + at)).unwrap();
+            if at % 3 == 0 {
+                assert_eq!(other.merge(NOW, change.clone()), Ok(Merged::Revoked));
+                assert_eq!(other.merge(NOW, change), Ok(Merged::Known), "a second time");
+            }
+            if at % 5 == 0 {
+                made.lift(NOW, &who).unwrap();
+            }
+        }
+        assert_ne!(a.digests(NOW), b.digests(NOW));
+        tell_all(NOW, &a, &b);
+        tell_all(NOW, &b, &a);
+        assert_eq!(a.digests(NOW), b.digests(NOW));
+        let (listed, _) = a.page(NOW, None, 1000);
+        assert_eq!((listed.len(), &listed), (240, &b.page(NOW, None, 1000).0));
+        // What is over goes from both, and from what they compare.
+        assert_eq!(a.digests(UnixTime(1700)), b.digests(UnixTime(1700)));
+        assert_eq!(a.digests(UnixTime(2000)), [0; PARTS]);
+    }
+
+    #[test]
+    fn a_lifting_is_not_undone_by_a_replica_that_missed_it_and_a_later_revocation_counts() {
+        let (a, b) = (Revocations::default(), Revocations::default());
+        let alice = || Revoked::User("alice".into());
+        let revoked = a.insert(NOW, alice(), UnixTime(1500)).unwrap();
+        b.merge(NOW, revoked.clone()).unwrap();
+        // At a replica whose clock is behind, and within the same second.
+        let lifted = b.lift(UnixTime(900), &alice()).unwrap();
+        assert!(lifted.stamp > revoked.stamp);
+        assert_eq!(
+            b.merge(NOW, revoked.clone()),
+            Ok(Merged::Known),
+            "by one that missed the lifting"
+        );
+        assert!(!b.contains(NOW, "2000:alice", "alice"));
+        assert_eq!(a.merge(NOW, lifted), Ok(Merged::Lifted));
+        assert!(!a.contains(NOW, "2000:alice", "alice"));
+        let again = b.insert(UnixTime(901), alice(), UnixTime(1400)).unwrap();
+        assert_eq!(a.merge(NOW, again), Ok(Merged::Revoked));
+        assert!(a.contains(NOW, "2000:alice", "alice"));
+    }
+
+    #[test]
+    fn of_two_changes_at_one_moment_the_one_that_turns_away_counts_everywhere() {
+        let change = |in_force, until| Change {
+            who: Revoked::User("alice".into()),
+            until: UnixTime(until),
+            in_force,
+            stamp: 7,
+        };
+        let all = [change(true, 1500), change(false, 1600), change(true, 1400)];
+        for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0]] {
+            let revocations = Revocations::default();
+            for at in order {
+                let at: usize = at;
+                revocations.merge(NOW, all[at].clone()).unwrap();
+            }
+            assert_eq!(
+                revocations.page(NOW, None, 9).0,
+                [(Revoked::User("alice".into()), UnixTime(1500))]
+            );
+        }
     }
 }

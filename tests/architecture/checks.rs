@@ -11,7 +11,8 @@ pub(crate) const IMPORTS: &[(&str, &[&str])] = &[
     ("credentials", &["wire"]),
     ("signaling", &["wire"]),
     ("turn", &["wire", "credentials"]),
-    ("telemetry", &["wire", "credentials", "signaling", "turn"]),
+    ("fleet", &["wire", "credentials", "signaling", "turn"]),
+    ("telemetry", &["wire", "credentials", "signaling", "turn", "fleet"]),
     ("outbound", &["telemetry"]),
     (
         "events",
@@ -21,7 +22,10 @@ pub(crate) const IMPORTS: &[(&str, &[&str])] = &[
         "transport",
         &["wire", "credentials", "signaling", "turn", "telemetry", "events"],
     ),
-    ("backplane", &["wire", "credentials", "signaling", "turn", "telemetry"]),
+    (
+        "backplane",
+        &["wire", "credentials", "signaling", "turn", "fleet", "telemetry"],
+    ),
     ("ws", &["wire", "credentials", "signaling", "turn", "telemetry"]),
     ("probe", &["credentials", "telemetry", "outbound"]),
     (
@@ -31,6 +35,7 @@ pub(crate) const IMPORTS: &[(&str, &[&str])] = &[
             "credentials",
             "signaling",
             "turn",
+            "fleet",
             "telemetry",
             "outbound",
             "events",
@@ -44,6 +49,7 @@ pub(crate) const IMPORTS: &[(&str, &[&str])] = &[
             "credentials",
             "signaling",
             "turn",
+            "fleet",
             "telemetry",
             "outbound",
             "events",
@@ -61,6 +67,7 @@ pub(crate) const IMPORTS: &[(&str, &[&str])] = &[
             "credentials",
             "signaling",
             "turn",
+            "fleet",
             "telemetry",
             "outbound",
             "events",
@@ -79,6 +86,7 @@ pub(crate) const IMPORTS: &[(&str, &[&str])] = &[
             "credentials",
             "signaling",
             "turn",
+            "fleet",
             "telemetry",
             "outbound",
             "events",
@@ -94,7 +102,7 @@ pub(crate) const IMPORTS: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that are sans-I/O.
-pub(crate) const CORES: &[&str] = &["wire", "credentials", "turn", "signaling"];
+pub(crate) const CORES: &[&str] = &["wire", "credentials", "turn", "signaling", "fleet"];
 
 /// Paths a core must not mention: the clock, randomness, the environment, sockets, files, threads, the runtime, the log.
 pub(crate) const IMPURE: &[&str] = &[

@@ -159,7 +159,9 @@ async fn connections_that_redis_closes_are_made_again() {
             match event {
                 Event::Connected => assert!(!std::mem::replace(&mut up, true)),
                 Event::Lost => assert!(std::mem::replace(&mut up, false)),
-                Event::Message(..) | Event::Subscribed(_) => assert!(up, "{event:?} while it was away"),
+                Event::Message(..) | Event::Fleet(_) | Event::Subscribed(_) => {
+                    assert!(up, "{event:?} while it was away")
+                }
             }
         }
     }

@@ -12,6 +12,7 @@ mod client;
 mod cut;
 mod driver;
 mod faults;
+mod fleet;
 #[expect(dead_code, reason = "what the tests with browsers need besides")]
 #[path = "../browser/namespace.rs"]
 mod namespace;
@@ -19,3 +20,5 @@ mod node;
 mod redis;
 mod replica;
 mod replicas;
+#[path = "../support/udp/mod.rs"]
+mod support;

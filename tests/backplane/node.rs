@@ -18,6 +18,7 @@ pub(crate) enum Event {
     Lost,
     Subscribed(RoomTopic),
     Message(Topic, Bytes),
+    Fleet(Bytes),
 }
 
 /// Takes the place of the hub.
@@ -63,6 +64,10 @@ impl Receiver for Recorder {
         let closed = self.closed.lock().unwrap();
         drop(self.opened.wait_while(closed, |closed| *closed).unwrap());
         self.note(Event::Message(topic, Bytes::copy_from_slice(payload)));
+    }
+
+    fn handle_fleet(&self, payload: &[u8]) {
+        self.note(Event::Fleet(Bytes::copy_from_slice(payload)));
     }
 }
 

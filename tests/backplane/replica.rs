@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -21,6 +22,8 @@ pub(crate) struct Replica {
     child: Child,
     directory: TempDir,
     pub(crate) http: SocketAddr,
+    /// STUN and TURN.
+    pub(crate) relay: SocketAddr,
     home: Option<String>,
 }
 
@@ -29,11 +32,20 @@ impl Replica {
         Self::start_in(None, redis, arguments)
     }
 
+    /// With a configuration file, and others that it names.
+    pub(crate) fn start_with(redis: &str, files: &[(&str, &str)], arguments: &[&str]) -> Self {
+        Self::start_where(None, redis, files, arguments)
+    }
+
     /// In that network namespace. Waits until it is ready, which it is without Redis, too.
     pub(crate) fn start_in(home: Option<&str>, redis: &str, arguments: &[&str]) -> Self {
+        Self::start_where(home, redis, &[], arguments)
+    }
+
+    fn start_where(home: Option<&str>, redis: &str, files: &[(&str, &str)], arguments: &[&str]) -> Self {
         // Another process may take a port between the look and the start: then it is tried again.
         for _ in 0..5 {
-            let mut replica = Self::spawn(home, redis, arguments);
+            let mut replica = Self::spawn(home, redis, files, arguments);
             if replica.becomes_ready() {
                 return replica;
             }
@@ -42,9 +54,12 @@ impl Replica {
         panic!("no free ports");
     }
 
-    fn spawn(home: Option<&str>, redis: &str, arguments: &[&str]) -> Self {
+    fn spawn(home: Option<&str>, redis: &str, files: &[(&str, &str)], arguments: &[&str]) -> Self {
         let (http, relay) = (free_port(), free_port());
         let directory = TempDir::new().unwrap();
+        for (name, content) in files {
+            write_private(&directory.path().join(name), content);
+        }
         let program = env!("CARGO_BIN_EXE_meetpoint");
         let mut command = match home {
             None => Command::new(program),
@@ -61,6 +76,11 @@ impl Replica {
             .env("MEETPOINT__BACKPLANE__REDIS_URL", redis)
             .args(["--http-listen", &http.to_string(), "--relay-listen", &relay.to_string()])
             .args(["--relay-external-ip", "127.0.0.1"])
+            .args(if files.is_empty() {
+                &[][..]
+            } else {
+                &["--config", "meetpoint.toml"]
+            })
             .args(arguments)
             .current_dir(directory.path())
             .stdin(Stdio::null())
@@ -72,6 +92,7 @@ impl Replica {
             child,
             directory,
             http,
+            relay,
             home: home.map(str::to_owned),
         }
     }
@@ -124,16 +145,28 @@ impl Replica {
 
     /// A request of an operator, and the JSON of its answer.
     pub(crate) fn operate(&self, request: &str, body: &serde_json::Value) -> serde_json::Value {
+        let answer = self.request(request, TOKEN, body);
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"))
+    }
+
+    /// The status of a request without a body.
+    pub(crate) fn status(&self, request: &str, token: &str) -> u16 {
+        let answer = self.request(request, token, &serde_json::Value::Null);
+        answer[9..12].parse().unwrap()
+    }
+
+    fn request(&self, request: &str, token: &str, body: &serde_json::Value) -> String {
         let mut stream = self.connect().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let body = if request.starts_with("GET") {
+        let body = if body.is_null() || request.starts_with("GET") {
             String::new()
         } else {
             body.to_string()
         };
         write!(
             stream,
-            "{request} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}\r\n\
+            "{request} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             self.http,
             body.len()
@@ -141,8 +174,7 @@ impl Replica {
         .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"))
+        answer
     }
 
     /// The JSON of one.
@@ -246,6 +278,12 @@ pub(crate) fn replicas<const N: usize>(redis: &str, arguments: &[&str]) -> [Repl
         replica.wait_for_others(u32::try_from(N).unwrap() - 1);
     }
     all
+}
+
+/// For nobody else to read, as secrets have to be.
+fn write_private(path: &std::path::Path, content: &str) {
+    std::fs::write(path, content).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// An address that was free a moment ago, for TCP and UDP.

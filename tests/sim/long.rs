@@ -647,7 +647,7 @@ impl World {
                 let who = Revoked::User(user.into());
                 let now = self.fleet.labs[0].now.unix;
                 let revocations = self.fleet.config.revocations.clone();
-                if !revocations.lift(now, &who) {
+                if revocations.lift(now, &who).is_none() {
                     let until = meetpoint::credentials::UnixTime(now.0 + 300);
                     revocations.insert(now, who, until).unwrap();
                     let filter = Filter {

@@ -2,6 +2,7 @@
 
 use crate::backplane;
 use crate::config::Config;
+use crate::fleet;
 use crate::signaling::{BusConfig, NodeId};
 
 impl Config {
@@ -38,6 +39,20 @@ impl Config {
     }
 }
 
+impl Config {
+    /// How the relay lives with others, if it does.
+    pub(super) fn fleet_settings(&self) -> Option<fleet::Config> {
+        let shared = &self.backplane;
+        shared.redis_url.as_ref()?;
+        Some(fleet::Config {
+            heartbeat: shared.node_timeout * 2 / 7,
+            node_timeout: shared.node_timeout,
+            nodes: shared.nodes,
+            ..fleet::Config::new(NodeId::new([0; 8]))
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,12 +68,14 @@ mod tests {
         let url = backplane::RedisUrl::parse("redis://a.example").unwrap();
         assert_eq!(config.backplane_settings(), Some(backplane::Config::at(url)));
         assert_eq!(config.bus_settings(), Some(BusConfig::new(NodeId::new([0; 8]))));
+        assert_eq!(config.fleet_settings(), Some(fleet::Config::new(NodeId::new([0; 8]))));
     }
 
     #[test]
     fn without_a_server_there_is_no_backplane_whatever_else_is_set() {
         let config = config("[backplane]\nprefix = \"x\"\nnodes = 3\n");
         assert_eq!((config.backplane_settings(), config.bus_settings()), (None, None));
+        assert_eq!(config.fleet_settings(), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@
 //!
 //! Where one of these fails for a while, messages get lost and lists differ for a while; they are repaired by sequence numbers.
 
-mod bytes;
+pub(crate) mod bytes;
 pub(crate) mod claim;
 mod fields;
 pub(crate) mod link;

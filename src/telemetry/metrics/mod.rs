@@ -13,6 +13,7 @@ mod auth;
 mod backplane;
 mod events;
 pub mod family;
+mod fleet;
 mod front;
 mod hub;
 pub mod markdown;
@@ -32,6 +33,7 @@ pub use api::ApiMetrics;
 pub use auth::AuthMetrics;
 pub use backplane::BackplaneMetrics;
 pub use events::EventMetrics;
+pub use fleet::FleetSlot;
 pub use front::FrontMetrics;
 pub use hub::HubSlot;
 pub use process::Readiness;
@@ -48,6 +50,7 @@ struct Inner {
     registry: Registry,
     shards: relay::Shards,
     hub: HubSlot,
+    fleet: FleetSlot,
     api: ApiMetrics,
     auth: AuthMetrics,
     front: FrontMetrics,
@@ -68,6 +71,8 @@ impl Metrics {
         shards.register(&registry)?;
         let hub = HubSlot::default();
         hub.register(&registry)?;
+        let fleet = FleetSlot::default();
+        fleet.register(&registry)?;
         let process = process::Process::begin();
         process.register(&registry)?;
         let api = ApiMetrics::register(&registry)?;
@@ -81,6 +86,7 @@ impl Metrics {
             registry,
             shards,
             hub,
+            fleet,
             api,
             auth,
             front,
@@ -99,6 +105,11 @@ impl Metrics {
     /// Where the hub is found.
     pub fn hub_slot(&self) -> HubSlot {
         self.0.hub.clone()
+    }
+
+    /// Where the relays of all replicas are found.
+    pub fn fleet_slot(&self) -> FleetSlot {
+        self.0.fleet.clone()
     }
 
     /// Counters of the API.

@@ -10,7 +10,7 @@ use crate::telemetry::labels::{
 use crate::telemetry::{
     DtlsEnd, DtlsPhase, DtlsRefusal, SendFailure, StreamEnd, StreamKind, StreamRefusal, build_info,
 };
-use crate::turn;
+use crate::{fleet, turn};
 
 /// Upper bounds of request durations, seconds: the answers are made from memory, so what is slow is queueing.
 const DURATIONS: &[f64] = &[0.0001, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -73,6 +73,7 @@ const HOOK_END: Label = label!("result", HookEnd);
 const HOOK_ATTEMPT: Label = label!("result", HookAttempt);
 const ADMIN_REFUSAL: Label = label!("reason", AdminRefusal);
 const BACKPLANE_FAULT: Label = label!("reason", BackplaneFault);
+const CHANGE_ORIGIN: Label = label!("origin", fleet::ChangeOrigin);
 const RELOAD: Label = label!("result", ReloadResult);
 /// The names of the configuration: closed by that, not by the code.
 const REALM: Label = Label {
@@ -422,6 +423,22 @@ table! {
             "Welcomed sessions of all replicas together.";
         BUS_ROOMS = Kind::Gauge, "meetpoint_backplane_total_rooms", [],
             "Rooms of all replicas together, each counted once.";
+    }
+    "Fleet" {
+        FLEET_NODES = Kind::Gauge, "meetpoint_fleet_nodes", [],
+            "Other replicas whose relays are heard of.";
+        FLEET_CHANGES = Kind::Counter, "meetpoint_fleet_revocations_total", [CHANGE_ORIGIN],
+            "Changes of the revocations: an operator of this replica made them, another replica told of them, or they were missed and asked for. The same order by an operator counts once on each replica.";
+        FLEET_FULL = Kind::Counter, "meetpoint_fleet_revocations_full_total", [],
+            "Changes of other replicas for which the table of revocations had no room. Above zero: somebody is let in here who is turned away elsewhere.";
+        FLEET_ASKED = Kind::Counter, "meetpoint_fleet_questions_total", [],
+            "Questions to other replicas for revocations that this one had missed.";
+        FLEET_UNANSWERED = Kind::Counter, "meetpoint_fleet_unanswered_total", [],
+            "Questions of other replicas that were put off, because there were too many at once.";
+        FLEET_MALFORMED = Kind::Counter, "meetpoint_fleet_malformed_total", [],
+            "Messages about relays that are none of a replica of this version, or claim what none claims: somebody else writes to the channels.";
+        FLEET_TURNED_AWAY = Kind::Counter, "meetpoint_fleet_turned_away_total", [],
+            "Messages of relays of replicas beyond backplane.nodes.";
     }
     "API" {
         HTTP_REQUESTS = Kind::Counter, "meetpoint_http_requests_total", [ROUTE, METHOD, STATUS],

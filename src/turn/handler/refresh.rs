@@ -122,7 +122,7 @@ impl Server {
     }
 
     /// Whether the owner of an allocation is turned away.
-    fn is_revoked(&self, now: Now, index: u32) -> bool {
+    pub(in crate::turn) fn is_revoked(&self, now: Now, index: u32) -> bool {
         self.allocations
             .get(index)
             .is_some_and(|allocation| self.is_turned_away(now, &allocation.username, allocation.lease.user()))

@@ -1,0 +1,122 @@
+//! The driver of [`Fleet`]: its clock, its timer, its way to Redis, and the end of what those hold who are turned away.
+
+use super::operator::Desk;
+use crate::backplane::Outgoing;
+use crate::credentials::UnixTime;
+use crate::fleet::{Config, Fleet, Output};
+use crate::telemetry::Metrics;
+use crate::turn::{Change, Now, Revocations};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+/// How long a relay that has no time is left alone.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// This replica's relay among those of others. Clones share.
+#[derive(Clone)]
+pub(super) struct FleetHandle(Arc<Shared>);
+
+struct Shared {
+    core: Mutex<Fleet>,
+    outgoing: Outgoing,
+    /// Something may be due earlier than before.
+    changed: Notify,
+    /// Somebody is turned away who holds something, perhaps.
+    sweep: Notify,
+}
+
+impl FleetHandle {
+    pub(super) fn new(config: Config, revocations: Revocations, outgoing: Outgoing, metrics: &Metrics) -> Self {
+        let handle = Self(Arc::new(Shared {
+            core: Mutex::new(Fleet::new(config, revocations)),
+            outgoing,
+            changed: Notify::new(),
+            sweep: Notify::new(),
+        }));
+        let asked = handle.clone();
+        metrics.fleet_slot().ask(move || asked.with(|core, _| core.stats()));
+        handle
+    }
+
+    pub(super) fn bus_connected(&self) {
+        self.with(Fleet::bus_connected);
+        self.0.changed.notify_one();
+    }
+
+    pub(super) fn bus_lost(&self) {
+        self.with(|core, _| core.bus_lost());
+    }
+
+    pub(super) fn handle_remote(&self, payload: &[u8]) {
+        self.with(|core, now| core.handle_remote(now, payload));
+        self.0.changed.notify_one();
+    }
+
+    /// Has every other replica do as an operator of this one did.
+    pub(super) fn tell(&self, change: &Change) {
+        self.with(|core, _| core.tell(change));
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Fleet, Now) -> T) -> T {
+        let shared = &*self.0;
+        let mut core = shared.core.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = act(&mut core, now());
+        // Under the lock: what is published leaves in the order in which it was said.
+        while let Some(output) = core.poll_output() {
+            match output {
+                Output::Publish { topic, payload } => shared.outgoing.publish_to_fleet(topic, payload),
+                Output::Sweep => shared.sweep.notify_one(),
+            }
+        }
+        answer
+    }
+
+    /// Does what is due, for ever.
+    pub(super) async fn keep_time(self) {
+        loop {
+            let due = self.with(|core, now| {
+                core.handle_timeout(now);
+                core.poll_timeout()
+            });
+            let changed = self.0.changed.notified();
+            match due {
+                None => changed.await,
+                Some(due) => tokio::select! {
+                    () = changed => {}
+                    () = tokio::time::sleep_until(due.into()) => {}
+                },
+            }
+        }
+    }
+
+    /// Ends what those hold whom another replica turns away, as often as there are such, for ever. However many there are at once: one
+    /// look at all allocations finds them.
+    pub(super) async fn sweep(self, desk: Arc<Desk>) {
+        loop {
+            self.0.sweep.notified().await;
+            loop {
+                let desk = Arc::clone(&desk);
+                // The workers are asked in turn, and waited for.
+                match spawn_blocking(move || desk.end_revoked()).await {
+                    Ok(Ok(0)) => break,
+                    Ok(Ok(ended)) => {
+                        tracing::info!(ended, "ended allocations of users that another replica turns away");
+                        break;
+                    }
+                    // They stay turned away; a look at a relay that is busy comes later.
+                    Ok(Err(_)) | Err(_) => sleep(AGAIN).await,
+                }
+            }
+        }
+    }
+}
+
+fn now() -> Now {
+    Now {
+        instant: Instant::now(),
+        unix: UnixTime::from_system_time(SystemTime::now()),
+    }
+}

@@ -1,0 +1,358 @@
+//! Several replicas in virtual time, over a bus that the test delivers, loses or cuts.
+
+use super::*;
+use crate::credentials::UnixTime;
+use crate::turn::{MAX_REVOCATIONS, PARTS, Revoked};
+
+/// One replica.
+struct Replica {
+    fleet: Fleet,
+    revocations: Revocations,
+    linked: bool,
+    sweeps: u64,
+    /// Messages it has published.
+    said: u64,
+}
+
+/// All of them, and one clock.
+struct World {
+    replicas: Vec<Replica>,
+    now: Now,
+}
+
+fn id(at: usize) -> NodeId {
+    NodeId::new([at as u8 + 1; 8])
+}
+
+impl World {
+    fn new(count: usize) -> Self {
+        let replicas = (0..count).map(|at| {
+            let revocations = Revocations::default();
+            Replica {
+                fleet: Fleet::new(
+                    Config {
+                        nodes: 4,
+                        ..Config::new(id(at))
+                    },
+                    revocations.clone(),
+                ),
+                revocations,
+                linked: false,
+                sweeps: 0,
+                said: 0,
+            }
+        });
+        let now = Now {
+            instant: Instant::now(),
+            unix: UnixTime(1_800_000_000),
+        };
+        Self {
+            replicas: replicas.collect(),
+            now,
+        }
+    }
+
+    fn linked(count: usize) -> Self {
+        let mut world = Self::new(count);
+        for at in 0..count {
+            world.link(at);
+        }
+        world.pass(Duration::from_secs(1));
+        world
+    }
+
+    fn link(&mut self, at: usize) {
+        let replica = &mut self.replicas[at];
+        replica.linked = true;
+        replica.fleet.bus_connected(self.now);
+        self.deliver();
+    }
+
+    fn cut(&mut self, at: usize) {
+        let replica = &mut self.replicas[at];
+        replica.linked = false;
+        replica.fleet.bus_lost();
+    }
+
+    /// Delivers everything, and what comes of it.
+    fn deliver(&mut self) {
+        loop {
+            let mut under_way = Vec::new();
+            for replica in &mut self.replicas {
+                while let Some(output) = replica.fleet.poll_output() {
+                    match output {
+                        Output::Sweep => replica.sweeps += 1,
+                        Output::Publish { topic, payload } => {
+                            assert!(replica.linked, "published without a bus");
+                            replica.said += 1;
+                            under_way.push((topic, payload));
+                        }
+                    }
+                }
+            }
+            if under_way.is_empty() {
+                return;
+            }
+            for (topic, payload) in under_way {
+                for at in 0..self.replicas.len() {
+                    let is_meant = topic == FleetTopic::Everybody || topic == FleetTopic::Node(id(at));
+                    if is_meant && self.replicas[at].linked {
+                        self.replicas[at].fleet.handle_remote(self.now, &payload);
+                    }
+                }
+            }
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now.instant + time;
+        loop {
+            let due = self
+                .replicas
+                .iter()
+                .filter_map(|replica| replica.fleet.poll_timeout())
+                .min();
+            let until = due.filter(|due| *due <= end).unwrap_or(end);
+            let seconds_before = self.now.instant;
+            self.now.instant = self.now.instant.max(until);
+            let passed = self.now.instant - seconds_before;
+            self.now.unix = UnixTime(self.now.unix.0 + passed.as_secs());
+            if due.is_none_or(|due| due > end) {
+                return;
+            }
+            for replica in &mut self.replicas {
+                replica.fleet.handle_timeout(self.now);
+            }
+            self.deliver();
+        }
+    }
+
+    fn revoke(&mut self, at: usize, user: &str) {
+        let replica = &mut self.replicas[at];
+        let until = UnixTime(self.now.unix.0 + 3_600);
+        let who = Revoked::User(user.into());
+        let change = replica.revocations.insert(self.now.unix, who, until).unwrap();
+        replica.fleet.tell(&change);
+        self.deliver();
+    }
+
+    fn lift(&mut self, at: usize, user: &str) {
+        let replica = &mut self.replicas[at];
+        let change = replica.revocations.lift(self.now.unix, &Revoked::User(user.into()));
+        replica.fleet.tell(&change.unwrap());
+        self.deliver();
+    }
+
+    fn is_out(&self, at: usize, user: &str) -> bool {
+        self.replicas[at].revocations.contains(self.now.unix, "", user)
+    }
+
+    fn said(&self) -> u64 {
+        self.replicas.iter().map(|replica| replica.said).sum()
+    }
+
+    fn stats(&self, at: usize) -> Stats {
+        self.replicas[at].fleet.stats()
+    }
+
+    fn assert_alike(&self) {
+        let first = self.replicas[0].revocations.digests(self.now.unix);
+        for replica in &self.replicas {
+            assert_eq!(replica.revocations.digests(self.now.unix), first);
+        }
+    }
+}
+
+#[test]
+fn who_is_turned_away_on_one_replica_is_on_all_at_once_and_is_told_once() {
+    let mut world = World::linked(3);
+    let before = world.said();
+    world.revoke(1, "mallory");
+    assert!((0..3).all(|at| world.is_out(at, "mallory")));
+    assert_eq!(world.said() - before, 1, "nobody says again what was said");
+    assert_eq!(
+        [0, 1, 2].map(|at| world.replicas[at].sweeps),
+        [1, 0, 1],
+        "its own operator ended the rest itself"
+    );
+    world.lift(2, "mallory");
+    assert!((0..3).all(|at| !world.is_out(at, "mallory")));
+    assert_eq!(
+        [0, 1, 2].map(|at| world.replicas[at].sweeps),
+        [1, 0, 1],
+        "nothing ends by that"
+    );
+    assert_eq!(world.stats(0).changes, [0, 2, 0]);
+    assert_eq!(world.stats(1).changes, [1, 1, 0]);
+}
+
+#[test]
+fn a_replica_that_starts_or_was_cut_off_catches_up_and_tells_what_it_did_alone() {
+    let mut world = World::new(3);
+    world.link(0);
+    for at in 0..1_000 {
+        world.revoke(0, &format!("user{at}"));
+    }
+    // One that starts.
+    world.link(1);
+    assert!(world.is_out(1, "user999"), "before anything can pass");
+    assert_eq!(
+        world.replicas[1].sweeps,
+        world.replicas[1].sweeps.min(PARTS as u64),
+        "not a sweep each"
+    );
+    world.link(2);
+    world.assert_alike();
+    assert_eq!(world.stats(2).changes, [0, 0, 1_000]);
+    // One that is cut off, while both sides go on.
+    world.cut(1);
+    world.revoke(0, "mallory");
+    world.lift(0, "user3");
+    world.revoke(1, "eve");
+    world.lift(1, "user5");
+    world.pass(Duration::from_secs(60));
+    assert!(!world.is_out(1, "mallory") && world.is_out(1, "user3") && !world.is_out(0, "eve"));
+    world.link(1);
+    world.pass(Duration::from_secs(10));
+    world.assert_alike();
+    for at in 0..3 {
+        assert!(world.is_out(at, "mallory") && world.is_out(at, "eve"), "{at}");
+        assert!(!world.is_out(at, "user3") && !world.is_out(at, "user5"), "{at}");
+    }
+}
+
+#[test]
+fn replicas_that_are_alike_ask_nothing_and_one_that_ends_is_forgotten() {
+    let mut world = World::linked(3);
+    world.revoke(0, "mallory");
+    let asked = |world: &World| (0..3).map(|at| world.stats(at).asked).sum::<u64>();
+    world.pass(Duration::from_secs(20));
+    let (before, said) = (asked(&world), world.said());
+    world.pass(Duration::from_secs(60));
+    assert_eq!(asked(&world), before);
+    assert_eq!(world.said() - said, 3 * 30, "signs of life alone");
+    world.cut(2);
+    world.pass(Duration::from_secs(4));
+    assert_eq!(world.stats(0).nodes, 2);
+    world.pass(Duration::from_secs(4));
+    assert_eq!(world.stats(0).nodes, 1);
+}
+
+#[test]
+fn a_full_table_takes_no_more_counts_what_it_lacks_and_does_not_ask_for_ever() {
+    let mut world = World::linked(2);
+    for at in 0..MAX_REVOCATIONS {
+        let who = Revoked::User(format!("of b {at}").into());
+        let until = UnixTime(world.now.unix.0 + 360_000);
+        world.replicas[1]
+            .revocations
+            .insert(world.now.unix, who, until)
+            .unwrap();
+    }
+    world.revoke(0, "mallory");
+    assert!(!world.is_out(1, "mallory"));
+    assert_eq!(world.stats(1).full, 1);
+    world.pass(Duration::from_secs(600));
+    // The first has no room for one of the many; the second none for mallory. Neither asks each time.
+    assert_eq!(world.stats(0).full.min(1), 1);
+    let asked = world.stats(0).asked + world.stats(1).asked;
+    world.pass(Duration::from_secs(600));
+    let more = world.stats(0).asked + world.stats(1).asked - asked;
+    assert!(more <= 64, "{more} in ten minutes");
+}
+
+#[test]
+fn what_no_replica_says_changes_nothing_and_is_counted() {
+    let mut world = World::linked(1);
+    let says = |world: &mut World, from: usize, message: &Message| {
+        let payload = message.encode(id(from));
+        world.replicas[0].fleet.handle_remote(world.now, &payload);
+        world.deliver();
+    };
+    let change = |stamp| Change {
+        who: Revoked::User("alice".into()),
+        until: UnixTime(world_end()),
+        in_force: true,
+        stamp,
+    };
+    fn world_end() -> u64 {
+        u64::MAX
+    }
+    // A time stamp that no operator could ever be later than.
+    let changes = vec![change(u64::MAX)];
+    says(&mut world, 7, &Message::Told { changes });
+    assert!(!world.is_out(0, "alice"));
+    // An answer that nobody asked for.
+    let part = Message::Part {
+        part: 0,
+        more: false,
+        changes: vec![change(1)],
+    };
+    says(&mut world, 7, &part);
+    assert!(!world.is_out(0, "alice"));
+    // Its own name in another's mouth.
+    says(
+        &mut world,
+        0,
+        &Message::Told {
+            changes: vec![change(1)],
+        },
+    );
+    assert!(!world.is_out(0, "alice"));
+    world.replicas[0].fleet.handle_remote(world.now, b"\x01\x01");
+    assert_eq!(world.stats(0).malformed, 2);
+    // More names than may be: the fifth is not heard.
+    for from in 10..13 {
+        says(&mut world, from, &Message::Ask { part: 0, after: None });
+    }
+    says(
+        &mut world,
+        13,
+        &Message::Told {
+            changes: vec![change(1)],
+        },
+    );
+    assert!(!world.is_out(0, "alice"));
+    assert_eq!((world.stats(0).nodes, world.stats(0).turned_away), (4, 1));
+    // And what may be said is done; an operator can undo it, whatever the stamp.
+    let in_a_day = world.now.unix.0 * 1_000 + MAX_AHEAD_MS;
+    says(
+        &mut world,
+        7,
+        &Message::Told {
+            changes: vec![change(in_a_day)],
+        },
+    );
+    assert!(world.is_out(0, "alice"));
+    world.lift(0, "alice");
+    assert!(!world.is_out(0, "alice"));
+}
+
+#[test]
+fn questions_beyond_the_bound_wait_for_the_next_heartbeat() {
+    let mut world = World::linked(1);
+    let ask = Message::Ask { part: 0, after: None }.encode(id(7));
+    for _ in 0..ANSWERS + 10 {
+        world.replicas[0].fleet.handle_remote(world.now, &ask);
+    }
+    world.deliver();
+    assert_eq!(world.stats(0).unanswered, 10);
+    world.pass(Duration::from_secs(2));
+    world.replicas[0].fleet.handle_remote(world.now, &ask);
+    assert_eq!(world.stats(0).unanswered, 10);
+}
+
+#[test]
+fn a_replica_that_lies_about_what_it_knows_is_asked_less_and_less() {
+    let mut world = World::linked(1);
+    let alive = Message::Alive {
+        hello: false,
+        digests: Box::new([9; PARTS]),
+    }
+    .encode(id(7));
+    for _ in 0..3_600 {
+        world.replicas[0].fleet.handle_remote(world.now, &alive);
+        world.pass(Duration::from_secs(1));
+    }
+    assert!(world.stats(0).asked < 40, "{}", world.stats(0).asked);
+}
