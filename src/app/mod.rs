@@ -270,7 +270,7 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     let hub = &reloader.running.signaling;
     let come_back = (hub.drain_after_min, hub.drain_after_max);
     let mut flush = reloader.running.events.flush_timeout;
-    metrics.readiness().set(false);
+    metrics.readiness().drain();
     supervisor.stopping(patience + reloader.running.http.drain_timeout + flush);
     match &ended {
         Ok(name) => tracing::info!(signal = name, "stopping; a second signal ends it at once"),

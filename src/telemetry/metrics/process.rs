@@ -15,17 +15,34 @@ use crate::telemetry::build_info;
 
 /// Whether this process takes work. Starts as not ready.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub struct Readiness(Arc<States>);
+
+#[derive(Debug, Default)]
+struct States {
+    ready: AtomicBool,
+    draining: AtomicBool,
+}
 
 impl Readiness {
     /// Ready: everything listens. Not ready: still starting, or draining.
     pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Release);
+        self.0.ready.store(ready, Ordering::Release);
+    }
+
+    /// Not ready any more, and for good: what lives may go on, and then the process ends.
+    pub fn drain(&self) {
+        self.0.draining.store(true, Ordering::Release);
+        self.set(false);
     }
 
     /// What was set last.
     pub fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.ready.load(Ordering::Acquire)
+    }
+
+    /// Whether [`Self::drain`] was called.
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::Acquire)
     }
 }
 
@@ -39,12 +56,9 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn begin() -> Self {
-        let began_unix = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0.0, |since| since.as_secs_f64());
         Self {
             began: Instant::now(),
-            began_unix,
+            began_unix: unix_now(),
             readiness: Readiness::default(),
         }
     }
@@ -62,6 +76,8 @@ impl Process {
             &t::BUILD_INFO,
             &t::UPTIME,
             &t::READY,
+            &t::DRAINING,
+            &t::CLOCK,
             &t::PROCESS_START,
             &t::PROCESS_CPU,
             &t::PROCESS_RESIDENT,
@@ -80,6 +96,8 @@ impl Process {
             t::BUILD_INFO.samples([([build_info::VERSION, build_info::REVISION, build_info::PROFILE], 1.0)]),
             t::UPTIME.single(self.uptime().as_secs_f64()),
             t::READY.single(f64::from(u8::from(self.readiness.is_ready()))),
+            t::DRAINING.single(f64::from(u8::from(self.readiness.is_draining()))),
+            t::CLOCK.single(unix_now()),
             t::PROCESS_START.single(self.began_unix),
             t::PROCESS_CPU.single(cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9),
         ];
@@ -112,6 +130,13 @@ pub(super) fn open_files() -> (u64, u64) {
     // The listing's own descriptor is among the entries.
     let open = entries.map_or(0, |entries| entries.count().saturating_sub(1) as u64);
     (open, getrlimit(Resource::Nofile).current.unwrap_or(0))
+}
+
+/// Seconds since 1970 as this machine's clock says, which may be wrong: credentials and tokens are judged by it.
+fn unix_now() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// The number in a line such as `VmRSS:     1234 kB` (proc_pid_status(5)).

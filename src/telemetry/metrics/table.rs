@@ -507,6 +507,10 @@ table! {
             "Keys whose new value waits for a restart, as of the last reload.";
         READY = Kind::Gauge, "meetpoint_ready", [],
             "1 while `/readyz` says so: everything listens and nothing drains.";
+        DRAINING = Kind::Gauge, "meetpoint_draining", [],
+            "1 from the first request to stop until the process ends: living allocations may go on, nobody new gets one.";
+        CLOCK = Kind::Gauge, "meetpoint_clock_seconds", [],
+            "The clock by which credentials and tokens are judged, Unix seconds. Far from the time of the scrape: one of the two is wrong.";
         PROCESS_START = Kind::Gauge, "process_start_time_seconds", [],
             "When the process began to count, Unix seconds.";
         PROCESS_CPU = Kind::Counter, "process_cpu_seconds_total", [],

@@ -197,5 +197,11 @@ fn the_process_measures_itself() {
     }
     assert_eq!(samples["meetpoint_ready"], 0.0);
     metrics.readiness().set(true);
-    assert_eq!(scrape(&metrics)["meetpoint_ready"], 1.0);
+    let samples = scrape(&metrics);
+    assert_eq!((samples["meetpoint_ready"], samples["meetpoint_draining"]), (1.0, 0.0));
+    metrics.readiness().drain();
+    let samples = scrape(&metrics);
+    assert_eq!((samples["meetpoint_ready"], samples["meetpoint_draining"]), (0.0, 1.0));
+    let drift = samples["meetpoint_clock_seconds"] - samples["process_start_time_seconds"];
+    assert!((0.0..600.0).contains(&drift), "{drift}");
 }
