@@ -101,6 +101,7 @@ skip() {
 # --- what is needed ----------------------------------------------------------------------------------------------------
 # Commands and the Debian packages that bring them.
 needs='turnutils_uclient:coturn strace:strace systemd-analyze:systemd nginx:nginx turnserver:coturn haproxy:haproxy redis-server:redis-server chromium:chromium ip:iproute2 nft:nftables openssl:openssl python3:python3 node:nodejs npm:npm curl:curl cc:build-essential'
+needs+=' prometheus:prometheus promtool:prometheus'
 
 prepare() {
     local pair packages=()
@@ -109,9 +110,9 @@ prepare() {
     if ((${#packages[@]})); then
         if have apt-get && ((EUID == 0)); then
             export DEBIAN_FRONTEND=noninteractive
-            # The packages start servers where there is an init system (coturn's on 3478, Redis' on 6379): not wanted on a test machine.
+            # The packages start servers where there is an init system (coturn's on 3478, Redis' on 6379, Prometheus' on 9090): not wanted on a test machine.
             apt-get update -qq && apt-get install -y -qq --no-install-recommends "${packages[@]}" || return 1
-            have systemctl && systemctl disable --now coturn haproxy redis-server 2>/dev/null
+            have systemctl && systemctl disable --now coturn haproxy redis-server prometheus prometheus-node-exporter 2>/dev/null
         else
             echo "missing: ${packages[*]} (Debian packages); run as root on Debian, or install them" >&2
         fi
@@ -169,6 +170,13 @@ if { have node && have npm; } || $list_only; then
     stage dialect-clients test 300 bash -c 'cd tests/dialects/node && npm ci --silent --no-audit --no-fund && npm test -s'
 else
     skip dialect-clients 'needs node and npm'
+fi
+
+if have promtool || $list_only; then
+    # What Grafana and Prometheus are given: up to date, parses, names what there is.
+    stage dashboards test 120 python3 tests/deploy/grafana/run.py test_dashboards
+else
+    skip dashboards 'needs promtool'
 fi
 
 # Clients of matchbox, a package of its own: its tree is larger than ours.

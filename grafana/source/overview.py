@@ -1,0 +1,157 @@
+"""The first page at 3 a.m.: is it up, do users suffer, what is it used for, and what is about to run out."""
+
+from kit import (EACH, EACH_LEGEND, GREEN, ORANGE, RED, YELLOW, dashboard, lines, now, quantile, rate, share, stat, table)
+
+ISSUED = rate("meetpoint_credentials_issues_total", where='result="issued"')
+CREATED = rate("meetpoint_relay_allocations_created_total")
+CAPACITY = rate("meetpoint_relay_quota_hits_total", where='quota=~"process|realm|ports|process_connections|pending_connections"')
+API = 'route=~"/api/ice-servers|/v1/ice|/v1/turn|http.compat"'
+
+is_it_up = [
+    stat("Processes that answer", "sum(up{@})", "short", width=4, runbook=("MeetpointDown", "MeetpointAbsent"),
+         steps=[(None, RED), (1, GREEN)], empty="none",
+         says="Targets that Prometheus scraped with success a moment ago, of those selected above.",
+         good="as many as you run.", bad="fewer, or none: the others are dead, hang, or cannot be reached by Prometheus.",
+         do="ask `/healthz` of the missing one from its own machine, then read the end of its log."),
+    stat("Not ready", "count(meetpoint_ready{@} == 0) or vector(0)", "short", width=4,
+         runbook=("MeetpointNotReady", "MeetpointDrainingLong"), steps=[(None, GREEN), (1, ORANGE)],
+         says="Processes whose `/readyz` says no: they start, or drain before they stop. Balancers send them nobody new.",
+         good="0, or one at a time during a roll-out.", bad="1 or more for longer than a roll-out takes.",
+         do="look whether it drains on purpose (Process › Draining); if not, its log says what does not listen."),
+    stat("Alerts firing",
+         'count(ALERTS{alertname=~"Meetpoint.+", alertstate="firing", cluster=~"$cluster", namespace=~"$namespace"}) or vector(0)',
+         "short", width=4, steps=[(None, GREEN), (1, RED)],
+         says="Alerts of `ops/prometheus/alerts.yml` that fire now. The red marks in the graphs are where they began.",
+         good="0.", bad="anything else; several at once usually have one cause: begin with the critical ones.",
+         do="open the runbook of the alert. 0 with no rules loaded means nothing: see Status › Rules in Prometheus."),
+    stat("Starts in the last hour", "sum(changes(process_start_time_seconds{@}[1h]))", "short", width=4,
+         runbook="MeetpointRestartLoop", steps=[(None, GREEN), (1, YELLOW), (3, RED)],
+         says="How often a process began anew under the same address. A new pod is a new address and does not count.",
+         good="0 outside of maintenance.", bad="3 or more: something ends it again and again. Each start ends all calls relayed by it.",
+         do="look for the reason in the log before the start: a panic, the memory limit of the container, a failed probe."),
+    stat("Oldest certificate ends in", "min(meetpoint_tls_certificate_expiry_timestamp_seconds{@}) - time()", "s", width=4,
+         runbook="MeetpointCertificateExpiring", steps=[(None, RED), (2 * 86400, ORANGE), (14 * 86400, GREEN)], empty="no TLS",
+         says="The time left of the first certificate to run out, of all that are in use.",
+         good="more than two weeks.", bad="less: renewal has stopped. After the end no TLS client connects, relay and hub alike.",
+         do="renew the file; it is taken up by itself within `tls.reload_interval`."),
+    stat("Replicas that see the others", "sum(meetpoint_backplane_connected{@})", "short", width=4,
+         runbook=("MeetpointBackplaneDown", "MeetpointReplicasDisagree"), steps=[(None, GREEN)], empty="none",
+         says="Processes that are connected to Redis. 0 where `backplane.redis_url` is not set, and then it means nothing.",
+         good="all of them, or 0 without a backplane.",
+         bad="fewer with one: a room that spans replicas falls apart into one for each.",
+         do="see Signaling › Replicas; `meetpoint check` on the machine says why Redis is not reached."),
+]
+
+do_users_suffer = [
+    lines("Relays granted", [
+        (share(CREATED, f"{CREATED} + {rate('meetpoint_realm_allocations_refused_total')}"), "of all who asked with good credentials"),
+        (share(CREATED, f"{CREATED} + {CAPACITY}"), "without those over their own quota"),
+    ], "percentunit", runbook=("MeetpointAllocateRefused", "MeetpointNoAllocations"), max=1, steps=[(None, RED), (0.95, GREEN)],
+        says="Allocate requests answered with success. The second line leaves out refusals that concern one user or address alone.",
+        good="above 99 %.", bad="the second line falls: the server itself is full. The first alone: somebody is at a quota.",
+        do="see Relay › Bounds that were reached: it names the bound."),
+    lines("Credentials and lists given", [
+        (share(ISSUED, rate("meetpoint_credentials_issues_total")), "issued, of all wishes"),
+        (share(rate("meetpoint_http_requests_total", where='status!="5xx", ' + API),
+               rate("meetpoint_http_requests_total", where=API)), "API requests without a server error"),
+    ], "percentunit", runbook=("MeetpointIceApiErrors", "MeetpointIceApiRefusing"), max=1, steps=[(None, RED), (0.95, GREEN)],
+        says="How the wishes for an ICE list end. A page without a list has no relay and connects to easy networks alone.",
+        good="both near 100 %; the first lower where strangers try.", bad="the second below 99.9 %: our fault, or of the judge of tokens.",
+        do="see ICE API › How wishes end: it names the reason."),
+    lines("Time to answer a list", [
+        (quantile(0.5, "meetpoint_http_request_duration_seconds", where=API), "half"),
+        (quantile(0.99, "meetpoint_http_request_duration_seconds", where=API), "99 of 100"),
+    ], "s", runbook="MeetpointIceApiSlow", steps=[(None, GREEN), (0.25, RED)],
+        says="From the header of the request to that of the answer, on the ICE API. Answers come from memory.",
+        good="below 5 ms.", bad="above 250 ms: no CPU left, or the service that judges tokens is slow.",
+        do="see Process › CPU and ICE API › The service that judges tokens."),
+    lines("Packets lost here", [
+        (share(rate("meetpoint_relay_recv_overflows_total"),
+               f"{rate('meetpoint_relay_recv_datagrams_total')} + {rate('meetpoint_relay_recv_overflows_total')}"), "receive buffer full"),
+        (share(rate("meetpoint_relay_send_failures_total", where='reason="buffer_full"'),
+               f"{rate('meetpoint_relay_send_datagrams_total')} + {rate('meetpoint_relay_send_failures_total')}"), "send buffer full"),
+        (share(rate("meetpoint_relay_over_rate_packets_total"),
+               f"{rate('meetpoint_relay_relayed_packets_total')} + {rate('meetpoint_relay_over_rate_packets_total')}"), "over a limit of rate"),
+        (share(rate("meetpoint_relay_handover_overflows_total"),
+               f"{rate('meetpoint_relay_handovers_total')} + {rate('meetpoint_relay_handover_overflows_total')}"), "hand-over full"),
+    ], "percentunit", runbook=("MeetpointReceiveOverflows", "MeetpointSendFailures", "MeetpointBandwidthLimited"),
+        steps=[(None, GREEN), (0.01, RED)],
+        says="Shares of the packets that reached this machine and were dropped for want of room or because of a limit.",
+        good="0. A video call notices 1 %, voice 3 %.", bad="above 1 % for more than a moment.",
+        do="receive or send buffer: raise `relay.recv_buffer`, `relay.send_buffer`, or give it CPU. Limit: it is yours, see Relay › Over a limit."),
+    lines("Hub: refused and broken", [
+        (share(rate("meetpoint_signaling_refused_messages_total"), rate("meetpoint_signaling_messages_total")), "messages refused"),
+        (share(rate("meetpoint_signaling_closes_total", where='code=~"slow|dead|abnormal|unavailable"'),
+               rate("meetpoint_signaling_closes_total")), "connections that broke"),
+        (share(rate("meetpoint_signaling_connects_refused_total"),
+               f"{rate('meetpoint_signaling_connects_total')} + {rate('meetpoint_signaling_connects_refused_total')}"), "connections refused, hub full"),
+    ], "percentunit", runbook=("MeetpointHubFull", "MeetpointHubRefusing", "MeetpointSlowReaders"), max=1,
+        says="Shares of the hub's messages and connections that did not end as their client wished.",
+        good="messages below 1 %; broken connections are normal with phones.", bad="connections refused above 0: nobody new gets in.",
+        do="see Signaling › Why messages are refused and › How connections end."),
+    lines("Sign-in failures", [
+        (rate("meetpoint_relay_auth_failures_total", where='reason!~"no_credentials|stale_nonce"', by="reason"), "relay: {{reason}}"),
+        (rate("meetpoint_auth_token_failures_total", by="reason"), "token: {{reason}}"),
+    ], "reqps", runbook=("MeetpointCredentialsRejected", "MeetpointCredentialStuffing", "MeetpointClockSkew"),
+        says="Requests turned away for who they are, by why. `no_credentials` and `stale_nonce` are part of every session and left out.",
+        good="a trickle.", bad="`wrong_password` or `unknown_user` for everybody since a moment: two secrets disagree. `expired`: a clock is wrong.",
+        do="compare with Starts and Configuration among the marks; then see Abuse › Who fails to sign in."),
+]
+
+what_for = [
+    lines("Relays alive", [(now("meetpoint_relay_allocations", by="transport"), "{{transport}}")], "short", stacked=True,
+          says="Living relayed addresses by the transport of the client leg. A dual allocation counts twice.",
+          good="follows your users' day.", bad="falls at once: clients lost us. Climbs without traffic: somebody hoards relays.",
+          do="compare with traffic beside it; `GET /api/admin/allocations` names users."),
+    lines("Traffic relayed", [(f"8 * {rate('meetpoint_relay_payload_bytes_total', by='direction')}", "{{direction}}")], "bps",
+          runbook=("MeetpointBandwidthLimited", "MeetpointNoTraffic"),
+          says="Payload bits per second, both directions; headers come on top: some 20 % for voice, 4 % for video. It grows while calls live.",
+          good="both directions, in the proportion of your application.", bad="one direction alone, or none while relays live.",
+          do="see Relay › Dropped, by why."),
+    lines("Hub", [(now("meetpoint_signaling_peers"), "peers"), (now("meetpoint_signaling_connections"), "connections"),
+                  (now("meetpoint_signaling_rooms"), "rooms")], "short",
+          says="Welcomed sessions, open WebSockets, and rooms; a room that spans replicas counts at each.",
+          good="follows your users' day.", bad="a cliff: connections were cut. Connections far above peers: somebody opens and says nothing.",
+          do="see Signaling › How connections end."),
+]
+
+what_runs_out = [
+    lines("File descriptors in use", [(f"max by ({EACH}) (process_open_fds{{@}} / process_max_fds{{@}})", EACH_LEGEND)],
+          "percentunit", width=6, max=1, runbook="MeetpointDescriptorsNearLimit", steps=[(None, GREEN), (0.8, RED)],
+          says="Each relay, stream and WebSocket holds one or two.", good="below 60 %.",
+          bad="above 80 %: at 100 % no relay and no connection can be opened.", do="raise `LimitNOFILE` or `ulimit -n` and restart, or add a replica."),
+    lines("CPU", [(f"sum by ({EACH}) (rate(process_cpu_seconds_total{{@}}[~]))", EACH_LEGEND)], "short", width=6,
+          runbook="MeetpointCpuSaturated",
+          says="Processors in use, in whole ones. One thread relays for each worker (Relay › Workers).",
+          good="below 70 % of the workers.", bad="as many as there are workers: packets wait, then drop.",
+          do="add a replica or a larger machine; look for a flood first (Abuse)."),
+    lines("Memory", [(f"sum by ({EACH}) (process_resident_memory_bytes{{@}})", EACH_LEGEND)], "bytes", width=6,
+          runbook="MeetpointMemoryGrowth",
+          says="Memory in RAM. Some KiB for each relay and connection, and what waits for slow readers.",
+          good="follows relays and connections.", bad="climbs for hours while these do not.",
+          do="take down the slope and the versions; restart one replica after a drain if it nears the container's limit."),
+    lines("Bounds that refused somebody", [(rate("meetpoint_relay_quota_hits_total", by="quota"), "{{quota}}")], "reqps", width=6,
+          runbook=("MeetpointQuotaPressure", "MeetpointPortsExhausted"),
+          says="Refusals of the relay because a bound was reached, by the bound.",
+          good="`user` and `client` now and then.", bad="`process`, `realm` or `ports`: honest users are refused.",
+          do="raise the bound if the machine can bear it, after a look at who uses it (Abuse › Realms that take most)."),
+    table("Processes", EACH, [
+        ("ready", "max by (pod, instance) (meetpoint_ready{@})", "short"),
+        ("up for", "max by (pod, instance) (meetpoint_uptime_seconds{@})", "s"),
+        ("relays", "sum by (pod, instance) (meetpoint_relay_allocations{@})", "short"),
+        ("bits/s", "8 * sum by (pod, instance) (rate(meetpoint_relay_payload_bytes_total{@}[~]))", "bps"),
+        ("connections", "sum by (pod, instance) (meetpoint_signaling_connections{@})", "short"),
+        ("CPU", "sum by (pod, instance) (rate(process_cpu_seconds_total{@}[~]))", "short"),
+        ("memory", "sum by (pod, instance) (process_resident_memory_bytes{@})", "bytes"),
+        ("descriptors", "sum by (pod, instance) (process_open_fds{@})", "short"),
+    ], says="One line for each process: is one of them different from the others?",
+        good="lines that look alike.", bad="one without traffic beside busy ones (the balancer avoids it), or one that carries all.",
+        do="select its instance above and go on with the dashboard of what is odd."),
+]
+
+DASHBOARD = dashboard("overview", "Overview", "Is it up, do users suffer, what is it used for, and what is about to run out.", [
+    ("Is it up?", is_it_up),
+    ("Do users suffer?", do_users_suffer),
+    ("What is it used for?", what_for),
+    ("What is about to run out?", what_runs_out),
+])
