@@ -37,8 +37,11 @@ how = [
           runbook=("MeetpointIceApiRefusing", "MeetpointClockSkew"),
           says="Bearer tokens turned away.", good="`expired` now and then.", bad="`invalid` for all: the issuer changed its key. `unavailable`: the service that judges is away. `expired` for all: a clock.",
           do="`POST /v1/validate` says about a token what an attempt would."),
-    lines("Lists by realm", [(rate("meetpoint_realm_credentials_issued_total", by="realm", realm=True), "{{realm}}")], "reqps",
-          says="Credentials issued for each realm. What a tenant mints itself is not seen.", good="what was agreed.",
+    lines("Lists by realm", [
+        (rate("meetpoint_realm_credentials_issued_total", by="realm", realm=True), "{{realm}}"),
+        (rate("meetpoint_realm_credentials_refused_total", by="realm, reason", realm=True), "{{realm}} refused: {{reason}}"),
+    ], "reqps",
+          says="Credentials issued and refused for each realm. What a tenant mints itself is not seen.", good="what was agreed.",
           bad="a tenant at a multiple of its users.", do="set `realms.NAME.rate`."),
 ]
 

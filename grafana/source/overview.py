@@ -4,7 +4,7 @@ from kit import (EACH, EACH_LEGEND, GREEN, ORANGE, RED, YELLOW, dashboard, lines
 
 ISSUED = rate("meetpoint_credentials_issues_total", where='result="issued"')
 CREATED = rate("meetpoint_relay_allocations_created_total")
-CAPACITY = rate("meetpoint_relay_quota_hits_total", where='quota=~"process|realm|ports|process_connections|pending_connections"')
+CAPACITY = rate("meetpoint_realm_allocations_refused_total", where='reason="capacity"')
 API = 'route=~"/api/ice-servers|/v1/ice|/v1/turn|http.compat"'
 
 is_it_up = [
@@ -116,10 +116,12 @@ what_for = [
 ]
 
 what_runs_out = [
-    lines("File descriptors in use", [(f"max by ({EACH}) (process_open_fds{{@}} / process_max_fds{{@}})", EACH_LEGEND)],
-          "percentunit", width=6, max=1, runbook="MeetpointDescriptorsNearLimit", steps=[(None, GREEN), (0.8, RED)],
-          says="Each relay, stream and WebSocket holds one or two.", good="below 60 %.",
-          bad="above 80 %: at 100 % no relay and no connection can be opened.", do="raise `LimitNOFILE` or `ulimit -n` and restart, or add a replica."),
+    lines("How full it is", [("max by (quota) (meetpoint_quota_used_ratio{@})", "{{quota}}"),
+                             ("max by (realm) (meetpoint_realm_allocations_used_ratio{@})", "relays of {{realm}}")],
+          "percentunit", width=6, max=1, runbook=("MeetpointQuotaPressure", "MeetpointPortsExhausted", "MeetpointDescriptorsNearLimit"),
+          steps=[(None, GREEN), (0.8, RED)],
+          says="The fullest process's share of each bound: relays, ports, connections, files, and the relays of each realm.", good="below 60 %.",
+          bad="above 80 %: at 100 % the next one is refused.", do="see who holds them (Abuse › Realms that take most); raise the bound, or add a replica."),
     lines("CPU", [(f"sum by ({EACH}) (rate(process_cpu_seconds_total{{@}}[~]))", EACH_LEGEND)], "short", width=6,
           runbook="MeetpointCpuSaturated",
           says="Processors in use, in whole ones. One thread relays for each worker (Relay › Workers).",

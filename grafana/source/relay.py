@@ -25,7 +25,7 @@ who_gets_one = [
           do="508 and 486: Bounds that were reached. 403: Abuse. 401: Sign-in failures of the overview."),
     lines("Relays made and refused", [
         (rate("meetpoint_relay_allocations_created_total"), "made"),
-        (rate("meetpoint_realm_allocations_refused_total", by="realm", realm=True), "refused in {{realm}}"),
+        (rate("meetpoint_realm_allocations_refused_total", by="realm, reason", realm=True), "refused in {{realm}}: {{reason}}"),
         (rate("meetpoint_relay_redirects_total", by="reason"), "sent elsewhere: {{reason}}"),
     ], "reqps", runbook=("MeetpointAllocateRefused", "MeetpointNoAllocations"),
         says="Allocate requests with good credentials by how they ended. `sent elsewhere` is 300 with ALTERNATE-SERVER.",
@@ -136,8 +136,10 @@ who_uses_it = [
           bad="no udp: a firewall between users and us.", do="`meetpoint check` from outside."),
     lines("Relays by realm", [
         (now("meetpoint_realm_allocations", by="realm", realm=True), "{{realm}}"),
-    ], "short", stacked=True, runbook="MeetpointQuotaPressure",
-        says="Living allocations of each realm. A dual allocation counts once.", good="in proportion to the tenants.",
+        (now("meetpoint_realm_allocations_peak", by="realm", realm=True), "{{realm}}, most so far"),
+        (now("meetpoint_realm_allocations_limit", by="realm", realm=True) + " > 0", "{{realm}}, may have"),
+    ], "short", runbook="MeetpointQuotaPressure",
+        says="Living allocations of each realm, the most since the start, and its bound where it has one. A dual allocation counts once.", good="in proportion to the tenants.",
         bad="one that grows without bound.", do="`GET /api/admin/allocations?realm=NAME`; set `realms.NAME.allocations`."),
     lines("Bandwidth by realm", [
         (f"8 * {rate('meetpoint_realm_payload_bytes_total', by='realm, direction', realm=True)}", "{{realm}} {{direction}}"),
@@ -163,13 +165,16 @@ who_uses_it = [
     table("Realms", "realm", [
         ("relays", now("meetpoint_realm_allocations", by="realm", realm=True), "short"),
         ("made/s", rate("meetpoint_realm_allocations_created_total", by="realm", realm=True), "reqps"),
+        ("users", now("meetpoint_realm_users", by="realm", realm=True), "short"),
+        ("of its bound", "max by (realm) (meetpoint_realm_allocations_used_ratio{@realm})", "percentunit"),
+        ("relay hours in an hour", "sum by (realm) (increase(meetpoint_realm_allocation_seconds_total{@realm}[1h])) / 3600", "short"),
         ("refused/s", rate("meetpoint_realm_allocations_refused_total", by="realm", realm=True), "reqps"),
         ("failed sign-ins/s", rate("meetpoint_realm_auth_failures_total", by="realm", realm=True), "reqps"),
         ("bits/s", f"8 * {rate('meetpoint_realm_payload_bytes_total', by='realm', realm=True)}", "bps"),
         ("packets/s", rate("meetpoint_realm_payload_packets_total", by="realm", realm=True), "pps"),
         ("over a limit/s", rate("meetpoint_realm_over_rate_packets_total", by="realm", realm=True), "pps"),
         ("credentials/s", rate("meetpoint_realm_credentials_issued_total", by="realm", realm=True), "reqps"),
-    ], width=16, says="One line for each tenant.", good="refused and over a limit near 0.",
+    ], says="One line for each tenant.", good="refused and over a limit near 0.",
         bad="one tenant at its limits: its users suffer. One with failures alone: its secret and ours differ.",
         do="compare its secret with `[realms.NAME]`; the admin API lists its users."),
 ]
