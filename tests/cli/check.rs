@@ -195,6 +195,48 @@ fn a_server_that_asks_for_tokens_is_tested_with_one() {
 }
 
 #[test]
+fn a_check_mints_what_lets_it_in_from_the_secrets_of_its_configuration() {
+    let directory = TempDir::new().unwrap();
+    let other = "another secret of thirty-two characters or more";
+    let config = |secret: &str| {
+        format!(
+            "[credentials]\nsecrets = \"{secret}\"\n[auth]\njwt_secrets = \"{secret}\"\njwt_audience = \"meet\"\njwt_issuer = \"id\"\n"
+        )
+    };
+    std::fs::write(directory.path().join("right.toml"), config(SECRET)).unwrap();
+    std::fs::write(directory.path().join("wrong.toml"), config(other)).unwrap();
+    std::fs::write(directory.path().join("none.toml"), "").unwrap();
+    let secrets = [
+        ("MEETPOINT__CREDENTIALS__SECRETS", SECRET),
+        ("MEETPOINT__AUTH__JWT_SECRETS", SECRET),
+        ("MEETPOINT__AUTH__JWT_AUDIENCE", "meet"),
+        ("MEETPOINT__AUTH__JWT_ISSUER", "id"),
+    ];
+    let server = Server::start_at("127.0.0.1", &[], &secrets);
+    let relay = format!("turn:{}?transport=udp", server.relay);
+    let check = |config: &str, rest: &[&str]| {
+        let mut command = meetpoint(&directory);
+        command.args(["check", "--mint", "--config", config]).args(rest);
+        finished(command.output().unwrap())
+    };
+    let (code, out, err) = check("right.toml", &[&server.url(), "--web-only", "--json"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let steps: Vec<String> = outcomes(&out).into_iter().map(|(step, _)| step).collect();
+    assert_eq!(steps, ["ready", "API", "signaling"], "--web-only leaves the relays out");
+    let (code, out, _) = check("right.toml", &[&relay]);
+    assert_eq!(code, 0, "{out}");
+
+    let (code, out, _) = check("wrong.toml", &[&server.url(), "--web-only"]);
+    assert!(code == 1 && out.contains("refuses the token"), "{out}");
+    let (code, out, _) = check("wrong.toml", &[&relay]);
+    assert!(code == 1 && out.contains("the credential is refused"), "{out}");
+    let (code, _, err) = check("none.toml", &[&relay]);
+    assert!(code == 2 && err.contains("--mint"), "{err}");
+    let (code, _, err) = check("gone.toml", &[&relay]);
+    assert!(code == 2 && err.contains("gone.toml"), "{err}");
+}
+
+#[test]
 fn the_redis_of_the_configuration_is_tested_as_well_and_its_password_not_shown() {
     let server = Server::start(&[]);
     let directory = TempDir::new().unwrap();

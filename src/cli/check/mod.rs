@@ -6,6 +6,7 @@
 
 mod api;
 mod backplane;
+mod mint;
 mod relay;
 mod report;
 mod signaling;
@@ -33,6 +34,12 @@ pub struct CheckArguments {
     /// Leave the signaling hub out
     #[arg(long)]
     pub relay_only: bool,
+    /// Leave the relays of the list out
+    #[arg(long, conflicts_with = "relay_only")]
+    pub web_only: bool,
+    /// Make the token and the credential that are needed from the secrets of this machine's configuration, for 5 minutes
+    #[arg(long, conflicts_with_all = ["token", "username", "credential"])]
+    pub mint: bool,
     /// A JSON Web Token for the API and the hub
     #[arg(long, env = "MEETPOINT_CHECK_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
@@ -62,7 +69,11 @@ pub(super) fn run(outer: ConfigArguments, asked: &CheckArguments, environment: &
         file: asked.config.clone(),
         flags: Vec::new(),
     });
-    let plan = match Plan::new(asked) {
+    let access = match Access::of(asked, &configuration, environment) {
+        Ok(access) => access,
+        Err(code) => return code,
+    };
+    let plan = match Plan::new(asked, access) {
         Ok(plan) => Plan {
             shared: Shared::of(&configuration, &environment.variables),
             ..plan
@@ -122,8 +133,38 @@ impl Shared {
     }
 }
 
+/// What lets us in.
+#[derive(Default)]
+struct Access {
+    token: Option<String>,
+    username: Option<String>,
+    credential: Option<String>,
+}
+
+impl Access {
+    fn of(
+        asked: &CheckArguments,
+        configuration: &ConfigArguments,
+        environment: &mut Environment<'_>,
+    ) -> Result<Self, u8> {
+        if !asked.mint {
+            return Ok(Self {
+                token: asked.token.clone(),
+                username: asked.username.clone(),
+                credential: asked.credential.clone(),
+            });
+        }
+        let loaded = sources::configuration(configuration, environment)?;
+        mint::access(&loaded.config).map_err(|wrong| {
+            say!(environment.err, "--mint: {wrong}");
+            MISUSED
+        })
+    }
+}
+
 struct Plan<'a> {
     asked: &'a CheckArguments,
+    access: Access,
     shared: Shared,
     start: Start,
     trust: Trust,
@@ -132,27 +173,30 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn new(asked: &'a CheckArguments) -> Result<Self, String> {
+    fn new(asked: &'a CheckArguments, access: Access) -> Result<Self, String> {
         let is_relay = ["stun:", "turn:", "stuns:", "turns:"]
             .iter()
             .any(|scheme| asked.url.starts_with(scheme));
         let start = if is_relay {
             let needs = asked.url.starts_with("turn");
-            if needs && (asked.username.is_none() || asked.credential.is_none()) {
+            if needs && (access.username.is_none() || access.credential.is_none()) {
                 return Err(
-                    "a turn: URL needs --username and --credential (`meetpoint credentials` mints them)".into(),
+                    "a turn: URL needs --username and --credential (`meetpoint credentials` mints them), or --mint \
+                            where credentials.secrets are configured"
+                        .into(),
                 );
             }
             Start::Relay(Entry {
                 urls: Urls::One(asked.url.clone()),
-                username: asked.username.clone(),
-                credential: asked.credential.clone(),
+                username: access.username.clone(),
+                credential: access.credential.clone(),
             })
         } else {
             Start::Web(Site::parse(&asked.url)?)
         };
         Ok(Self {
             asked,
+            access,
             shared: Shared::Alone,
             start,
             trust: Trust::new(asked.ca.as_deref())?,
@@ -167,13 +211,14 @@ impl<'a> Plan<'a> {
             Start::Relay(entry) => vec![entry.clone()],
             Start::Web(site) => self.web(site, &mut report).await,
         };
-        for entry in &entries {
+        let relays = if self.asked.web_only { &[] } else { &entries[..] };
+        for entry in relays {
             for url in entry.urls() {
                 self.server(url, entry, &mut report).await;
             }
         }
         if let (Start::Web(site), false) = (&self.start, self.asked.relay_only) {
-            let work = signaling::hello(site, &self.trust, self.asked.token.as_deref());
+            let work = signaling::hello(site, &self.trust, self.access.token.as_deref());
             let slow = "the hub does not answer: a proxy in between may hold WebSockets back";
             report
                 .step("signaling", site.url("ws", signaling::PATH), self.limit, slow, work)
@@ -211,7 +256,7 @@ impl<'a> Plan<'a> {
         {
             return Vec::new();
         }
-        let work = api::ice_servers(site, &self.trust, self.asked.token.as_deref());
+        let work = api::ice_servers(site, &self.trust, self.access.token.as_deref());
         let target = site.url("http", "/api/ice-servers");
         report
             .step("API", target, self.limit, slow, work)
