@@ -182,6 +182,13 @@ fi
 # Clients of matchbox, a package of its own: its tree is larger than ours.
 stage matchbox test 1500 bash tests/dialects/matchbox/run.sh
 
+if have python3 || $list_only; then
+    # The Helm chart: rendered by Helm's engine, held to the schemas of Kubernetes, and its pods run as far as that goes without a cluster.
+    stage helm test 900 bash tests/deploy/helm/run.sh
+else
+    skip helm 'needs python3'
+fi
+
 missing=''
 for program in turnutils_uclient turnutils_peer turnutils_stunclient turnutils_natdiscovery turnserver haproxy; do have "$program" || missing+=" $program"; done
 if [[ -z $missing ]] || $list_only; then
