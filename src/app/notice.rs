@@ -56,8 +56,23 @@ pub(super) fn warnings(config: &Config, settings: &Settings) -> Vec<String> {
         }
     }
     let open = settings.http.auth == http::Auth::Open;
-    if open {
+    if open && settings.http.refuse_strangers {
+        all.push(
+            "everyone who reaches this server may join rooms, and fetches no credentials there (auth.jwt_secrets)"
+                .to_owned(),
+        );
+    } else if open {
         all.push("everyone who reaches this server may fetch credentials and join rooms (auth.jwt_secrets)".to_owned());
+    }
+    if open && !settings.http.refuse_strangers && !config.keys.is_empty() {
+        all.push("API keys keep nobody out: credentials are given without one, too (auth.anonymous_turn)".to_owned());
+    }
+    for (name, key) in &config.keys {
+        if !key.origins.is_empty() && key.quota_per_hour == 0 && key.quota_per_day == 0 {
+            all.push(format!(
+                "the key {name} stands in pages, where everybody can copy it, and has no quota (keys.{name}.quota_per_day)"
+            ));
+        }
     }
     let crosses_open = |url: &&Endpoint| !url.0.secure && !is_own(&url.0.host);
     if let Some(url) = config.auth.jwks_url.as_ref().filter(crosses_open) {

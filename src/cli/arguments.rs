@@ -5,6 +5,7 @@ use super::config::ConfigCommand;
 use super::credentials::CredentialsArguments;
 use super::doctor::DoctorArguments;
 use super::flags::ConfigArguments;
+use super::keys::KeysCommand;
 use crate::telemetry::build_info;
 use clap::{Parser, Subcommand};
 use std::sync::LazyLock;
@@ -44,6 +45,9 @@ pub enum Command {
     Serve(ConfigArguments),
     /// Mint one TURN credential with the configured secret and print it
     Credentials(CredentialsArguments),
+    /// Make an API key, or take over one by its digest
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Test a server from outside: API, STUN, a relay round trip, signaling
     Check(CheckArguments),
     /// Hold what this machine allows against the configuration: limits, buffers, ports, certificates

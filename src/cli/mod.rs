@@ -1,4 +1,4 @@
-//! The commands: `serve`, `credentials`, `check`, `doctor`, `config`.
+//! The commands: `serve`, `credentials`, `keys`, `check`, `doctor`, `config`.
 //!
 //! What it is: arguments in, exit code out. Each command is a file; all of them write to the writers they are given and
 //! read the environment they are given, so a test runs them in its own process.
@@ -12,6 +12,7 @@ mod config;
 mod credentials;
 mod doctor;
 mod flags;
+mod keys;
 mod serve;
 mod sources;
 
@@ -75,6 +76,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &mut Env
         None => serve::run(&outer, environment),
         Some(Command::Serve(config)) => serve::run(&outer.overridden_by(config), environment),
         Some(Command::Credentials(asked)) => credentials::run(outer, asked, environment),
+        Some(Command::Keys(asked)) => keys::run(&asked, environment),
         Some(Command::Check(asked)) => check::run(outer, &asked, environment),
         Some(Command::Doctor(asked)) => doctor::run(outer, asked, environment),
         Some(Command::Config(asked)) => config::run(outer, asked, environment),

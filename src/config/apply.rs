@@ -3,6 +3,7 @@
 mod auth;
 mod backplane;
 mod events;
+mod keys;
 mod realms;
 
 use self::realms::static_users;
@@ -264,7 +265,7 @@ impl Config {
     }
 
     /// Origins as browsers spell them, that of `http.public_url` with them; `None` is every origin.
-    fn origins(&self) -> Option<Vec<String>> {
+    pub(super) fn origins(&self) -> Option<Vec<String>> {
         let listed = &self.http.cors_origins;
         if listed.iter().any(|origin| origin == "*") {
             return None;
@@ -301,6 +302,8 @@ impl Config {
             ice: self.ice_settings(relay_addrs),
             realms: self.http_realms(),
             auth: self.auth_settings(),
+            refuse_strangers: self.refuses_strangers(),
+            keys: self.http_keys(),
             connect_rate: http::ConnectRate(http::RateLimit {
                 interval: interval(self.signaling.connect_rate.count, self.signaling.connect_rate.per),
                 burst: self.signaling.connect_burst,

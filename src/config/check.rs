@@ -1,5 +1,6 @@
 //! What must hold between keys.
 
+mod keys;
 mod realms;
 
 use super::apply::overlap;
@@ -31,6 +32,7 @@ pub(super) fn across(
     tokens(config, &mut rules);
     third_party(config, &mut rules);
     realms::check(config, &mut rules);
+    keys::check(config, &mut rules);
     dialects(config, &mut rules);
     drain_window(config, &mut rules);
     backplane(config, &mut rules);

@@ -43,6 +43,7 @@ const LIVE: &[&str] = &[
     "signaling.drain_after_max",
     "events.*",
     "realms.*",
+    "keys.*",
     "log.level",
 ];
 

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+mod keys;
 mod realms;
 
 fn file(text: &str) -> Sources<'static> {

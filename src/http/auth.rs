@@ -28,6 +28,7 @@ mod sign;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -46,7 +47,7 @@ use crate::credentials::{UnixTime, named_realm};
 use crate::outbound::{Trust, TrustError};
 use crate::telemetry::labels::{Surface, TokenFailure};
 use crate::telemetry::{ApiMetrics, AuthMetrics, Metrics};
-use crate::ws::{Applicant, AuthError, Authenticator, Identity, Verdict};
+use crate::ws::{Applicant, AuthError, Authenticator, Identity, Rights, Verdict};
 
 pub use key::{KeyError, MIN_SECRET_BYTES, VerifyingKey};
 pub use pem::read_keys;
@@ -63,6 +64,8 @@ struct Shared {
     judges: ArcSwapOption<Judges>,
     failures: ArcSwap<(Failures, RateLimiter)>,
     tenants: ArcSwap<Tenants>,
+    /// Whether those who are let in because nobody is asked for a token get no TURN credentials.
+    refuses_strangers: AtomicBool,
     counts: ApiMetrics,
     metrics: AuthMetrics,
 }
@@ -105,6 +108,7 @@ impl TokenAuthenticator {
                 judges: ArcSwapOption::new(judges(auth, None, &metrics_of_auth)?),
                 failures: ArcSwap::from_pointee(limiter(Failures::default())),
                 tenants: ArcSwap::default(),
+                refuses_strangers: AtomicBool::new(false),
                 counts: metrics.api().clone(),
                 metrics: metrics_of_auth,
             }),
@@ -156,6 +160,30 @@ impl TokenAuthenticator {
     /// Knows these tenants from now on, on all surfaces.
     pub fn replace_realms(&self, realms: &[Realm]) {
         self.shared.tenants.store(Arc::new(Tenants::new(realms)));
+    }
+
+    /// The tenant whose user this is; `None` is the default one's.
+    pub(super) fn realm_of<'a>(&self, username: &'a str) -> Option<&'a str> {
+        named_realm(username).filter(|realm| self.shared.tenants.load().is_one(realm))
+    }
+
+    /// Gives no TURN credentials from now on, or gives them again, to those who are let in because nobody is asked for a token. Who
+    /// was let in keeps its rights.
+    pub fn refuse_strangers(&self, refuse: bool) {
+        self.shared.refuses_strangers.store(refuse, Ordering::Relaxed);
+    }
+
+    /// How long a client that showed too many bad tokens has to wait; counted if it has to.
+    pub(super) fn must_wait(&self, ip: IpAddr) -> Option<Duration> {
+        let wait = self.shared.failures.load().1.wait(ip, Instant::now())?;
+        self.shared.counts.token_failure(self.surface, TokenFailure::Throttled);
+        Some(wait)
+    }
+
+    /// Counts something bad that was shown against its address.
+    pub(super) fn note_bad(&self, ip: IpAddr) {
+        self.shared.counts.token_failure(self.surface, TokenFailure::Invalid);
+        self.shared.failures.load().1.check(ip, Instant::now());
     }
 
     /// The tenant whose own token a request carries. It fetches credentials and nothing else: who joins a room or sees one is
@@ -244,7 +272,12 @@ impl Authenticator for TokenAuthenticator {
         // Where everybody is let in, a token says nothing: nobody here could tell a good one from a bad one.
         let judges = self.shared.judges.load();
         let Some(judges) = &*judges else {
-            return Verdict::Now(Ok(Identity::ANONYMOUS));
+            let mut rights = Rights::ALL;
+            rights.turn = !self.shared.refuses_strangers.load(Ordering::Relaxed);
+            return Verdict::Now(Ok(Identity {
+                rights,
+                ..Identity::ANONYMOUS
+            }));
         };
         let failures = self.shared.failures.load();
         if let Some(retry) = applicant.ip.and_then(|ip| failures.1.wait(ip, Instant::now())) {

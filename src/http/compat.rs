@@ -32,6 +32,7 @@ use super::client::Client;
 use super::code::Code;
 use super::error::Problem;
 use super::ice_servers::{self, Wish, percent_decode};
+use super::keys::Asks;
 use super::router::surrounded;
 use super::state::AppState;
 use crate::credentials::{IceList, IceServer};
@@ -137,7 +138,8 @@ impl Compat {
         (headers, token): (&HeaderMap, Option<&str>),
         wish: Result<Wish, Problem>,
     ) -> Result<IceList, Problem> {
-        ice_servers::issue(&self.state, client, path, &shown(headers, token), wish).await
+        let headers = shown(headers, token);
+        ice_servers::issue(&self.state, client, &Asks::new(path, &headers), wish).await
     }
 }
 

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::auth::VerifyingKey;
 use super::compat::Service;
+use super::keys::ApiKey;
 use super::realm::Realm;
 use crate::credentials::{Advertised, Host, IceServer, UriTransport};
 use crate::events::config::Secret;
@@ -38,6 +39,10 @@ pub struct Config {
     pub realms: Vec<Realm>,
     /// Who may ask for it.
     pub auth: Auth,
+    /// Whether those without token and key get no credentials, neither by the API nor by the hub, with [`Auth::Open`]. Default: no.
+    pub refuse_strangers: bool,
+    /// Applications that may, beside those of `auth`. Default none.
+    pub keys: Vec<ApiKey>,
     /// How many bad tokens one client may show before it has to wait.
     pub failures: Failures,
     /// How often one client may open a socket of the hub.

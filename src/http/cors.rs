@@ -11,6 +11,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::compat::Service;
 use super::config::{Config, Cors};
+use super::keys::X_API_KEY;
 use super::observe::REQUEST_ID;
 use super::state::AppState;
 
@@ -40,7 +41,12 @@ pub(super) fn layer(config: &Config) -> CorsLayer {
         .allow_origin(origins)
         .allow_methods(methods)
         // A `*` would not cover Authorization.
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, REQUEST_ID.clone()])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            X_API_KEY.clone(),
+            REQUEST_ID.clone(),
+        ])
         .expose_headers([header::RETRY_AFTER, REQUEST_ID.clone()])
         .max_age(PREFLIGHT_MAX_AGE)
 }

@@ -40,6 +40,16 @@ impl Problem {
         problem
     }
 
+    /// 429 with `Retry-After`, for a quota.
+    pub(super) fn exhausted(retry_after: Duration) -> Self {
+        let mut problem = Self::new(
+            Code::QuotaExceeded,
+            "this key has had as many credentials as it may for now",
+        );
+        problem.retry_after = Some(retry_after);
+        problem
+    }
+
     /// 503 with `Retry-After`, in whole seconds and never 0.
     pub fn unavailable(code: Code, detail: &'static str, retry_after: Duration) -> Self {
         let mut problem = Self::new(code, detail);

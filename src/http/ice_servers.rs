@@ -1,7 +1,7 @@
 //! `GET /v1/ice` and `GET /api/ice-servers`: the list for `new RTCPeerConnection`, with a fresh credential.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
@@ -15,8 +15,8 @@ use super::client::Client;
 use super::code::Code;
 use super::error::Problem;
 use super::issuer::IssueError;
+use super::keys::{self, Asks, Scope};
 use super::lists::{Headers, ListFor};
-use super::rate_limit::Decision;
 use super::state::AppState;
 use crate::credentials::{IceList, IceServer, UnixTime, names_session};
 use crate::telemetry::labels::IssueResult;
@@ -56,8 +56,9 @@ pub(super) async fn v1(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let wish = Wish::from_query(query.as_deref().unwrap_or_default());
-    match issue(&state, &client, V1_PATH, &headers, wish).await {
+    let query = query.as_deref().unwrap_or_default();
+    let asks = Asks::new(V1_PATH, &headers).with_query(query);
+    match issue(&state, &client, &asks, Wish::from_query(query)).await {
         Ok(list) => shown(&list, None),
         Err(problem) => problem.into_response(),
     }
@@ -70,8 +71,9 @@ pub(super) async fn get(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let wish = Wish::from_query(query.as_deref().unwrap_or_default());
-    answer(&state, &client, &headers, wish).await
+    let query = query.as_deref().unwrap_or_default();
+    let asks = Asks::new(PATH, &headers).with_query(query);
+    answer(&state, &client, &asks, Wish::from_query(query)).await
 }
 
 /// POST to `/api/ice-servers`, with an optional JSON object.
@@ -86,11 +88,12 @@ pub(super) async fn post(
         Ok(body) => Wish::from_json(&parts.headers, &body),
         Err(_) => Err(Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE)),
     };
-    answer(&state, &client, &parts.headers, wish).await
+    let asks = Asks::new(PATH, &parts.headers).with_query(parts.uri.query().unwrap_or_default());
+    answer(&state, &client, &asks, wish).await
 }
 
-async fn answer(state: &AppState, client: &Client, headers: &HeaderMap, wish: Result<Wish, Problem>) -> Response {
-    match issue(state, client, PATH, headers, wish).await {
+async fn answer(state: &AppState, client: &Client, asks: &Asks<'_>, wish: Result<Wish, Problem>) -> Response {
+    match issue(state, client, asks, wish).await {
         Ok(list) => shown(&list, Some(&list.ice_servers)),
         Err(problem) => problem.into_response(),
     }
@@ -106,53 +109,33 @@ fn shown(list: &IceList, servers: Option<&[IceServer]>) -> Response {
 pub(super) async fn issue(
     state: &AppState,
     client: &Client,
-    path: &str,
-    headers: &HeaderMap,
+    asks: &Asks<'_>,
     wish: Result<Wish, Problem>,
 ) -> Result<IceList, Problem> {
-    let tenant = state.authenticator().tenant(headers);
-    let is_tenant = tenant.is_some();
-    let caller = match tenant {
-        Some(tenant) => Ok(tenant),
-        None => {
-            let authenticator = state.authenticator();
-            authenticator.authenticate_request(client, path, headers).await
+    let caller = match keys::admit(state, client, asks, Scope::Issue).await {
+        Ok(caller) => caller,
+        Err(problem) => {
+            state.issuer().count(IssueResult::Unauthorized, None);
+            return Err(problem);
         }
     };
-    let realm = caller.as_ref().ok().and_then(|caller| caller.realm.clone());
-    let outcome = caller
-        .map_err(|problem| (IssueResult::Unauthorized, problem))
-        // A tenant asks for many clients from one address.
-        .and_then(|caller| charge(state, client, realm.as_deref().filter(|_| is_tenant)).map(|()| caller))
-        .and_then(|identity| Ok((identity, wish.map_err(|problem| (IssueResult::BadRequest, problem))?)))
-        .and_then(|(identity, wish)| list(state, client, headers, &identity, &wish));
+    let realm = caller.identity.realm.as_deref();
+    let charged = caller.charge(state, client);
+    let is_charged = charged.is_ok();
+    let outcome = charged
+        .map_err(|problem| (IssueResult::RateLimited, problem))
+        .and_then(|()| wish.map_err(|problem| (IssueResult::BadRequest, problem)))
+        .map(|wish| wish.within(caller.max_ttl(), || state.issuer().usual_ttl(realm)))
+        .and_then(|wish| list(state, client, asks.headers(), &caller.identity, &wish));
+    if is_charged && !matches!(outcome, Ok((IssueResult::Issued, _))) {
+        caller.give_back();
+    }
     let (result, list) = match outcome {
         Ok((result, list)) => (result, Ok(list)),
         Err((result, problem)) => (result, Err(problem)),
     };
-    state.issuer().count(result, realm.as_deref());
+    state.issuer().count(result, realm);
     list
-}
-
-/// Takes one from the bucket of the tenant, or else of the client.
-pub(super) fn charge(state: &AppState, client: &Client, tenant: Option<&str>) -> Result<(), (IssueResult, Problem)> {
-    let now = Instant::now();
-    let decision = match tenant {
-        Some(realm) => state.tenant_rates().check(realm, now),
-        None => state.rate_limiter().check(client.ip, now),
-    };
-    match decision {
-        Decision::Allowed { evicted } => {
-            if evicted {
-                state.metrics().api().rate_evictions.inc();
-            }
-            Ok(())
-        }
-        Decision::Limited { retry_after } => {
-            state.metrics().api().rate_limited.inc();
-            Err((IssueResult::RateLimited, Problem::rate_limited(retry_after)))
-        }
-    }
 }
 
 fn list(
@@ -249,6 +232,15 @@ impl Wish {
     /// As for a wish in JSON.
     pub(super) fn new(ttl: Option<u64>, user: Option<String>) -> Result<Self, Problem> {
         Self { ttl, user }.checked()
+    }
+
+    /// The same with no longer a lifetime than `most`, if there is one; `usual` is what it would be without a wish.
+    fn within(mut self, most: Option<Duration>, usual: impl FnOnce() -> Duration) -> Self {
+        if let Some(most) = most {
+            let wanted = self.ttl.unwrap_or_else(|| usual().as_secs());
+            self.ttl = Some(wanted.min(most.as_secs()));
+        }
+        self
     }
 
     fn checked(self) -> Result<Self, Problem> {

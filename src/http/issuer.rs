@@ -184,6 +184,13 @@ impl Issuer {
         Ok(list)
     }
 
+    /// The lifetime of a credential of this realm when nobody asks for one.
+    pub(super) fn usual_ttl(&self, realm: Option<&str>) -> Duration {
+        let realms = self.0.realms.load();
+        let of = realm.and_then(|name| realms.get(name));
+        of.map_or_else(|| self.0.ice.load().ttl, |of| of.realm.ttl)
+    }
+
     /// The longest time for which credentials that exist may still open allocations.
     pub fn longest(&self) -> Duration {
         let realms = self.0.realms.load();

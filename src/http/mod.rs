@@ -30,6 +30,7 @@ mod health;
 mod hosts;
 pub mod ice_servers;
 pub mod issuer;
+pub mod keys;
 pub mod lists;
 mod observe;
 mod patience;
@@ -54,6 +55,7 @@ pub use config::{
     RoomListing,
 };
 pub use issuer::{IssueError, Issuer};
+pub use keys::{ApiKey, KeyHash, Scope};
 pub use lists::{Headers, ListFor, Listed};
 pub use places::SpokenHere;
 pub use realm::{Realm, Token};

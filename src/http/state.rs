@@ -12,6 +12,7 @@ use super::auth::{AuthConfigError, TokenAuthenticator};
 use super::config::{Config, Cors};
 use super::cors;
 use super::issuer::Issuer;
+use super::keys::Keys;
 use super::rate_limit::{Decision, RateLimiter};
 use super::realm::TenantRates;
 use crate::credentials::KeyRing;
@@ -26,6 +27,7 @@ struct Inner {
     config: ArcSwap<Config>,
     authenticator: TokenAuthenticator,
     issuer: Issuer,
+    keys: Keys,
     hub: HubHandle,
     metrics: Metrics,
     rate_limiter: ArcSwap<RateLimiter>,
@@ -51,6 +53,9 @@ impl AppState {
         metrics.hub_slot().ask(move || asked.stats());
         authenticator.replace_realms(&config.realms);
         authenticator.replace_failures(config.failures);
+        authenticator.refuse_strangers(config.refuse_strangers);
+        let keys = Keys::new(metrics.keys());
+        keys.replace(&config.keys);
         Self(Arc::new(Inner {
             rate_limiter: ArcSwap::from_pointee(RateLimiter::new(config.rate, Instant::now())),
             attempts: ArcSwap::from_pointee(RateLimiter::new(config.connect_rate.0, Instant::now())),
@@ -59,6 +64,7 @@ impl AppState {
             config: ArcSwap::from_pointee(config),
             authenticator,
             issuer,
+            keys,
             hub,
             metrics,
             unknown_proxy: Once::new(),
@@ -79,6 +85,8 @@ impl AppState {
         self.0.authenticator.replace(&config.auth)?;
         self.0.authenticator.replace_realms(&config.realms);
         self.0.authenticator.replace_failures(config.failures);
+        self.0.authenticator.refuse_strangers(config.refuse_strangers);
+        self.0.keys.replace(&config.keys);
         self.0.issuer.replace_keys(keys);
         self.0.issuer.replace_ice(config.ice.clone());
         self.0.issuer.replace_realms(&config.realms, realm_keys);
@@ -123,6 +131,10 @@ impl AppState {
 
     pub(super) fn authenticator(&self) -> &TokenAuthenticator {
         &self.0.authenticator
+    }
+
+    pub(super) fn keys(&self) -> &Keys {
+        &self.0.keys
     }
 
     pub(super) fn issuer(&self) -> &Issuer {

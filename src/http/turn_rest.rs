@@ -13,6 +13,7 @@ use super::client::Client;
 use super::code::Code;
 use super::error::Problem;
 use super::ice_servers::{Wish, issue};
+use super::keys::Asks;
 use super::state::AppState;
 use crate::credentials::IceList;
 
@@ -35,8 +36,9 @@ pub(super) async fn get(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let wish = read(query.as_deref().unwrap_or_default());
-    let list = match issue(&state, &client, PATH, &headers, wish).await {
+    let query = query.as_deref().unwrap_or_default();
+    let asks = Asks::new(PATH, &headers).with_query(query);
+    let list = match issue(&state, &client, &asks, read(query)).await {
         Ok(list) => list,
         Err(problem) => return problem.into_response(),
     };
@@ -48,7 +50,7 @@ pub(super) async fn get(
     (no_store, Json(answer)).into_response()
 }
 
-/// What is asked for. `service` may be left out; `key`, and what else others send, is ignored.
+/// What is asked for. `service` may be left out; what else others send is ignored, but for `key`, which is an API key.
 pub(super) fn read(query: &str) -> Result<Wish, Problem> {
     let pairs = || query.split('&').filter_map(|pair| pair.split_once('='));
     if pairs().any(|(name, value)| name == "service" && value != "turn") {

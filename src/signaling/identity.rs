@@ -1,5 +1,6 @@
 //! Who a connection speaks for, as the authenticator found it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What an identity may do.
@@ -52,6 +53,8 @@ pub struct Identity {
     pub rooms: Option<Box<[Box<str>]>>,
     /// The tenant whose TURN credentials it gets; `None` is the default one.
     pub realm: Option<Box<str>>,
+    /// The API key by which it was let in; the hub lets nobody in by one.
+    pub key: Option<Arc<str>>,
     /// What it may do there.
     pub rights: Rights,
     /// When this ends, milliseconds since the Unix epoch; `None` never. At that time the connection is closed with 4102
@@ -67,6 +70,7 @@ impl Identity {
         peer: None,
         rooms: None,
         realm: None,
+        key: None,
         rights: Rights::ALL,
         expires_at_ms: None,
     };

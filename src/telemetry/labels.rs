@@ -196,6 +196,26 @@ labels! {
 }
 
 labels! {
+    /// What became of a request with an API key of the operator's.
+    KeyResult {
+        /// It opened.
+        Accepted = "accepted",
+        /// It is switched off.
+        Disabled = "disabled",
+        /// Past its end.
+        Expired = "expired",
+        /// Shown by a page of another origin than its own, or by a program.
+        Origin = "origin",
+        /// Good, but not for this.
+        Scope = "scope",
+        /// Too fast.
+        RateLimited = "rate_limited",
+        /// As many credentials as it may have in this hour or day.
+        QuotaExceeded = "quota_exceeded",
+    }
+}
+
+labels! {
     /// What became of a question to the service that judges tokens.
     HookVerdict {
         /// It says yes.

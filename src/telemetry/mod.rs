@@ -18,6 +18,6 @@ pub use driver_stats::{
     DriverStats, DtlsEnd, DtlsPhase, DtlsRefusal, SendFailure, StreamEnd, StreamKind, StreamRefusal,
 };
 pub use metrics::{
-    ApiMetrics, AuthMetrics, BackplaneMetrics, EventMetrics, FleetSlot, FrontMetrics, HubSlot, Metrics, Readiness,
-    ShardSlot,
+    ApiMetrics, AuthMetrics, BackplaneMetrics, EventMetrics, FleetSlot, FrontMetrics, HubSlot, KeyMetrics, Metrics,
+    Readiness, ShardSlot,
 };

@@ -33,6 +33,7 @@ pub(crate) use per_ip::{PerIp, Slot};
 pub use sources::{Anonymous, Applicant, Authenticator, Bus, IceAsker, IceList, IceSource, Pending, Told, Verdict};
 pub use stats_view::{RoomStats, StatsView};
 pub use tunnel::{Reclaim, Reclaimed, TURN, TunnelPlace, TunnelSink, upgrade_tunnel};
+pub(crate) use upgrade::origin_allowed;
 pub use upgrade::{ClientIp, NATIVE, UpgradeError, is_upgrade, upgrade, upgrade_into};
 
 pub use crate::signaling::{AuthError, IceUser, Identity, Rights};

@@ -301,7 +301,8 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
         .any(|entry| entry.trim().eq_ignore_ascii_case(token))
 }
 
-pub(super) fn origin_allowed(allowed: Option<&[String]>, headers: &HeaderMap) -> bool {
+/// Whether a page of the origin in these headers may use this server: it is on the list, or one of this server itself.
+pub(crate) fn origin_allowed(allowed: Option<&[String]>, headers: &HeaderMap) -> bool {
     let (Some(allowed), Some(origin)) = (allowed, headers.get(ORIGIN)) else {
         return true;
     };

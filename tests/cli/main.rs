@@ -21,6 +21,7 @@ mod dialects;
 mod drain;
 mod events;
 mod idle;
+mod keys;
 mod moderation;
 mod program;
 mod realms;

@@ -15,6 +15,7 @@ mod support;
 
 mod http;
 mod http_cors;
+mod http_keys;
 mod http_limits;
 mod http_relay;
 mod http_server;

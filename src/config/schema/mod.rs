@@ -6,6 +6,7 @@ mod backplane;
 mod dtls;
 mod events;
 mod hub;
+mod key;
 mod nat_discovery;
 mod realm;
 mod relay;
@@ -18,6 +19,7 @@ pub use backplane::Backplane;
 pub use dtls::Dtls;
 pub use events::Events;
 pub use hub::Signaling;
+pub use key::ApiKey;
 pub use nat_discovery::NatDiscovery;
 pub use realm::Realm;
 pub use relay::{Credentials, Limits, Peers, Relay};
@@ -28,6 +30,7 @@ pub use web::{Admin, Auth, Http, Ice, Metrics};
 
 use super::types::LogFormat;
 use super::value::Must;
+use crate::http::keys::MAX_KEYS;
 use crate::turn::MAX_REALMS;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -99,5 +102,6 @@ sections! {
     }
     several {
         realms: Realm, at most MAX_REALMS;
+        keys: ApiKey, at most MAX_KEYS;
     }
 }

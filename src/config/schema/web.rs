@@ -1,7 +1,9 @@
 //! The web server, who may use it, and what it hands out.
 
 use super::{everywhere, hours, minutes, seconds};
-use crate::config::types::{Endpoint, ExtraServer, FilePath, HostName, PublicKeys, Rate, RoomListing, SecretText};
+use crate::config::types::{
+    AnonymousTurn, Endpoint, ExtraServer, FilePath, HostName, PublicKeys, Rate, RoomListing, SecretText,
+};
 use crate::config::value::{Between, Must, NonEmpty};
 use crate::http::Service;
 use ipnet::IpNet;
@@ -92,7 +94,7 @@ fn are_names(hosts: &[String]) -> bool {
     })
 }
 
-fn are_origins(origins: &[String]) -> bool {
+pub(super) fn are_origins(origins: &[String]) -> bool {
     if origins.iter().any(|origin| origin == "*") {
         return origins.len() == 1;
     }
@@ -178,6 +180,11 @@ section! {
         hook_cache: Duration = seconds(10), Between(Duration::ZERO, minutes(10));
         /// Whether the service is asked about those who show no token. Otherwise they are turned away.
         hook_without_token: bool = false;
+        /// Whether those who show neither token nor API key get TURN credentials, from the API and in the hub, where `auth` asks nobody for a
+        /// token. `until-keys`: as long as there is no `[keys.NAME]`; the first one closes the API to strangers. They may join rooms ever.
+        ///
+        /// What a page says of where it is from is no proof: with `yes` everybody who reaches this server can spend its bandwidth.
+        anonymous_turn: AnonymousTurn = AnonymousTurn::UntilKeys;
         /// Bad tokens that one client address (IPv4 address, IPv6 /64) may show in the long run; `"0/s"` is no limit.
         ///
         /// Above it no token from there is looked at, good ones neither. Loopback is not limited.

@@ -50,6 +50,18 @@ choice! {
 }
 
 choice! {
+    /// Whether those who show neither token nor key get TURN credentials, where nobody is asked for a token.
+    AnonymousTurn {
+        /// Until there is an API key.
+        UntilKeys = "until-keys",
+        /// Always.
+        Yes = "yes",
+        /// Never.
+        No = "no",
+    }
+}
+
+choice! {
     /// Who may take a peer id that is in use.
     TakeoverPolicy {
         /// Nobody, until the holder leaves or is found dead.

@@ -67,6 +67,7 @@ pub(super) fn identity(claims: Claims, leeway: u64) -> Result<Identity, AuthErro
         peer: claims.peer,
         rooms: claims.rooms,
         realm: claims.realm.filter(|realm| **realm != *DEFAULT_REALM),
+        key: None,
         rights: claims.can.map(Can::rights).unwrap_or_default(),
         // `exp` was checked to be a number in the future, give or take the leeway; `as` saturates.
         expires_at_ms: Some(((claims.exp + leeway as f64) * 1000.0) as u64),

@@ -369,6 +369,7 @@ pub fn read_answer(body: &[u8]) -> Option<(Result<Identity, AuthError>, Option<f
         return Some((Err(error), answer.cache_for));
     }
     let identity = sane_identity(Identity {
+        key: None,
         user: answer.user,
         public_key: answer.public_key,
         peer: answer.peer,
@@ -391,6 +392,7 @@ fn merged(known: Option<Identity>, said: Identity) -> Identity {
         peer: said.peer.or(known.peer),
         rooms: said.rooms.or(known.rooms),
         realm: said.realm.or(known.realm),
+        key: None,
         rights: known.rights.and(said.rights),
         expires_at_ms: ends.into_iter().flatten().min(),
     }

@@ -160,6 +160,7 @@ async fn the_service_is_told_who_asks_and_says_who_that_is() {
     assert_eq!(
         identity,
         Identity {
+            key: None,
             user: Some("bob".into()),
             public_key: Some("k".into()),
             peer: Some("p1".into()),

@@ -11,14 +11,15 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Compat, bearer, shown, stun_urls, with_credential};
-use crate::credentials::{UnixTime, Username, named_realm};
+use super::{Compat, stun_urls, with_credential};
+use crate::credentials::{DEFAULT_REALM, UnixTime, Username};
 use crate::events::Audit;
 use crate::http::admin::ask_operator;
 use crate::http::client::Client;
 use crate::http::code::Code;
 use crate::http::error::Problem;
 use crate::http::ice_servers::{self, Wish, read_json};
+use crate::http::keys::{self, Asks, Scope};
 use crate::turn::Revoked;
 
 const GENERATE: &str = "/v1/turn/keys/{key}/credentials/generate";
@@ -59,12 +60,13 @@ fn wish(headers: &HeaderMap, body: &[u8]) -> Result<Wish, Problem> {
 async fn generate_ice_servers(
     State(compat): State<Compat>,
     Extension(client): Extension<Client>,
+    Path(key): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let asked = (&headers, bearer(&headers));
+    let asks = Asks::new(GENERATE_ICE_SERVERS, &headers).of_key(&key);
     let wish = wish(&headers, &body);
-    let list = compat.list(&client, GENERATE_ICE_SERVERS, asked, wish).await?;
+    let list = ice_servers::issue(&compat.state, &client, &asks, wish).await?;
     let answer = Json(json!({ "iceServers": list.ice_servers }));
     Ok((StatusCode::CREATED, answer).into_response())
 }
@@ -73,56 +75,56 @@ async fn generate_ice_servers(
 async fn generate(
     State(compat): State<Compat>,
     Extension(client): Extension<Client>,
+    Path(key): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let asked = (&headers, bearer(&headers));
-    let list = compat.list(&client, GENERATE, asked, wish(&headers, &body)).await?;
+    let asks = Asks::new(GENERATE, &headers).of_key(&key);
+    let wish = wish(&headers, &body);
+    let list = ice_servers::issue(&compat.state, &client, &asks, wish).await?;
     let turn = with_credential(&list)?;
     let urls: Vec<_> = stun_urls(&list).chain(&turn.urls).collect();
     let answer = json!({ "urls": urls, "username": turn.username, "credential": turn.credential });
     Ok((StatusCode::CREATED, Json(json!({ "iceServers": answer }))).into_response())
 }
 
-/// Ends one credential of a tenant before its time, and what it holds. For tenants alone: usernames are no secrets, so that
+/// Ends one credential before its time, and what it holds. For tenants' own tokens and keys that may: usernames are no secrets, so that
 /// whoever may fetch credentials could end those of everybody.
 async fn revoke(
     State(compat): State<Compat>,
     Extension(client): Extension<Client>,
-    Path((_, username)): Path<(String, String)>,
+    Path((key, username)): Path<(String, String)>,
     headers: HeaderMap,
-) -> Response {
+) -> Result<Response, Problem> {
     let now = UnixTime::from_system_time(SystemTime::now());
-    let tenant = compat.state.authenticator().tenant(&shown(&headers, bearer(&headers)));
-    let Some(realm) = tenant.and_then(|tenant| tenant.realm) else {
-        let challenge = "Bearer realm=\"meetpoint\"";
-        let problem = Problem::unauthorized(Code::TokenRequired, "a token of the realm is required", challenge);
-        return problem.into_response();
-    };
-    let client_ip = client.ip;
-    if let Err((_, problem)) = ice_servers::charge(&compat.state, &client, Some(&realm)) {
-        return problem.into_response();
-    }
-    let result = end(&compat, now, &realm, &username).await;
+    let asks = Asks::new(REVOKE, &headers).of_key(&key);
+    let caller = keys::admit(&compat.state, &client, &asks, Scope::Revoke).await?;
+    caller.pace(&compat.state, &client)?;
+    let realm = caller.identity.realm.as_deref();
+    let result = end(&compat, now, realm, &username).await;
     let response = result.map_or_else(Problem::into_response, StatusCode::into_response);
+    let token = match (&caller.identity.key, realm) {
+        (Some(key), _) => format!("key {key}"),
+        (None, realm) => format!("realm {}", realm.unwrap_or(DEFAULT_REALM)),
+    };
     compat.intake.audit(Audit {
         at: now,
         action: "revoke",
         target: Some(username.into()),
-        token: Some(format!("realm {realm}").into()),
-        client: client_ip,
+        token: Some(token.into()),
+        client: client.ip,
         status: response.status().as_u16(),
         count: 1,
     });
-    response
+    Ok(response)
 }
 
 /// A credential that the realm was issued, if it is one.
-async fn end(compat: &Compat, now: UnixTime, realm: &str, username: &str) -> Result<StatusCode, Problem> {
+async fn end(compat: &Compat, now: UnixTime, realm: Option<&str>, username: &str) -> Result<StatusCode, Problem> {
     let unknown = || Problem::new(Code::NoCredential, "this realm was issued no such credential");
     let parsed = Username::parse(username).ok();
     let expires_at = parsed
-        .filter(|_| named_realm(username) == Some(realm))
+        .filter(|_| compat.state.authenticator().realm_of(username) == realm)
         .map(|parsed| parsed.expires_at())
         .ok_or_else(unknown)?;
     if expires_at <= now {

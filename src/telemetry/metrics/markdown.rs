@@ -53,6 +53,10 @@ fn values(name: &str, values: Vec<&'static str>) -> String {
     match name {
         "version" | "revision" | "profile" => "of this build".to_owned(),
         "realm" => "default, and the name of each `[realms.NAME]` of the configuration".to_owned(),
+        "key" => {
+            "the name of each `[keys.NAME]` of the configuration, and `(made)` for all that were made while it runs"
+                .to_owned()
+        }
         _ => values.join(", "),
     }
 }

@@ -16,6 +16,7 @@ pub mod family;
 mod fleet;
 mod front;
 mod hub;
+mod keys;
 pub mod markdown;
 mod process;
 mod quota;
@@ -36,6 +37,7 @@ pub use events::EventMetrics;
 pub use fleet::FleetSlot;
 pub use front::FrontMetrics;
 pub use hub::HubSlot;
+pub use keys::{KeyCounters, KeyMetrics, MADE_KEYS};
 pub use process::Readiness;
 pub use relay::ShardSlot;
 
@@ -53,6 +55,7 @@ struct Inner {
     fleet: FleetSlot,
     api: ApiMetrics,
     auth: AuthMetrics,
+    keys: KeyMetrics,
     front: FrontMetrics,
     events: EventMetrics,
     backplane: BackplaneMetrics,
@@ -77,6 +80,7 @@ impl Metrics {
         process.register(&registry)?;
         let api = ApiMetrics::register(&registry)?;
         let auth = AuthMetrics::register(&registry)?;
+        let keys = KeyMetrics::register(&registry)?;
         let front = FrontMetrics::register(&registry)?;
         let events = EventMetrics::register(&registry)?;
         let backplane = BackplaneMetrics::register(&registry)?;
@@ -89,6 +93,7 @@ impl Metrics {
             fleet,
             api,
             auth,
+            keys,
             front,
             events,
             backplane,
@@ -125,6 +130,11 @@ impl Metrics {
     /// Where the judges of tokens count.
     pub fn auth(&self) -> &AuthMetrics {
         &self.0.auth
+    }
+
+    /// Counters of API keys.
+    pub fn keys(&self) -> &KeyMetrics {
+        &self.0.keys
     }
 
     /// Counters of events and of those who are told.

@@ -1,11 +1,13 @@
 //! Every metric there is. A metric that is not in here cannot be written; `docs/metrics.md` is made from this table.
 
 use super::family::{Family, Kind, Label};
+use super::keys::MADE_KEYS;
 use crate::credentials::DEFAULT_REALM;
 use crate::signaling::{CloseCode, ErrorCode, MessageKind, RelayBudget};
 use crate::telemetry::labels::{
     AdminRefusal, BackplaneFault, CertificateReload, FrontFailure, FrontListener, HookAttempt, HookEnd, HookVerdict,
-    IssueResult, JwksFetch, Method, QuotaGauge, RecordKind, ReloadResult, Route, StatusClass, Surface, TokenFailure,
+    IssueResult, JwksFetch, KeyResult, Method, QuotaGauge, RecordKind, ReloadResult, Route, StatusClass, Surface,
+    TokenFailure,
 };
 use crate::telemetry::{
     DtlsEnd, DtlsPhase, DtlsRefusal, SendFailure, StreamEnd, StreamKind, StreamRefusal, build_info,
@@ -63,6 +65,7 @@ const CLOSE: Label = label!("code", CloseCode);
 const ROUTE: Label = label!("route", Route);
 const METHOD: Label = label!("method", Method);
 const STATUS: Label = label!("status", StatusClass);
+const KEY_RESULT: Label = label!("result", KeyResult);
 const SURFACE: Label = label!("surface", Surface);
 const ISSUE: Label = label!("result", IssueResult);
 const TOKEN_FAILURE: Label = label!("reason", TokenFailure);
@@ -79,6 +82,10 @@ const RELOAD: Label = label!("result", ReloadResult);
 const REALM: Label = Label {
     name: "realm",
     values: || vec![DEFAULT_REALM],
+};
+const KEY: Label = Label {
+    name: "key",
+    values: || vec![MADE_KEYS],
 };
 const VERSION: Label = Label {
     name: "version",
@@ -465,6 +472,12 @@ table! {
             "Wishes for a credential, by how they ended.";
         TOKEN_FAILURES = Kind::Counter, "meetpoint_auth_token_failures_total", [SURFACE, TOKEN_FAILURE],
             "Bearer tokens turned away.";
+        API_KEYS = Kind::Gauge, "meetpoint_api_keys", [],
+            "API keys that there are, also those that are switched off.";
+        API_KEY_REQUESTS = Kind::Counter, "meetpoint_api_key_requests_total", [KEY, KEY_RESULT],
+            "Requests with an API key, by what became of them.";
+        API_KEY_UNKNOWN = Kind::Counter, "meetpoint_api_key_unknown_total", [],
+            "Texts that were shown as API keys and are none. Each counts against its address as a bad token does (auth.failure_rate).";
         HUB_CONNECTS_LIMITED = Kind::Counter, "meetpoint_http_connects_rate_limited_total", [],
             "Attempts to open a WebSocket of the hub, and questions about one, past the rate of their address.";
         AUTH_HOOK_VERDICTS = Kind::Counter, "meetpoint_auth_hook_verdicts_total", [HOOK_VERDICT],

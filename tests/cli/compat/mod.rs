@@ -35,20 +35,20 @@ fn start_open(service: &str) -> Server {
     Server::start_with(&[("meetpoint.toml", &config)], &[])
 }
 
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 }
 
 /// One request: `POST /path`, its own header lines, its body.
-fn ask(server: &Server, request: &str, headers: &[&str], body: &str) -> Answer {
+pub(crate) fn ask(server: &Server, request: &str, headers: &[&str], body: &str) -> Answer {
     let mut stream = TcpStream::connect(server.http).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
@@ -81,19 +81,19 @@ fn keys(object: &Value) -> Vec<&str> {
     keys
 }
 
-fn text<'a>(object: &'a Value, key: &str) -> &'a str {
+pub(crate) fn text<'a>(object: &'a Value, key: &str) -> &'a str {
     object[key].as_str().unwrap_or_else(|| panic!("{key} in {object}"))
 }
 
 /// A client of the relay that has an allocation by this credential, or the error code.
-fn allocate(server: &Server, username: &str, password: &str) -> Result<Client, u16> {
+pub(crate) fn allocate(server: &Server, username: &str, password: &str) -> Result<Client, u16> {
     let mut client = Client::new(server.relay);
     client.log_in_with(username, password);
     client.try_allocate(Wish::default()).map(|_| client)
 }
 
 /// Seconds that a username is good for from now on.
-fn lifetime(username: &str) -> u64 {
+pub(crate) fn lifetime(username: &str) -> u64 {
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
     username.split_once(':').unwrap().0.parse::<u64>().unwrap() - now
 }
