@@ -205,6 +205,17 @@ fn without_tokens_everybody_is_anonymous() {
 }
 
 #[test]
+fn where_strangers_are_refused_they_join_without_turn() {
+    let open = TokenAuthenticator::new(&Auth::Open, &Metrics::new().unwrap()).unwrap();
+    let socket = open.for_surface(Surface::Websocket);
+    open.refuse_strangers(true);
+    let rights = verdict(&socket, None).unwrap().rights;
+    assert!(!rights.turn && rights.publish && rights.relay);
+    open.refuse_strangers(false);
+    assert_eq!(verdict(&socket, None), Ok(Identity::ANONYMOUS));
+}
+
+#[test]
 fn a_short_or_missing_secret_is_refused_at_start() {
     let error = |secrets: &[&str]| {
         let secrets = secrets.iter().map(|secret| JwtSecret::new(*secret)).collect();
