@@ -15,6 +15,7 @@ mod front;
 mod inherited;
 mod notice;
 mod operator;
+mod probes;
 mod reload;
 mod secrets;
 mod services;
@@ -28,6 +29,7 @@ use crate::config::types::{LogFormat, SecretText};
 use crate::config::{Config, Settings, advertised, show_values};
 use crate::events::Events;
 use crate::http::{self, admin::Tokens};
+use crate::probe::Prober;
 use crate::telemetry::labels::FrontListener;
 use crate::telemetry::{Metrics, build_info, logging};
 use crate::transport::Relay;
@@ -163,11 +165,18 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     let state = services.state();
     let tokens = Tokens::default();
     tokens.replace(config.admin.tokens.iter().map(SecretText::expose));
+    let of_lists = probes::OfLists {
+        issuer: services.issuer(),
+        listening: listening.relay.clone(),
+        intake: intake.clone(),
+    };
+    let prober = Prober::start(settings.probes.clone(), Arc::new(of_lists), metrics.probe()).context("probes.ca")?;
     let (sender, mut orders) = mpsc::channel(MAX_ORDERS);
     let desk = Desk {
         relay: relay.inquiry(),
         revocations: core.revocations.clone(),
         fleet: services.fleet(),
+        probed: prober.board(),
         orders: sender,
     };
     let desk = Arc::new(desk);
@@ -218,6 +227,7 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         tokens,
         metrics: metrics.clone(),
         events: &events,
+        prober,
     };
     metrics.readiness().set(true);
     supervisor.ready(&serving);
@@ -266,6 +276,8 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     };
     // From here on orders are refused at once.
     drop(orders);
+    // What ends here says nothing about the lists.
+    drop(reloader.prober);
     let (core, patience) = (reloader.core, reloader.running.relay.drain_timeout);
     let hub = &reloader.running.signaling;
     let come_back = (hub.drain_after_min, hub.drain_after_max);

@@ -1,9 +1,11 @@
 //! What the admin API asks for, done: questions to the workers, orders to the main loop.
 
 use super::fleet::FleetHandle;
+use super::probes;
 use crate::credentials::UnixTime;
 use crate::http::Issuer;
-use crate::http::admin::{Cursor, Operator, OperatorError, PATIENCE, Reloaded};
+use crate::http::admin::{Cursor, Operator, OperatorError, PATIENCE, ProbedServer, Reloaded};
+use crate::probe::Board;
 use crate::signaling::Sid;
 use crate::transport::{Inquiry, NoAnswer};
 use crate::turn::{AllocationId, AllocationView, Change, Filter, Revocations, Revoked};
@@ -35,6 +37,8 @@ pub(super) struct Desk {
     pub(super) revocations: Revocations,
     /// The other replicas, which do as operators of this one say.
     pub(super) fleet: Option<FleetHandle>,
+    /// What probes found.
+    pub(super) probed: Board,
     pub(super) orders: mpsc::Sender<Order>,
 }
 
@@ -129,6 +133,10 @@ impl Operator for Desk {
             fleet.tell(change);
         }
         change.is_some()
+    }
+
+    fn probed(&self) -> Vec<ProbedServer> {
+        probes::shown(&self.probed)
     }
 
     fn configuration(&self) -> Result<String, OperatorError> {

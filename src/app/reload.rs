@@ -12,6 +12,7 @@ use crate::config::{Changes, Config, advertised};
 use crate::events::Events;
 use crate::http::admin::{Reloaded, Tokens};
 use crate::http::{AppState, TokenAuthenticator};
+use crate::probe::Prober;
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::ReloadResult;
 use crate::telemetry::logging::FilterHandle;
@@ -35,6 +36,7 @@ pub(super) struct Reloader<'a> {
     pub(super) tokens: Tokens,
     pub(super) metrics: Metrics,
     pub(super) events: &'a Events,
+    pub(super) prober: Prober,
 }
 
 impl Reloader<'_> {
@@ -106,6 +108,7 @@ impl Reloader<'_> {
         };
         // All that can fail comes before all that takes effect.
         TokenAuthenticator::check(&settings.http.auth).map_err(|error| format!("[auth]: {error}"))?;
+        Prober::check(&settings.probes).map_err(|error| format!("probes.ca: {error}"))?;
         if config.log.level != self.running.log.level {
             let replaced = self.log.replace(&config.log.level);
             replaced.map_err(|error| format!("log.level: {error}"))?;
@@ -121,6 +124,8 @@ impl Reloader<'_> {
         }
         self.tokens.replace(config.admin.tokens.iter().map(SecretText::expose));
         self.events.reconfigure(settings.events.clone());
+        // In any case: the lists may hold other URLs.
+        self.prober.reconfigure(settings.probes.clone());
         let known = notice::warnings(&self.running, &self.running.settings(&self.machine));
         for warning in notice::warnings(&config, &settings) {
             if !known.contains(&warning) {

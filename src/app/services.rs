@@ -95,6 +95,11 @@ impl Services {
         (self.hub.cut_offs(), self.issuer.clone())
     }
 
+    /// Who makes lists.
+    pub(super) fn issuer(&self) -> Issuer {
+        self.issuer.clone()
+    }
+
     /// The relays of other replicas, if there are any.
     pub(super) fn fleet(&self) -> Option<FleetHandle> {
         self.fleet.clone()

@@ -4,6 +4,7 @@ mod auth;
 mod backplane;
 mod events;
 mod keys;
+mod probes;
 mod realms;
 
 use self::realms::static_users;
@@ -35,6 +36,8 @@ pub struct Settings {
     pub http: http::Config,
     /// Who is told what happens.
     pub events: crate::events::Config,
+    /// Whether the servers in the lists work.
+    pub probes: crate::probe::Config,
     /// Where the other replicas are; `None` for a process that is alone.
     pub backplane: Option<crate::backplane::Config>,
     /// What its relay tells those of others; there with `backplane`.
@@ -56,6 +59,7 @@ impl Config {
             },
             ws: self.ws_settings(),
             events: self.event_settings(),
+            probes: self.probe_settings(),
             backplane: self.backplane_settings(),
             fleet: self.fleet_settings(),
         }

@@ -33,6 +33,7 @@ const LIVE: &[&str] = &[
     "credentials.*",
     "third_party.*",
     "ice.*",
+    "probes.*",
     "auth.*",
     "signaling.connect_rate",
     "signaling.connect_burst",

@@ -11,7 +11,7 @@ pub const MAX_REALM_NAME_BYTES: usize = 63;
 pub const DEFAULT_REALM: &str = "default";
 
 /// Between the user and the realm.
-const AT: char = '@';
+pub(super) const AT: char = '@';
 
 /// Whether a realm may have this name: 1 to 63 lower-case letters, digits, `-`, `_` and `.`, with a letter or digit first. One
 /// realm has one spelling, so that nothing which compares names can be got around.

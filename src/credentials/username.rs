@@ -27,6 +27,16 @@ fn split_session(user: &str) -> Option<(&str, &str)> {
     fits.then_some((session, account))
 }
 
+/// User of the credentials by which this server probes relays. Nobody is given a credential for it, so what it does is ours.
+pub const PROBE_USER: &str = "meetpoint-probe";
+
+/// Whether a user part is that of a probe, in whatever realm and session.
+pub fn is_probe(user: &str) -> bool {
+    let account = split_session(user).map_or(user, |(_, account)| account);
+    let rest = account.strip_prefix(PROBE_USER);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(super::realm::AT))
+}
+
 /// Whether a user part says that it belongs to a session of the hub. The hub alone hands such names out: whoever else may choose
 /// theirs could have what they do counted, and ended, as another user's.
 pub fn names_session(user: &str) -> bool {
@@ -139,6 +149,28 @@ mod tests {
             "~alice",
         ] {
             assert_eq!(of(user), (None, user.to_owned()));
+        }
+    }
+
+    #[test]
+    fn the_user_of_probes_is_known_in_every_realm_and_session_and_nobody_else_is_taken_for_it() {
+        for user in [
+            "meetpoint-probe",
+            "meetpoint-probe@acme",
+            "mJ7rTq0c2nLx-b_A~meetpoint-probe",
+            "mJ7rTq0c2nLx-b_A~meetpoint-probe@acme",
+        ] {
+            assert!(is_probe(user), "{user}");
+        }
+        for user in [
+            "",
+            "alice",
+            "meetpoint-probes",
+            "a~meetpoint-probe",
+            "Meetpoint-Probe",
+            "alice@meetpoint-probe",
+        ] {
+            assert!(!is_probe(user), "{user}");
         }
     }
 

@@ -5,6 +5,8 @@ use tokio::sync::mpsc;
 use super::audit::Audit;
 use super::hub::HubEvent;
 use super::record::Happened;
+use super::server::ServerEvent;
+use crate::credentials::is_probe;
 use crate::telemetry::EventMetrics;
 use crate::turn;
 
@@ -21,7 +23,9 @@ pub(super) type Message = Option<Happened>;
 impl Intake {
     /// Something happened in the relay. It is dropped, and counted, when too much waits.
     pub fn relay(&self, event: turn::Event) {
-        self.put(Happened::Relay(event));
+        if !is_of_probe(&event) {
+            self.put(Happened::Relay(event));
+        }
     }
 
     /// An operator did something. It is dropped, and counted, when too much waits.
@@ -32,6 +36,11 @@ impl Intake {
     /// Something happened in the hub. It is dropped, and counted, when too much waits.
     pub fn hub(&self, event: HubEvent) {
         self.put(Happened::Hub(Box::new(event)));
+    }
+
+    /// A server in the lists is left out, or back. It is dropped, and counted, when too much waits.
+    pub fn server(&self, event: ServerEvent) {
+        self.put(Happened::Server(event));
     }
 
     /// Where it is counted.
@@ -50,4 +59,16 @@ impl std::fmt::Debug for Intake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Intake").finish_non_exhaustive()
     }
+}
+
+/// Whether this server probes itself: several times a minute, an allocation that carries nothing. One that did would be told of, whoever
+/// calls himself so.
+fn is_of_probe(event: &turn::Event) -> bool {
+    let nothing = |traffic: turn::Traffic| traffic == turn::Traffic::default();
+    event.about.user.as_deref().is_some_and(is_probe)
+        && match event.what {
+            turn::What::Created { .. } => true,
+            turn::What::Closed { to_peer, to_client, .. } => nothing(to_peer) && nothing(to_client),
+            _ => false,
+        }
 }

@@ -18,6 +18,7 @@ mod hub;
 mod intake;
 mod log;
 mod record;
+mod server;
 pub mod webhook;
 
 pub use audit::Audit;
@@ -27,3 +28,4 @@ pub use feed::{Feed, Item, Subscription, TooMany, Wanted};
 pub use hub::HubEvent;
 pub use intake::Intake;
 pub use record::Record;
+pub use server::ServerEvent;

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::audit::Audit;
 use super::hub::HubEvent;
-use crate::telemetry::labels::RecordKind;
+use super::server::ServerEvent;
+use crate::telemetry::labels::{ProbeFault, RecordKind};
 use crate::turn::{self, Traffic, What};
 
 /// One event, written down.
@@ -31,6 +32,8 @@ pub(super) enum Happened {
     Audit(Audit),
     /// In the hub.
     Hub(Box<HubEvent>),
+    /// To a server in the lists.
+    Server(ServerEvent),
 }
 
 #[derive(Serialize)]
@@ -123,6 +126,14 @@ struct OfOperator<'a> {
 }
 
 #[derive(Serialize)]
+struct OfServer<'a> {
+    url: &'a str,
+    server: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+#[derive(Serialize)]
 struct OfHub<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     dialect: Option<&'static str>,
@@ -171,6 +182,7 @@ impl Happened {
         match self {
             Self::Audit(_) => RecordKind::Admin,
             Self::Hub(event) => event.kind,
+            Self::Server(event) => event.kind,
             Self::Relay(event) => match event.what {
                 What::Created { .. } => RecordKind::Created,
                 What::Refreshed { .. } => RecordKind::Refreshed,
@@ -190,6 +202,7 @@ impl Happened {
             Self::Relay(event) => (event.at, event.about.user.clone(), event.about.username.clone()),
             Self::Audit(audit) => (audit.at, None, None),
             Self::Hub(event) => (event.at, event.user.clone(), None),
+            Self::Server(event) => (event.at, None, None),
         };
         let (id, kind_word, time) = (format!("{instance}-{number}"), kind.as_label(), time.0);
         // No map with keys that are no strings is in there, so that it cannot fail.
@@ -205,6 +218,16 @@ impl Happened {
                 kind: kind_word,
                 time,
                 rest: &OfHub::new(event),
+            }),
+            Self::Server(event) => serde_json::to_string(&Shown {
+                id: &id,
+                kind: kind_word,
+                time,
+                rest: &OfServer {
+                    url: &event.url,
+                    server: &event.server,
+                    reason: event.reason.map(ProbeFault::as_label),
+                },
             }),
             Self::Audit(audit) => serde_json::to_string(&Shown {
                 id: &id,

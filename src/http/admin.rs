@@ -8,6 +8,7 @@ mod bans;
 mod body;
 mod door;
 mod issued;
+mod probed;
 mod revocations;
 mod rooms;
 mod stream;
@@ -40,6 +41,7 @@ use crate::events::{Feed, Intake};
 use crate::turn::{AllocationId, AllocationView, Filter, Revoked};
 use crate::ws::HubHandle;
 
+pub use probed::ProbedServer;
 pub use tokens::Tokens;
 
 use door::Door;
@@ -112,6 +114,9 @@ pub trait Operator: Send + Sync + 'static {
     /// Lets somebody in again; `false` if nobody of that name was turned away.
     fn lift(&self, now: UnixTime, who: &Revoked) -> bool;
 
+    /// What probes found of the servers in the ICE lists, by URL.
+    fn probed(&self) -> Vec<ProbedServer>;
+
     /// The configuration in effect as TOML, with secrets redacted.
     ///
     /// # Errors
@@ -168,6 +173,7 @@ pub fn admin_router(state: &AppState, tokens: Tokens, operator: Arc<dyn Operator
                 .post(revocations::revoke)
                 .delete(revocations::lift),
         )
+        .route("/api/admin/relays", get(probed::list))
         .route("/api/admin/config", get(configuration))
         .route("/api/admin/reload", post(reload))
         .route("/api/admin/drain", post(drain))

@@ -186,6 +186,7 @@ fn list(
                 Code::BadUser,
                 "user ends with the name of a realm, which issues its own credentials",
             ),
+            IssueError::Reserved => Problem::new(Code::BadUser, error.to_string()),
             IssueError::Mint(error) => Problem::new(Code::BadUser, error.to_string()),
         };
         (IssueResult::BadRequest, problem)

@@ -11,7 +11,7 @@ use super::config::Ice;
 use super::lists::{Headers, ListFor, Listed, Listing, of_browser, without_dead};
 use super::realm::Realm;
 use crate::credentials::{
-    DEFAULT_REALM, Host, IceList, KeyRing, MintError, TransportPolicy, UnixTime, in_realm, mint, named_realm,
+    DEFAULT_REALM, Host, IceList, KeyRing, MintError, TransportPolicy, UnixTime, in_realm, is_probe, mint, named_realm,
     of_session,
 };
 use crate::telemetry::labels::{IssueResult, Surface};
@@ -51,6 +51,9 @@ pub enum IssueError {
     /// The user names a realm whose secret this is not: its credential would open nothing.
     #[error("user ends with the name of a realm")]
     OtherRealm,
+    /// The user is that of this server's own probes.
+    #[error("user is that of this server's probes")]
+    Reserved,
     /// The user label cannot be part of a username.
     #[error(transparent)]
     Mint(#[from] MintError),
@@ -149,6 +152,9 @@ impl Issuer {
         } = *asker;
         let ice = self.0.ice.load();
         let realms = self.0.realms.load();
+        if is_probe(user) {
+            return Err(IssueError::Reserved);
+        }
         let of = match realm {
             Some(name) => Some(realms.get(name).ok_or(IssueError::NoRealm)?),
             // Nobody is given what would open nothing, and nobody a name that looks like a tenant's.

@@ -52,7 +52,8 @@ impl Trust {
         })
     }
 
-    pub(super) async fn connector(&self) -> Result<&TlsConnector, String> {
+    /// What shakes hands by it. Reads the machine's certificates the first time.
+    pub(crate) async fn connector(&self) -> Result<&TlsConnector, String> {
         let own = Arc::clone(&self.own);
         let read = async move {
             // Reads a directory of files.

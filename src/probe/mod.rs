@@ -1,7 +1,8 @@
 //! Probes: what a client of a STUN or TURN server does, done again and again, to know which servers work.
 //!
 //! What it is: a client ([`Client`]) that opens a leg over UDP, TCP or TLS, asks for a binding or an allocation and ends it;
-//! [`Health`], a core that makes one judgement of many results and changes it slowly.
+//! [`Health`], a core that makes one judgement of many results and changes it slowly; a task ([`Prober`]) that does the one and tells
+//! the other.
 //! What it is not: the list that clients get, which leaves out what is dead; nor the place that knows credentials.
 //!
 //! Invariants:
@@ -13,14 +14,23 @@
 //!
 //! RFCs: 8489, 8656 (client side), 7064, 7065 (URLs).
 
+mod attempt;
+mod board;
 mod client;
+pub mod config;
+mod driver;
 mod fault;
 mod health;
 mod leg;
 mod place;
 mod resolve;
+mod roster;
 
+pub use attempt::{Finding, Target};
+pub use board::{Board, Seen};
 pub use client::{Allocation, Client, Login};
+pub use config::Config;
+pub use driver::{Changed, Prober, Servers};
 pub use fault::Fault;
 pub use health::{Change, Health, Rules, State, Verdict};
 pub use place::{Place, Service, Way};

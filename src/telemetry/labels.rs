@@ -290,6 +290,20 @@ labels! {
 }
 
 labels! {
+    /// What a probe asks for, and over what.
+    ProbeTransport {
+        /// A binding.
+        Stun = "stun",
+        /// An allocation over UDP.
+        Udp = "udp",
+        /// An allocation over TCP.
+        Tcp = "tcp",
+        /// An allocation over TLS.
+        Tls = "tls",
+    }
+}
+
+labels! {
     /// Why a probe of a STUN or TURN server failed.
     ProbeFault {
         /// Its name has no address.
@@ -344,6 +358,10 @@ labels! {
         HubUnban = "hub.unban",
         /// An operator ended a room.
         HubRoomClosed = "hub.room_closed",
+        /// A server in the ICE lists does not work and is left out.
+        RelayDown = "relay_down",
+        /// It works again.
+        RelayUp = "relay_up",
     }
 }
 

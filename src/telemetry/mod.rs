@@ -19,5 +19,5 @@ pub use driver_stats::{
 };
 pub use metrics::{
     ApiMetrics, AuthMetrics, BackplaneMetrics, EventMetrics, FleetSlot, FrontMetrics, HubSlot, KeyMetrics, Metrics,
-    Readiness, ShardSlot,
+    ProbeMetrics, Readiness, ShardSlot,
 };

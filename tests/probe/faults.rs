@@ -210,7 +210,7 @@ async fn damaged_answers_are_bad_ones_and_never_the_end_of_the_probe() {
     let seed = std::sync::atomic::AtomicU32::new(1);
     let answers = move |request: Message| {
         let mut answer = challenge(&request, true);
-        let mut next = || {
+        let next = || {
             let old = seed.load(std::sync::atomic::Ordering::Relaxed);
             let new = old.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             seed.store(new, std::sync::atomic::Ordering::Relaxed);

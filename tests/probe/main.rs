@@ -15,4 +15,5 @@ mod program;
 mod client;
 mod coturn;
 mod faults;
+mod lists;
 mod stage;

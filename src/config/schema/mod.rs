@@ -8,6 +8,7 @@ mod events;
 mod hub;
 mod key;
 mod nat_discovery;
+mod probes;
 mod realm;
 mod relay;
 mod streams;
@@ -21,6 +22,7 @@ pub use events::Events;
 pub use hub::Signaling;
 pub use key::ApiKey;
 pub use nat_discovery::NatDiscovery;
+pub use probes::Probes;
 pub use realm::Realm;
 pub use relay::{Credentials, Limits, Peers, Relay};
 pub use streams::Streams;
@@ -92,6 +94,7 @@ sections! {
         credentials: Credentials,
         third_party: ThirdParty,
         ice: Ice,
+        probes: Probes,
         auth: Auth,
         signaling: Signaling,
         backplane: Backplane,

@@ -62,6 +62,18 @@ choice! {
 }
 
 choice! {
+    /// Whether this server probes its own URLs.
+    ProbeOwn {
+        /// Where another TURN server could stand in for it.
+        Auto = "auto",
+        /// In any case.
+        On = "on",
+        /// Never.
+        Off = "off",
+    }
+}
+
+choice! {
     /// Who may take a peer id that is in use.
     TakeoverPolicy {
         /// Nobody, until the holder leaves or is found dead.

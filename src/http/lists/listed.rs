@@ -28,6 +28,16 @@ pub enum Origin {
     Extra,
 }
 
+impl Origin {
+    /// What metrics and operators call it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Own => "own",
+            Self::Extra => "extra",
+        }
+    }
+}
+
 #[derive(Clone)]
 enum Opens {
     Nothing,

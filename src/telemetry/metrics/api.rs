@@ -160,7 +160,7 @@ pub(super) fn counters(registry: &Registry, family: &Family) -> prometheus::Resu
     registered(registry, IntCounterVec::new(family.opts(), &family.label_names())?)
 }
 
-fn histograms(registry: &Registry, family: &Family) -> prometheus::Result<HistogramVec> {
+pub(super) fn histograms(registry: &Registry, family: &Family) -> prometheus::Result<HistogramVec> {
     let Kind::Histogram(bounds) = family.kind else {
         return Err(prometheus::Error::Msg(format!("{} is no histogram", family.name)));
     };

@@ -18,6 +18,7 @@ mod front;
 mod hub;
 mod keys;
 pub mod markdown;
+mod probe;
 mod process;
 mod quota;
 mod relay;
@@ -38,6 +39,7 @@ pub use fleet::FleetSlot;
 pub use front::FrontMetrics;
 pub use hub::HubSlot;
 pub use keys::{KeyCounters, KeyMetrics, MADE_KEYS};
+pub use probe::ProbeMetrics;
 pub use process::Readiness;
 pub use relay::ShardSlot;
 
@@ -59,6 +61,7 @@ struct Inner {
     front: FrontMetrics,
     events: EventMetrics,
     backplane: BackplaneMetrics,
+    probe: ProbeMetrics,
     quotas: quota::Quotas,
     process: process::Process,
 }
@@ -84,6 +87,7 @@ impl Metrics {
         let front = FrontMetrics::register(&registry)?;
         let events = EventMetrics::register(&registry)?;
         let backplane = BackplaneMetrics::register(&registry)?;
+        let probe = ProbeMetrics::register(&registry)?;
         let quotas = quota::Quotas::default();
         quotas.register(&registry, &shards, &hub, &api)?;
         Ok(Self(Arc::new(Inner {
@@ -97,6 +101,7 @@ impl Metrics {
             front,
             events,
             backplane,
+            probe,
             quotas,
             process,
         })))
@@ -150,6 +155,11 @@ impl Metrics {
     /// How much there is of something, so that it is told how much of it is used.
     pub fn replace_quota(&self, quota: QuotaGauge, limit: usize) {
         self.0.quotas.replace(quota, limit as u64);
+    }
+
+    /// What probes of STUN and TURN servers found.
+    pub fn probe(&self) -> &ProbeMetrics {
+        &self.0.probe
     }
 
     /// Whether this process takes work; the flag behind `/readyz`.

@@ -6,8 +6,8 @@ use crate::credentials::DEFAULT_REALM;
 use crate::signaling::{CloseCode, ErrorCode, MessageKind, RelayBudget};
 use crate::telemetry::labels::{
     AdminRefusal, BackplaneFault, CertificateReload, FrontFailure, FrontListener, HookAttempt, HookEnd, HookVerdict,
-    IssueResult, JwksFetch, KeyResult, Method, QuotaGauge, RecordKind, ReloadResult, Route, StatusClass, Surface,
-    TokenFailure,
+    IssueResult, JwksFetch, KeyResult, Method, ProbeFault, ProbeTransport, QuotaGauge, RecordKind, ReloadResult, Route,
+    StatusClass, Surface, TokenFailure,
 };
 use crate::telemetry::{
     DtlsEnd, DtlsPhase, DtlsRefusal, SendFailure, StreamEnd, StreamKind, StreamRefusal, build_info,
@@ -16,6 +16,9 @@ use crate::{fleet, turn};
 
 /// Upper bounds of request durations, seconds: the answers are made from memory, so what is slow is queueing.
 const DURATIONS: &[f64] = &[0.0001, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+/// Upper bounds of the durations of probes, seconds: round trips across the world, twice and more, and a lost packet.
+const PROBE_DURATIONS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
 macro_rules! label {
     ($name:literal, $set:ty) => {
@@ -75,6 +78,13 @@ const RECORD: Label = label!("kind", RecordKind);
 const HOOK_END: Label = label!("result", HookEnd);
 const HOOK_ATTEMPT: Label = label!("result", HookAttempt);
 const ADMIN_REFUSAL: Label = label!("reason", AdminRefusal);
+const PROBE_TRANSPORT: Label = label!("transport", ProbeTransport);
+const PROBE_FAULT: Label = label!("reason", ProbeFault);
+/// `own`, `extra`, and the names of the configuration: closed by that, not by the code.
+const SERVER: Label = Label {
+    name: "server",
+    values: || vec!["own", "extra"],
+};
 const BACKPLANE_FAULT: Label = label!("reason", BackplaneFault);
 const CHANGE_ORIGIN: Label = label!("origin", fleet::ChangeOrigin);
 const RELOAD: Label = label!("result", ReloadResult);
@@ -376,6 +386,14 @@ table! {
             "Connections refused because the table was full.";
         HUB_CLOSES = Kind::Counter, "meetpoint_signaling_closes_total", [CLOSE],
             "Ended connections, by close code.";
+    }
+    "Probes" {
+        PROBE_UP = Kind::Gauge, "meetpoint_probe_up", [SERVER, PROBE_TRANSPORT],
+            "1 while every probed URL of the server over that transport works, 0 while one is dead and left out of lists. Servers by their name in the configuration; `own` is this one, `extra` are those of `ice.extra` and of realms. `GET /api/admin/relays` tells them apart.";
+        PROBE_DURATION = Kind::Histogram(PROBE_DURATIONS), "meetpoint_probe_duration_seconds", [SERVER, PROBE_TRANSPORT],
+            "How long probes took, failed ones too: look-up, connection, TLS, and Binding, or Allocate and Refresh.";
+        PROBE_FAILURES = Kind::Counter, "meetpoint_probe_failures_total", [SERVER, PROBE_FAULT],
+            "Probes that failed. `local` says something of this machine and nothing of the server, and changes no judgement.";
     }
     "Backplane" {
         BACKPLANE_CONNECTED = Kind::Gauge, "meetpoint_backplane_connected", [],

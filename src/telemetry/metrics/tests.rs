@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::family::Kind;
 use super::*;
 use crate::signaling::{CloseCode, MessageKind};
-use crate::telemetry::labels::{IssueResult, Method, Route, StatusClass, Surface, TokenFailure};
+use crate::telemetry::labels::{IssueResult, Method, ProbeTransport, Route, StatusClass, Surface, TokenFailure};
 use crate::telemetry::{DriverStats, SendFailure};
 use crate::turn::{Direction, DropReason, Stats, Transport};
 
@@ -52,6 +52,9 @@ fn every_declared_metric_is_in_a_scrape_and_every_sample_is_declared() {
         Duration::from_millis(1),
     );
     metrics.front().certificate_expiry(1_800_000_000);
+    metrics
+        .probe()
+        .replace([("own", ProbeTransport::Udp, true)].into_iter());
     let samples = scrape(&metrics);
     let mut seen = BTreeSet::new();
     for series in samples.keys() {
