@@ -115,6 +115,6 @@ mod tests {
         ));
         probe.replace([("own", udp, true)].into_iter());
         let text = metrics.render();
-        assert!(!text.contains("frankfurt") && !text.contains("nobody"), "{text}");
+        assert!(!text.contains("frankfurt") && !text.contains("\"nobody\""), "{text}");
     }
 }
