@@ -28,7 +28,7 @@ use crate::config::detect::Machine;
 use crate::config::types::{LogFormat, SecretText};
 use crate::config::{Config, Settings, advertised, show_values};
 use crate::events::Events;
-use crate::http::{self, admin::Tokens};
+use crate::http::{self, MetricsAccess, Served, admin::Tokens};
 use crate::probe::Prober;
 use crate::telemetry::labels::FrontListener;
 use crate::telemetry::{Metrics, build_info, logging};
@@ -187,6 +187,23 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     let (cut_offs, issuer) = services.cut_offs();
     tokio::spawn(operator::cut_off(cut_offs, Arc::clone(&desk), issuer));
     let admin = http::admin_router(&state, tokens.clone(), desk, (intake, events.feed()));
+    let served = Served {
+        public: true,
+        metrics: settings.http.metrics == MetricsAccess::Public,
+        compat: settings.http.compat.clone(),
+        tunnel: config.streams.websocket,
+        admin: admin_only.is_empty().then(|| tokens.clone()),
+    };
+    let compat = compat.merge(http::openapi_router(&state, served));
+    let admin = if admin_only.is_empty() {
+        admin
+    } else {
+        let served = Served {
+            admin: Some(tokens.clone()),
+            ..Served::default()
+        };
+        admin.merge(http::openapi_router(&state, served))
+    };
     let ways = Ways::new(
         &settings.transport.streams,
         &relay,

@@ -57,6 +57,7 @@ impl Serialize for Urls {
 
 /// `iceTransportPolicy` of an `RTCConfiguration`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum TransportPolicy {
     /// Any candidate.
@@ -77,14 +78,18 @@ impl TransportPolicy {
 
 /// One `RTCIceServer`: STUN entries have neither username nor credential, TURN entries have both.
 #[derive(Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct IceServer {
     /// `stun:`/`stuns:`/`turn:`/`turns:` URIs, always an array.
+    #[cfg_attr(feature = "server", schema(value_type = Vec<String>))]
     pub urls: Urls,
     /// Of the credential.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(nullable = false))]
     pub username: Option<String>,
     /// The credential's password.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(nullable = false))]
     pub credential: Option<String>,
 }
 
@@ -111,16 +116,19 @@ pub struct Advertised {
 
 /// ICE servers with the time until which their credential opens new allocations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct IceList {
     /// Ready for `RTCPeerConnection`.
     pub ice_servers: Vec<IceServer>,
     /// What the operator recommends; `None` leaves it to the client.
     #[serde(rename = "iceTransportPolicy", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(nullable = false))]
     pub policy: Option<TransportPolicy>,
     /// Seconds from the moment of minting.
     pub ttl: u64,
     /// Unix seconds.
+    #[cfg_attr(feature = "server", schema(value_type = u64))]
     pub expires_at: UnixTime,
 }
 

@@ -11,6 +11,8 @@ mod issued;
 mod probed;
 mod revocations;
 mod rooms;
+mod shown;
+mod shown_rooms;
 mod stream;
 mod tokens;
 mod told;
@@ -27,14 +29,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
-use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
+use utoipa::IntoParams;
 
 use super::auth::TokenAuthenticator;
 use super::code::Code;
 use super::error::Problem;
 use super::issuer::Issuer;
 use super::observe;
+use super::openapi::Operation;
 use super::state::AppState;
 use crate::credentials::UnixTime;
 use crate::events::{Feed, Intake};
@@ -45,6 +48,7 @@ pub use probed::ProbedServer;
 pub use tokens::Tokens;
 
 use door::Door;
+use shown::{Allocation, AllocationPage, HowMany, ReloadReport};
 
 /// Most allocations in one answer.
 const MAX_PAGE: usize = 500;
@@ -194,6 +198,18 @@ pub fn admin_router(state: &AppState, tokens: Tokens, operator: Arc<dyn Operator
         .layer(from_fn_with_state(state.clone(), observe::observe))
 }
 
+/// What is documented of them.
+pub(super) fn operations() -> Vec<Operation> {
+    let mut all = shown::operations();
+    all.extend(revocations::operations());
+    all.extend(probed::operations());
+    all.extend(stream::operations());
+    all.extend(shown_rooms::operations());
+    all.extend(bans::operations());
+    all.extend(issued::operations());
+    all
+}
+
 /// Asks on a thread that may block.
 async fn ask<T: Send + 'static>(
     admin: Admin,
@@ -217,13 +233,19 @@ pub(super) async fn ask_operator<T: Send + 'static>(
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct Listing {
+    /// Of this user.
     user: Option<Box<str>>,
+    /// Of this realm.
     realm: Option<Box<str>>,
+    /// Of a client at this address, whatever its port.
+    #[param(value_type = Option<String>, format = Ipv4)]
     client: Option<IpAddr>,
+    /// How many at most; 100 without it, and never more than 500.
     limit: Option<usize>,
+    /// The `nextCursor` of an earlier answer.
     cursor: Option<String>,
 }
 
@@ -250,36 +272,16 @@ async fn allocations(
     };
     let most = listing.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
     let (found, next) = ask(admin, move |operator| operator.allocations(&filter, from, most)).await?;
-    Ok(Json(json!({
-        "allocations": found.iter().map(shown).collect::<Vec<_>>(),
-        "nextCursor": next.map(|(worker, place)| format!("{worker}-{place}")),
-    }))
+    Ok(Json(AllocationPage {
+        allocations: found.iter().map(Allocation::from).collect(),
+        next_cursor: next.map(|(worker, place)| format!("{worker}-{place}")),
+    })
     .into_response())
 }
 
 fn parse_cursor(text: &str) -> Option<Cursor> {
     let (worker, place) = text.split_once('-')?;
     Some((worker.parse().ok()?, place.parse().ok()?))
-}
-
-fn shown(view: &AllocationView) -> Value {
-    json!({
-        "id": view.id.to_string(),
-        "user": view.user,
-        "username": view.username,
-        "realm": view.realm,
-        "transport": view.transport.as_label(),
-        "client": view.client,
-        "relayed": view.relayed,
-        "relayedTransport": view.relayed_transport.as_label(),
-        "createdAt": view.created.0,
-        "expiresAt": view.expires.0,
-        "toPeer": { "packets": view.to_peer.packets, "bytes": view.to_peer.bytes },
-        "toClient": { "packets": view.to_client.packets, "bytes": view.to_client.bytes },
-        "permissions": view.permissions,
-        "channels": view.channels,
-        "connections": view.connections,
-    })
 }
 
 async fn end_allocation(State(admin): State<Admin>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
@@ -292,13 +294,13 @@ async fn end_allocation(State(admin): State<Admin>, Path(id): Path<String>) -> R
     }
 }
 
-async fn end_user(State(admin): State<Admin>, Path(user): Path<String>) -> Result<Json<Value>, Problem> {
+async fn end_user(State(admin): State<Admin>, Path(user): Path<String>) -> Result<Json<HowMany>, Problem> {
     let filter = Filter {
         user: Some(user.into()),
         ..Filter::default()
     };
     let ended = ask(admin, move |operator| operator.end_fitting(&filter)).await?;
-    Ok(Json(json!({ "ended": ended })))
+    Ok(Json(HowMany { ended }))
 }
 
 async fn configuration(State(admin): State<Admin>) -> Result<Response, Problem> {
@@ -306,9 +308,9 @@ async fn configuration(State(admin): State<Admin>) -> Result<Response, Problem> 
     Ok(([(header::CONTENT_TYPE, "application/toml")], text).into_response())
 }
 
-async fn reload(State(admin): State<Admin>) -> Result<Json<Value>, Problem> {
+async fn reload(State(admin): State<Admin>) -> Result<Json<ReloadReport>, Problem> {
     let Reloaded { applied, needs_restart } = ask(admin, |operator| operator.reload()).await?;
-    Ok(Json(json!({ "applied": applied, "needsRestart": needs_restart })))
+    Ok(Json(ReloadReport { applied, needs_restart }))
 }
 
 async fn drain(State(admin): State<Admin>) -> Result<StatusCode, Problem> {

@@ -4,6 +4,7 @@
 //!
 //! RFCs: RFC 9110 §8.8.3 (ETag), §13.1.2 (If-None-Match).
 
+use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -24,9 +25,52 @@ pub(super) fn tagged(asset: &'static Asset) -> Option<Tagged> {
     Some((asset, entity_tag(asset.body)?))
 }
 
+/// What is made while the process runs and then stays as it is.
+#[derive(Clone)]
+pub(super) struct Made {
+    content_type: &'static str,
+    body: Bytes,
+    tag: HeaderValue,
+}
+
+impl Made {
+    pub(super) fn new(content_type: &'static str, body: Vec<u8>) -> Option<Self> {
+        Some(Self {
+            content_type,
+            tag: entity_tag(&body)?,
+            body: body.into(),
+        })
+    }
+
+    /// With these headers, or 304 if the client has it.
+    pub(super) fn answer<const N: usize>(
+        &self,
+        request: &HeaderMap,
+        headers: [(HeaderName, HeaderValue); N],
+    ) -> Response {
+        file(self.content_type, &self.tag, || self.body.clone(), request, headers)
+    }
+}
+
 /// The file with these headers, or 304 if the client has it.
 pub(super) fn answer<const N: usize>(
     (asset, tag): &Tagged,
+    request: &HeaderMap,
+    headers: [(HeaderName, HeaderValue); N],
+) -> Response {
+    file(
+        asset.content_type,
+        tag,
+        || Bytes::from_static(asset.body),
+        request,
+        headers,
+    )
+}
+
+fn file<const N: usize>(
+    content_type: &'static str,
+    tag: &HeaderValue,
+    body: impl FnOnce() -> Bytes,
     request: &HeaderMap,
     headers: [(HeaderName, HeaderValue); N],
 ) -> Response {
@@ -37,8 +81,8 @@ pub(super) fn answer<const N: usize>(
     if is_fresh(request, tag) {
         return (StatusCode::NOT_MODIFIED, tag_header, headers).into_response();
     }
-    let content_type = [(header::CONTENT_TYPE, asset.content_type)];
-    (tag_header, headers, content_type, asset.body).into_response()
+    let content_type = [(header::CONTENT_TYPE, content_type)];
+    (tag_header, headers, content_type, body()).into_response()
 }
 
 /// RFC 9110 §13.1.2: a list of tags or `*`, compared weakly (a proxy that compresses turns ours into `W/"…"`).

@@ -65,6 +65,7 @@ codes! {
     KeyRequired: UNAUTHORIZED "key_required" "an API key is needed and none was shown"
     InvalidKey: UNAUTHORIZED "invalid_key" "the API key is not known"
     ExpiredKey: UNAUTHORIZED "expired_key" "the API key has expired"
+    DiscoveryOff: UNAUTHORIZED "discovery_off" "who is there is not told, since `signaling.peerjs_discovery` is off"
     Forbidden: FORBIDDEN "forbidden" "the token or the key does not allow this"
     NoRealm: FORBIDDEN "no_realm" "the realm of the token or the key issues no credentials"
     OriginNotAllowed: FORBIDDEN "origin_not_allowed" "a page of an origin that is not on the list of the server, or of the key"

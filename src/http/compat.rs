@@ -33,6 +33,7 @@ use super::code::Code;
 use super::error::Problem;
 use super::ice_servers::{self, Wish, percent_decode};
 use super::keys::Asks;
+use super::openapi::Operation;
 use super::router::surrounded;
 use super::state::AppState;
 use crate::credentials::{IceList, IceServer};
@@ -99,6 +100,18 @@ impl Service {
             Self::Matrix => matrix::routes(),
             Self::Stunner => stunner::routes(),
         }
+    }
+}
+
+/// What is documented of a service.
+pub(super) fn operations(service: Service) -> Vec<Operation> {
+    match service {
+        Service::Cloudflare => cloudflare::operations(),
+        Service::Twilio => twilio::operations(),
+        Service::Metered => metered::operations(),
+        Service::Xirsys => xirsys::operations(),
+        Service::Matrix => matrix::operations(),
+        Service::Stunner => stunner::operations(),
     }
 }
 

@@ -18,6 +18,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::asset::{Asset, Tagged, answer, tagged};
+use super::code::Code;
+use super::openapi::{Operation, Tag};
 
 /// `connect-src 'self'` covers the WebSocket of the same origin too; WebRTC itself is not governed by it.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -76,6 +78,20 @@ pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
             "/console/{*name}",
             get(async |Path(name): Path<String>, headers: HeaderMap| serve(&name, &headers)),
         )
+}
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/", Tag::Pages, "The console")
+            .says("A page that tries the server out. A WebSocket that is opened here is the hub's.")
+            .answers_text(200, "The page", "text/html; charset=utf-8")
+            .answers_nothing(304, "The client has it (`If-None-Match`)"),
+        Operation::get("/console/{*name}", Tag::Pages, "What the console is made of")
+            .part("name", "A file of it, such as `main.js`")
+            .answers_file(200, "The file")
+            .answers_nothing(304, "The client has it (`If-None-Match`)")
+            .fails(&[Code::NotFound]),
+    ]
 }
 
 fn serve(name: &str, request: &HeaderMap) -> Response {

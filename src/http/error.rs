@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::code::Code;
 
@@ -124,19 +125,6 @@ impl Problem {
 
     /// The answer, naming the request so that a report can be matched with the log.
     pub(super) fn into_response_for(self, request_id: Option<&str>) -> Response {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Body<'a> {
-            r#type: &'static str,
-            title: &'static str,
-            status: u16,
-            code: &'static str,
-            detail: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            retry_after: Option<u64>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            request_id: Option<&'a str>,
-        }
         let body = Body {
             r#type: "about:blank",
             title: self.status.canonical_reason().unwrap_or("Error"),
@@ -155,6 +143,31 @@ impl Problem {
         self.write_fields(headers);
         response
     }
+}
+
+/// The body of every error (RFC 9457), unless it is written for the clients of another service.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Body<'a> {
+    /// `about:blank`: `code` says which error it is.
+    r#type: &'static str,
+    /// What the status is called.
+    title: &'static str,
+    /// As the answer's.
+    status: u16,
+    /// Stable: what to branch on.
+    code: &'static str,
+    /// For a person; it may change.
+    detail: &'a str,
+    /// Seconds; as in `Retry-After`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    retry_after: Option<u64>,
+    /// As in `X-Request-Id`: finds the request in the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    request_id: Option<&'a str>,
 }
 
 /// The body is written by the outer layer (`observe`), which knows the request's id.

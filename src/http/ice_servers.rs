@@ -10,6 +10,8 @@ use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
 
 use super::client::Client;
 use super::code::Code;
@@ -17,6 +19,7 @@ use super::error::Problem;
 use super::issuer::IssueError;
 use super::keys::{self, Asks, Scope};
 use super::lists::{Headers, ListFor};
+use super::openapi::{BEARER_OR_QUERY, Operation, Tag};
 use super::state::AppState;
 use crate::credentials::{IceList, IceServer, UnixTime, names_session};
 use crate::telemetry::labels::IssueResult;
@@ -31,22 +34,76 @@ pub const MAX_USER_LABEL_BYTES: usize = 64;
 
 /// What a client may ask for, in the query (GET) or as a JSON object (POST). Unknown names are ignored: other servers of this
 /// kind take `service`, `customIdentifier` and more.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, IntoParams, ToSchema)]
+#[schema(as = IceWish)]
 pub(super) struct Wish {
     /// Lifetime, seconds; capped by the configuration.
+    #[param(minimum = 1)]
+    #[schema(minimum = 1)]
     ttl: Option<u64>,
     /// Label for the username; where tokens are asked for, the token's user counts instead.
+    #[param(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._~@+-]+$")]
+    #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._~@+-]+$")]
     user: Option<String>,
 }
 
 /// The answer. `servers`, at the older path alone, is the same list as `iceServers`, under the name that Reploid's documents give it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = IceAnswer)]
 #[serde(rename_all = "camelCase")]
 struct Answer<'a> {
     #[serde(flatten)]
     list: &'a IceList,
+    /// The same list as `iceServers`; at `/api/ice-servers` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<Vec<IceServer>>)]
     servers: Option<&'a [IceServer]>,
+}
+
+/// What a wish may be refused for, beside who makes it.
+pub(super) const REFUSALS: [Code; 3] = [Code::BadTtl, Code::BadUser, Code::NoUsableHost];
+
+/// As in `docs/api.md`.
+fn example() -> Value {
+    json!({
+        "iceServers": [
+            { "urls": ["stun:turn.example.org:3478"] },
+            {
+                "urls": ["turn:turn.example.org:3478?transport=udp", "turn:turn.example.org:3478?transport=tcp"],
+                "username": "1795251271:alice",
+                "credential": "jZnWQxOpsu0k4r4q2taJs9Sy15w=",
+            },
+        ],
+        "ttl": 3600,
+        "expiresAt": 1_795_251_271,
+    })
+}
+
+pub(super) fn operations() -> Vec<Operation> {
+    let with_servers = || {
+        let mut example = example();
+        example["servers"] = example["iceServers"].clone();
+        example
+    };
+    let says = "A list with a fresh credential";
+    vec![
+        Operation::get(V1_PATH, Tag::Ice, "ICE list with a fresh TURN credential")
+            .by(BEARER_OR_QUERY)
+            .query::<Wish>()
+            .answers::<Answer<'_>>(200, says, example())
+            .fails(&REFUSALS),
+        Operation::get(PATH, Tag::Ice, "The same, under the older name and with `servers`")
+            .by(BEARER_OR_QUERY)
+            .query::<Wish>()
+            .answers::<Answer<'_>>(200, says, with_servers())
+            .fails(&REFUSALS),
+        Operation::post(PATH, Tag::Ice, "The same, asked for with a body")
+            .by(BEARER_OR_QUERY)
+            .takes::<Wish>(false, json!({ "ttl": 600, "user": "alice" }))
+            .answers::<Answer<'_>>(200, says, with_servers())
+            .fails(&REFUSALS)
+            .fails(&[Code::BadJson]),
+    ]
 }
 
 /// GET (and HEAD) of `/v1/ice`.

@@ -33,6 +33,7 @@ pub mod issuer;
 pub mod keys;
 pub mod lists;
 mod observe;
+mod openapi;
 mod patience;
 mod peerjs;
 mod places;
@@ -57,6 +58,7 @@ pub use config::{
 pub use issuer::{IssueError, Issuer};
 pub use keys::{ApiKey, KeyHash, Scope};
 pub use lists::{Headers, ListFor, Listed};
+pub use openapi::{Served, openapi_router};
 pub use places::SpokenHere;
 pub use realm::{Realm, Token};
 pub use router::{metrics_router, router, tunnel_router};

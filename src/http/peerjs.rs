@@ -1,12 +1,71 @@
 //! What clients of PeerJS ask of its server without a WebSocket: what it is, an id, and who is there.
 
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 
+use utoipa::ToSchema;
+
+use super::code::Code;
+use super::error::Problem;
+use super::openapi::{Operation, Tag};
 use super::state::AppState;
 
 /// Ids that one answer lists.
 const LISTED: usize = 10_000;
+
+/// What a client is told that this is.
+#[derive(ToSchema)]
+#[schema(as = PeerJsServer)]
+#[expect(dead_code, reason = "for the document; the text is a constant")]
+struct About {
+    name: String,
+    description: String,
+    website: String,
+}
+
+pub(super) fn operations() -> Vec<Operation> {
+    let key = "The option `key` of the client, `peerjs` where it names none";
+    let about = serde_json::json!({
+        "name": "PeerJS Server",
+        "description": "A server side element to broker connections between PeerJS clients.",
+        "website": "https://peerjs.com/",
+    });
+    let id = |path, summary| {
+        Operation::get(path, Tag::Signaling, summary).answers_text(
+            200,
+            "An id that nobody has",
+            "text/html; charset=utf-8",
+        )
+    };
+    let peers = |path, summary| {
+        Operation::get(path, Tag::Signaling, summary)
+            .answers::<Vec<String>>(200, "Their ids", serde_json::json!(["alice", "bob"]))
+            .fails(&[Code::DiscoveryOff])
+    };
+    let socket = |path, summary| {
+        Operation::get(path, Tag::Signaling, summary)
+            .says("Where it is no handshake, the answer says what this is.")
+            .upgrades()
+            .answers_as::<About>(
+                200,
+                "A server of PeerJS",
+                "application/json; charset=utf-8",
+                about.clone(),
+            )
+            .never(&[Code::UpgradeRequired])
+    };
+    vec![
+        socket("/peerjs", "WebSocket for clients of PeerJS"),
+        socket("/peerjs/peerjs", "The same, where they look for it"),
+        id("/peerjs/id", "A new id for a client of PeerJS"),
+        id("/peerjs/{key}/id", "The same, with the client's key").part("key", key),
+        peers(
+            "/peerjs/peers",
+            "Who is there, where `signaling.peerjs_discovery` says so",
+        ),
+        peers("/peerjs/{key}/peers", "The same, of one key").part("key", key),
+    ]
+}
 
 /// What stands behind the path of a client's option `path`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +102,7 @@ impl<'a> Asked<'a> {
             Self::Id => typed("text/html; charset=utf-8", state.hub().fresh_uuid()),
             Self::Peers(key) => {
                 if !state.config().peerjs_discovery {
-                    return StatusCode::UNAUTHORIZED.into_response();
+                    return Problem::new(Code::DiscoveryOff, "this server does not tell who is there").into_response();
                 }
                 let peers = state.hub().peerjs_peers(key.unwrap_or("peerjs"), LISTED);
                 axum::Json(peers.iter().map(|peer| &**peer).collect::<Vec<&str>>()).into_response()

@@ -9,9 +9,13 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
+use super::code::Code;
 use super::config::Config;
+use super::openapi::{Operation, Tag};
 use super::peerjs::Asked;
 use super::state::AppState;
 use crate::signaling::Dialect;
@@ -36,14 +40,66 @@ const BUILT_IN: [(&str, Dialect); 3] = [
     ("/socket.io", Dialect::SocketIo),
 ];
 
+/// The shape that clients of edge-net read.
+#[derive(Serialize, ToSchema)]
+#[schema(as = EdgeStats)]
+struct Numbers {
+    peers: u64,
+    nodes: u64,
+    rooms: u64,
+    /// Seconds since the start.
+    uptime: u64,
+}
+
+pub(super) fn operations() -> Vec<Operation> {
+    let room = "The room that is joined";
+    let numbers = json!({ "peers": 2, "nodes": 2, "rooms": 1, "uptime": 7 });
+    vec![
+        Operation::get("/v1/ws", Tag::Signaling, "The hub's WebSocket, native protocol")
+            .says("Subprotocol `meetpoint.v1.json`; the protocol is docs/signaling-protocol.md.")
+            .upgrades(),
+        Operation::get(
+            "/signaling",
+            Tag::Signaling,
+            "The hub's WebSocket, whatever the client speaks",
+        )
+        .says("The dialects are those of docs/dialects.md.")
+        .upgrades(),
+        Operation::get("/match", Tag::Signaling, "WebSocket for clients of matchbox").upgrades(),
+        Operation::get("/match/{room}", Tag::Signaling, "The same, in a room")
+            .part("room", room)
+            .upgrades()
+            .fails(&[Code::BadRequest]),
+        Operation::get("/socket.io", Tag::Signaling, "WebSocket for clients of socket.io")
+            .upgrades()
+            .fails_as::<SocketIoRefusal>(),
+        Operation::get("/stats", Tag::Health, "Numbers, on listeners for edge-net's clients")
+            .answers::<Numbers>(200, "How many there are", numbers)
+            .fails(&[Code::NotFound]),
+    ]
+}
+
+/// What clients of socket.io are told about a transport that is not there.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "for the document; the dialect writes it")]
+struct SocketIoRefusal {
+    code: u64,
+    message: String,
+}
+
 /// `/stats`, where the listener is of a dialect whose server has it.
 pub(super) async fn stats(State(state): State<AppState>, request: Request) -> Response {
     match request.extensions().get::<SpokenHere>() {
         Some(SpokenHere(Dialect::EdgeNet | Dialect::EdgeRelay)) => {
             let stats = state.hub().stats();
             let uptime = state.metrics().uptime().as_secs();
-            Json(json!({ "peers": stats.peers, "nodes": stats.peers, "rooms": stats.rooms, "uptime": uptime }))
-                .into_response()
+            Json(Numbers {
+                peers: stats.peers,
+                nodes: stats.peers,
+                rooms: stats.rooms,
+                uptime,
+            })
+            .into_response()
         }
         _ => elsewhere(State(state), request).await,
     }

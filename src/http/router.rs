@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get};
+use axum::{Json, Router};
 use tower_http::limit::RequestBodyLimitLayer;
 
+use super::code::Code;
 use super::config::MetricsAccess;
+use super::openapi::{Operation, Tag};
 use super::state::AppState;
 use super::{console, cors, health, hosts, ice_servers, observe, places, sdk, stats, turn_rest, validate};
 use crate::signaling::Dialect;
@@ -75,13 +77,29 @@ pub fn tunnel_router(state: &AppState, sink: Arc<dyn TunnelSink>) -> Router {
         .layer(from_fn_with_state(state.clone(), observe::observe))
 }
 
+pub(super) fn tunnel_operation() -> Operation {
+    Operation::get("/turn", Tag::Signaling, "TURN inside of a WebSocket")
+        .says("Subprotocol `turn`; docs/turn-over-websocket.md.")
+        .upgrades()
+        .never(&[Code::WrongHost])
+}
+
+pub(super) fn metrics_operation() -> Operation {
+    Operation::get("/metrics", Tag::Health, "Prometheus").answers_text(
+        200,
+        "Every metric, text format 0.0.4",
+        CONTENT_TYPE,
+    )
+}
+
 /// `/metrics` and the probes alone, for a listener of their own.
 pub fn metrics_router(metrics: Metrics) -> Router {
     let ready = async |State(metrics): State<Metrics>| {
         if metrics.readiness().is_ready() {
-            StatusCode::OK
+            Json(health::Status::READY).into_response()
         } else {
-            StatusCode::SERVICE_UNAVAILABLE
+            // Nothing around these routes writes errors.
+            health::not_ready().into_response_for(None)
         }
     };
     Router::new()

@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::routing::get;
 
 use super::asset::{Asset, JAVASCRIPT, Tagged, answer, tagged};
+use super::openapi::{Operation, Tag};
 
 /// Long enough to spare the pages of one visit the question, short enough that an upgrade arrives with the next.
 const CACHE_CONTROL: &str = "public, max-age=300";
@@ -43,6 +44,15 @@ static BUNDLES: [Asset; 10] = bundles![
 ];
 
 static SERVED: LazyLock<Vec<Tagged>> = LazyLock::new(|| BUNDLES.iter().filter_map(tagged).collect());
+
+pub(super) fn operations() -> Vec<Operation> {
+    let of = |bundle: &'static Asset| {
+        Operation::get(bundle.name, Tag::Pages, "A file of the JavaScript client")
+            .answers_text(200, "The file", JAVASCRIPT)
+            .answers_nothing(304, "The client has it (`If-None-Match`)")
+    };
+    BUNDLES.iter().map(of).collect()
+}
 
 /// One route for each bundle. Mounted by the HTTP router beside the API.
 pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {

@@ -5,9 +5,12 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
 use super::client::Client;
 use super::config::RoomListing;
+use super::openapi::{Operation, Tag};
 use super::state::AppState;
 use crate::credentials::Host;
 use crate::ws::StatsView;
@@ -18,13 +21,28 @@ const MAX_LISTED_ROOMS: usize = 1_000;
 const MAX_LISTED_PEERS: usize = 1_000;
 
 /// The shape that Reploid's documents give, and what its later servers add.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = HubStats)]
 #[serde(rename_all = "camelCase")]
 struct Answer {
     #[serde(flatten)]
     view: StatsView,
     /// Whether `rooms` says which rooms there are. False: this client is told totals only.
     rooms_listed: bool,
+}
+
+pub(super) fn operations() -> Vec<Operation> {
+    let example = json!({
+        "totalRooms": 1, "totalPeers": 2, "replicas": 1,
+        "rooms": [{ "roomId": "standup", "peerCount": 2, "peers": ["alice", "bob"] }],
+        "connections": 2, "messages": 9, "deliveries": 11, "rejected": 0, "uptime": 2, "version": "0.1.0",
+        "roomsListed": true,
+    });
+    vec![
+        Operation::get("/api/signaling/stats", Tag::Health, "Rooms and peers")
+            .says("Who may know which rooms there are goes by `auth.room_listing`; a token may be shown. Others are told totals.")
+            .answers::<Answer>(200, "Totals, and rooms for who may know them", example),
+    ]
 }
 
 /// GET.

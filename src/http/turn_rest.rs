@@ -8,12 +8,16 @@ use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::json;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
+use utoipa::{IntoParams, ToSchema};
 
 use super::client::Client;
 use super::code::Code;
 use super::error::Problem;
-use super::ice_servers::{Wish, issue};
+use super::ice_servers::{REFUSALS, Wish, issue};
 use super::keys::Asks;
+use super::openapi::{BEARER_OR_QUERY, Operation, Tag};
 use super::state::AppState;
 use crate::credentials::IceList;
 
@@ -21,12 +25,57 @@ use crate::credentials::IceList;
 pub(super) const PATH: &str = "/v1/turn";
 
 /// The answer, in the draft's order.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Answer<'a> {
-    username: &'a str,
-    password: &'a str,
-    ttl: u64,
-    uris: &'a [String],
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = TurnCredential)]
+pub(super) struct Answer<'a> {
+    pub(super) username: &'a str,
+    pub(super) password: &'a str,
+    /// Seconds.
+    pub(super) ttl: u64,
+    pub(super) uris: &'a [String],
+}
+
+/// What may be asked for, as it is documented; [`read`] reads it.
+#[derive(IntoParams)]
+#[expect(dead_code, reason = "for the document")]
+pub(super) struct Question {
+    /// There is no other.
+    #[param(schema_with = turn)]
+    service: Option<String>,
+    /// Lifetime, seconds; capped by the configuration.
+    #[param(minimum = 1)]
+    ttl: Option<u64>,
+    /// Label for the username; where tokens are asked for, the token's user counts instead.
+    #[param(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._~@+-]+$")]
+    username: Option<String>,
+}
+
+fn turn() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(["turn"]))
+        .build()
+}
+
+pub(super) fn operations() -> Vec<Operation> {
+    let example = json!({
+        "username": "1795251271:alice",
+        "password": "jZnWQxOpsu0k4r4q2taJs9Sy15w=",
+        "ttl": 3600,
+        "uris": ["turn:turn.example.org:3478?transport=udp", "turn:turn.example.org:3478?transport=tcp"],
+    });
+    vec![
+        Operation::get(
+            PATH,
+            Tag::Ice,
+            "One TURN credential, as draft-uberti-behave-turn-rest has it",
+        )
+        .by(BEARER_OR_QUERY)
+        .query::<Question>()
+        .answers::<Answer<'_>>(200, "A fresh credential", example)
+        .fails(&REFUSALS)
+        .fails(&[Code::BadService]),
+    ]
 }
 
 /// GET (and HEAD).

@@ -10,9 +10,13 @@ use axum::extract::{Extension, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
 
 use super::auth::bearer;
 use super::client::Client;
+use super::code::Code;
+use super::openapi::{Operation, Tag};
 use super::places::{self, SpokenHere};
 use super::state::AppState;
 use crate::signaling::{CloseCode, ErrorCode};
@@ -20,7 +24,7 @@ use crate::telemetry::labels::Surface;
 use crate::ws::{self, Applicant, AuthError, UpgradeError};
 
 /// What is asked about. Unknown names are ignored.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 pub(super) struct Attempt {
     /// The path of the hub; `/v1/ws` without one.
     path: Option<String>,
@@ -28,25 +32,35 @@ pub(super) struct Attempt {
     protocol: Option<String>,
     /// A room that would be joined.
     room: Option<String>,
+    /// The token, if not in `Authorization`.
     access_token: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Verdict)]
 #[serde(rename_all = "camelCase")]
 struct Answer {
+    /// Whether the socket would open and stay.
     ok: bool,
+    /// Of the upgrade or of the protocol; `not_found` where the hub is not at that path.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     code: Option<&'static str>,
+    /// For a person.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     detail: Option<String>,
     /// The HTTP status of the upgrade, where it is that which fails.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     status: Option<u16>,
     /// The close code of the socket, where it is that which ends.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     close: Option<u16>,
     /// Seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     retry_after: Option<u64>,
 }
 
@@ -57,6 +71,20 @@ enum Failure {
     Upgrade(UpgradeError),
     Token(AuthError),
     Room,
+}
+
+pub(super) fn operations() -> Vec<Operation> {
+    let example = json!({ "ok": false, "code": "unauthorized", "detail": "the token is not valid", "close": 4101 });
+    vec![
+        Operation::get(
+            "/v1/validate",
+            Tag::Signaling,
+            "Why a WebSocket would fail, for pages that cannot see it",
+        )
+        .query::<Attempt>()
+        .answers::<Answer>(200, "What would become of it", example)
+        .fails(&[Code::BadRequest, Code::RateLimited]),
+    ]
 }
 
 pub(super) async fn get(

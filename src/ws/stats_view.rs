@@ -1,11 +1,12 @@
 //! The hub's numbers as `/api/signaling/stats` shows them.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::signaling::RoomView;
 
 /// Totals, and a bounded list of rooms.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StatsView {
     /// Rooms that exist: on all replicas while they can be reached, otherwise on this one.
@@ -31,7 +32,7 @@ pub struct StatsView {
 }
 
 /// One room.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoomStats {
     /// Its name.

@@ -61,6 +61,19 @@ impl Api {
         }
     }
 
+    /// What its handlers share, for routers that are not the public one.
+    pub(crate) fn state(&self) -> AppState {
+        self.state.clone()
+    }
+
+    /// The same with more routes.
+    pub(crate) fn with_routes(self, more: Router) -> Self {
+        Self {
+            router: self.router.clone().merge(more),
+            ..self
+        }
+    }
+
     /// The same on a listener that is a dialect's.
     pub(crate) fn speaking(self, dialect: signaling::Dialect) -> Self {
         Self {

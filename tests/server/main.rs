@@ -22,6 +22,7 @@ mod http_server;
 mod http_support;
 mod http_v1_ice;
 mod http_validate;
+mod openapi;
 mod places;
 mod relay;
 mod relay_discovery;

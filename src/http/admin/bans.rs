@@ -7,14 +7,17 @@ use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
 
 use super::door::Target;
 use super::{Admin, MAX_PAGE, PAGE, body, rooms, told};
 use crate::http::code::Code;
 use crate::http::error::Problem;
+use crate::http::openapi::{Access, Operation, Tag};
 use crate::signaling::{Ban, BanRoom, BansFull, Barred, Dialect};
 
 /// Longest ban: ten years. Who is to stay out for ever is no longer known by then.
@@ -47,17 +50,73 @@ pub(super) fn full(error: BansFull) -> Problem {
     Problem::new(Code::BansFull, error.to_string())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = BanWish)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
+    /// One of `peer`, `user` and `address` is needed.
+    #[schema(min_length = 1, max_length = 1024)]
     peer: Option<Box<str>>,
+    #[schema(min_length = 1, max_length = 1024)]
     user: Option<Box<str>>,
+    /// Beside `user`: the realm of a tenant.
+    #[schema(min_length = 1, max_length = 1024)]
     realm: Option<Box<str>>,
+    #[schema(value_type = Option<String>)]
     address: Option<IpAddr>,
+    /// Out of this room; without it out of the whole hub.
+    #[schema(min_length = 1, max_length = 1024)]
     room: Option<Box<str>>,
+    /// The room's; `native` without it.
     dialect: Option<String>,
+    #[schema(minimum = 1, maximum = 316_224_000)]
     seconds: u64,
+    #[schema(max_length = 256)]
     reason: Option<String>,
+}
+
+/// What a ban did.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Banned {
+    /// Its number.
+    ban: u64,
+    /// Unix seconds.
+    until: u64,
+    /// Sessions that ended by it.
+    ended: usize,
+    /// Allocations that ended by it.
+    allocations: u32,
+    /// Other replicas that were told.
+    replicas: u64,
+}
+
+pub(super) fn operations() -> Vec<Operation> {
+    let ban = json!({ "ban": 9, "until": 1_893_456_000, "user": "mallory", "room": "standup", "dialect": "native" });
+    let done = json!({ "ban": 9, "until": 1_893_456_000, "ended": 1, "allocations": 2, "replicas": 0 });
+    vec![
+        Operation::get("/v1/bans", Tag::Hub, "Who is kept out, oldest first")
+            .by(Access::Operator)
+            .query::<Listing>()
+            .answers::<BanPage<'_>>(200, "Some of them", json!({ "bans": [ban], "nextCursor": null }))
+            .fails(&[Code::BadQuery]),
+        Operation::post("/v1/bans", Tag::Hub, "Keeps somebody out of a room or of the hub")
+            .by(Access::Operator)
+            .takes::<Wanted>(true, json!({ "user": "mallory", "room": "standup", "seconds": 3600 }))
+            .answers::<Banned>(200, "They are kept out", done)
+            .fails(&[
+                Code::BadBody,
+                Code::BadBan,
+                Code::BadSeconds,
+                Code::BadReason,
+                Code::UnknownDialect,
+            ])
+            .fails(&[Code::BansFull, Code::RevocationsFull, Code::Busy]),
+        Operation::delete("/v1/bans/{ban}", Tag::Hub, "Lets somebody in again")
+            .by(Access::Operator)
+            .part("ban", "Its number")
+            .answers_nothing(204, "They are let in")
+            .fails(&[Code::BadRequest, Code::NoBan]),
+    ]
 }
 
 /// `POST`: keeps somebody out, and ends the sessions that this fits.
@@ -65,7 +124,7 @@ pub(super) async fn add(
     State(admin): State<Admin>,
     headers: HeaderMap,
     bytes: Bytes,
-) -> Result<(Extension<Target>, Json<Value>), Problem> {
+) -> Result<(Extension<Target>, Json<Banned>), Problem> {
     let wanted: Wanted = body::read(&headers, &bytes)?;
     let names = [&wanted.peer, &wanted.user, &wanted.realm, &wanted.room];
     let long = names
@@ -100,9 +159,13 @@ pub(super) async fn add(
     let allocations = rooms::cut_off(&admin, ended).await?;
     Ok((
         target,
-        Json(
-            json!({ "ban": id, "until": until / 1000, "ended": sessions, "allocations": allocations, "replicas": replicas }),
-        ),
+        Json(Banned {
+            ban: id,
+            until: until / 1000,
+            ended: sessions,
+            allocations,
+            replicas,
+        }),
     ))
 }
 
@@ -116,42 +179,97 @@ fn name(who: &Barred) -> String {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listing {
+    /// How many at most; 100 without it, and never more than 500.
     limit: Option<usize>,
+    /// The `nextCursor` of an earlier answer.
     cursor: Option<u64>,
 }
 
-fn shown(ban: &Ban) -> Value {
-    let mut shown = json!({ "ban": ban.id, "until": ban.until_ms / 1000 });
-    match &ban.who {
-        Barred::Everybody => shown["everybody"] = json!(true),
-        Barred::Peer(peer) => shown["peer"] = json!(peer),
-        Barred::User(user, realm) => {
-            shown["user"] = json!(user);
-            if let Some(realm) = realm {
-                shown["realm"] = json!(realm);
-            }
+/// A ban that is in force.
+#[derive(Default, Serialize, ToSchema)]
+#[schema(as = BanInForce)]
+struct Shown<'a> {
+    ban: u64,
+    /// Unix seconds.
+    until: u64,
+    /// The room is locked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    everybody: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    peer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    realm: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<String>)]
+    address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    room: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    dialect: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    reason: Option<&'a str>,
+}
+
+/// Some of those in force.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct BanPage<'a> {
+    bans: Vec<Shown<'a>>,
+    /// `cursor` of the next page; `null` on the last.
+    next_cursor: Option<String>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(ban: &'a Ban) -> Self {
+        let room = ban.room.as_ref();
+        let dialect = |(of, _): &(_, _)| Dialect::ALL.iter().find(|dialect| dialect.realm() == *of);
+        let shown = Self {
+            ban: ban.id,
+            until: ban.until_ms / 1000,
+            room: room.map(|(_, room)| &**room),
+            dialect: room.and_then(dialect).map(|dialect| dialect.as_label()),
+            reason: ban.reason.as_deref(),
+            ..Self::default()
+        };
+        match &ban.who {
+            Barred::Everybody => Self {
+                everybody: Some(true),
+                ..shown
+            },
+            Barred::Peer(peer) => Self {
+                peer: Some(peer),
+                ..shown
+            },
+            Barred::User(user, realm) => Self {
+                user: Some(user),
+                realm: realm.as_deref(),
+                ..shown
+            },
+            Barred::Address(address) => Self {
+                address: Some(*address),
+                ..shown
+            },
         }
-        Barred::Address(address) => shown["address"] = json!(address),
     }
-    if let Some((realm, room)) = &ban.room {
-        let dialect = Dialect::ALL.iter().find(|dialect| dialect.realm() == *realm);
-        shown["room"] = json!(room);
-        shown["dialect"] = json!(dialect.map(|dialect| dialect.as_label()));
-    }
-    if let Some(reason) = &ban.reason {
-        shown["reason"] = json!(reason);
-    }
-    shown
 }
 
 /// `GET`: those in force, oldest first.
 pub(super) async fn list(
     State(admin): State<Admin>,
     query: Result<Query<Listing>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let known = |_| {
         Problem::new(
             Code::BadQuery,
@@ -163,8 +281,11 @@ pub(super) async fn list(
     let after = listing.cursor.unwrap_or(0);
     let (bans, more) = admin.hub.moderate(|hub, now| hub.bans(now, after, most));
     let next = bans.last().filter(|_| more).map(|ban| ban.id.to_string());
-    let bans: Vec<Value> = bans.iter().map(shown).collect();
-    Ok(Json(json!({ "bans": bans, "nextCursor": next })))
+    let page = BanPage {
+        bans: bans.iter().map(Shown::of).collect(),
+        next_cursor: next,
+    };
+    Ok(Json(page).into_response())
 }
 
 /// `DELETE /v1/bans/{ban}`: lets in again.

@@ -3,13 +3,16 @@
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
+use utoipa::ToSchema;
 
 use super::{Admin, ask};
+use crate::http::code::Code;
 use crate::http::error::Problem;
+use crate::http::openapi::{Access, Operation, Tag};
 
 /// What is known of one URL.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProbedServer {
     /// As it stands in lists.
@@ -40,7 +43,30 @@ pub struct ProbedServer {
     pub only_nearby: bool,
 }
 
-pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Value>, Problem> {
+/// What is known of all of them.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Probed {
+    relays: Vec<ProbedServer>,
+}
+
+pub(super) fn operations() -> Vec<Operation> {
+    let example = json!({ "relays": [{
+        "url": "turn:turn.example.org:3478?transport=udp", "server": "own", "up": true, "since": 1_795_247_671, "against": 0, "needed": 3,
+        "probedAt": 1_795_247_701, "milliseconds": 1.9, "reason": null, "error": null, "addressesUp": 1, "addresses": 1, "onlyNearby": false,
+    }] });
+    vec![
+        Operation::get(
+            "/api/admin/relays",
+            Tag::Admin,
+            "What probes found of the servers in the ICE lists",
+        )
+        .by(Access::Operator)
+        .answers::<Probed>(200, "By URL", example)
+        .fails(&[Code::Busy]),
+    ]
+}
+
+pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Probed>, Problem> {
     let relays = ask(admin, |operator| Ok(operator.probed())).await?;
-    Ok(Json(json!({ "relays": relays })))
+    Ok(Json(Probed { relays }))
 }

@@ -6,17 +6,20 @@ use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
 
 use super::door::Target;
 use super::{Admin, MAX_PAGE, PAGE, ask};
 use crate::credentials::UnixTime;
 use crate::http::code::Code;
 use crate::http::error::Problem;
+use crate::http::openapi::{Access, Operation, Tag};
 use crate::turn::Revoked;
 
 /// Longest user or username that is taken (RFC 8489 §14.3 bounds USERNAME by 508 bytes).
@@ -37,13 +40,78 @@ fn who(user: Option<Box<str>>, username: Option<Box<str>>, session: Option<Box<s
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Revocation {
+    /// The part of usernames behind the expiry. One of the three is needed.
+    #[schema(min_length = 1, max_length = 508)]
     user: Option<Box<str>>,
+    /// A whole username.
+    #[schema(min_length = 1, max_length = 508)]
     username: Option<Box<str>>,
+    /// A session of the hub.
+    #[schema(min_length = 1, max_length = 508)]
     session: Option<Box<str>>,
+    /// Unix seconds, in the future.
     until: u64,
+}
+
+/// What a revocation did.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Revoking {
+    /// Allocations that ended by it.
+    ended: u32,
+    until: u64,
+}
+
+/// One that is in force, with one of the three names.
+#[derive(Serialize, ToSchema)]
+struct InForce<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    username: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    session: Option<&'a str>,
+    until: u64,
+}
+
+/// Some of those in force.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct RevocationPage<'a> {
+    revocations: Vec<InForce<'a>>,
+    /// `cursor` of the next page; `null` on the last.
+    next_cursor: Option<String>,
+}
+
+pub(super) fn operations() -> Vec<Operation> {
+    const PATH: &str = "/api/admin/revocations";
+    let one = || json!({ "user": "alice", "until": 1_893_456_000 });
+    vec![
+        Operation::get(PATH, Tag::Admin, "Who is turned away")
+            .by(Access::Operator)
+            .query::<Listing>()
+            .answers::<RevocationPage<'_>>(
+                200,
+                "Some of them",
+                json!({ "revocations": [one()], "nextCursor": null }),
+            )
+            .fails(&[Code::BadQuery, Code::BadCursor, Code::Busy]),
+        Operation::post(PATH, Tag::Admin, "Turns somebody away, whatever the credential")
+            .by(Access::Operator)
+            .takes::<Revocation>(true, one())
+            .answers::<Revoking>(200, "They are", json!({ "ended": 1, "until": 1_893_456_000 }))
+            .fails(&[Code::BadRevocation, Code::RevocationsFull, Code::Busy]),
+        Operation::delete(PATH, Tag::Admin, "Lets somebody in again")
+            .by(Access::Operator)
+            .query::<Lifting>()
+            .answers_nothing(204, "They are let in")
+            .fails(&[Code::BadQuery, Code::NoRevocation, Code::Busy]),
+    ]
 }
 
 /// `POST`: turns somebody away.
@@ -51,7 +119,7 @@ pub(super) async fn revoke(
     State(admin): State<Admin>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<(Extension<Target>, Json<Value>), Problem> {
+) -> Result<(Extension<Target>, Json<Revoking>), Problem> {
     let is_json = headers
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
@@ -73,7 +141,7 @@ pub(super) async fn revoke(
     let until = UnixTime(wanted.until);
     let target = target(&who);
     let ended = ask(admin, move |operator| operator.revoke(now, who, until)).await?;
-    Ok((target, Json(json!({ "ended": ended, "until": until.0 }))))
+    Ok((target, Json(Revoking { ended, until: until.0 })))
 }
 
 /// For the audit trail.
@@ -83,10 +151,12 @@ fn target(who: &Revoked) -> Extension<Target> {
     }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listing {
+    /// How many at most; 100 without it, and never more than 500.
     limit: Option<usize>,
+    /// The `nextCursor` of an earlier answer.
     cursor: Option<String>,
 }
 
@@ -94,7 +164,7 @@ pub(super) struct Listing {
 pub(super) async fn list(
     State(admin): State<Admin>,
     query: Result<Query<Listing>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let Ok(Query(listing)) = query else {
         return Err(Problem::new(Code::BadQuery, "limit and cursor are known here"));
     };
@@ -109,14 +179,29 @@ pub(super) async fn list(
     let question = move |operator: &dyn super::Operator| Ok(operator.revocations(now(), after.as_ref(), most));
     let (found, more) = ask(admin, question).await?;
     let next = found.last().filter(|_| more).map(|(who, _)| cursor(who));
-    let shown = found.iter().map(|(who, until)| match who {
-        Revoked::User(user) => json!({ "user": user, "until": until.0 }),
-        Revoked::Username(username) => json!({ "username": username, "until": until.0 }),
-        Revoked::Session(session) => json!({ "session": session, "until": until.0 }),
+    let revocations = found.iter().map(|(who, until)| InForce {
+        user: if let Revoked::User(user) = who {
+            Some(user)
+        } else {
+            None
+        },
+        username: if let Revoked::Username(name) = who {
+            Some(name)
+        } else {
+            None
+        },
+        session: if let Revoked::Session(session) = who {
+            Some(session)
+        } else {
+            None
+        },
+        until: until.0,
     });
-    Ok(Json(
-        json!({ "revocations": shown.collect::<Vec<_>>(), "nextCursor": next }),
-    ))
+    let page = RevocationPage {
+        revocations: revocations.collect(),
+        next_cursor: next,
+    };
+    Ok(Json(page).into_response())
 }
 
 /// The last name that was shown: a listing goes on behind it, whatever came and went meanwhile.
@@ -141,7 +226,7 @@ fn parse_cursor(text: &str) -> Option<Revoked> {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Lifting {
     user: Option<Box<str>>,

@@ -10,19 +10,22 @@ use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
 
 use super::door::Target;
+use super::shown_rooms::{MetaVersion, PutOutReport, RoomPage, RoomView, Sent, Shown};
 use super::{Admin, MAX_PAGE, Operator, PAGE, ask, bans, body, told};
 use crate::credentials::UnixTime;
 use crate::http::code::Code;
 use crate::http::error::Problem;
-use crate::signaling::{self, Barred, Data, Dialect, Ended, NotDone, PutOut, Realm, RoomSummary};
+use crate::signaling::{self, Barred, Data, Dialect, Ended, NotDone, PutOut, Realm};
 use crate::turn::Revoked;
 
 /// Longest reason that a client is told.
@@ -61,11 +64,14 @@ fn not_done(error: NotDone) -> Problem {
     Problem::new(code, error.to_string())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
+    /// Of the room; `native` without it.
     dialect: Option<String>,
+    /// How many at most; 100 without it, and never more than 500.
     limit: Option<usize>,
+    /// The `nextCursor` of an earlier answer.
     cursor: Option<String>,
 }
 
@@ -93,38 +99,27 @@ impl Asked {
     }
 }
 
-fn label(realm: Realm) -> &'static str {
+pub(super) fn label(realm: Realm) -> &'static str {
     let of_realm = Dialect::ALL.iter().find(|dialect| dialect.realm() == realm);
     of_realm.map_or("unknown", |dialect| dialect.as_label())
 }
 
 /// JSON of our own making, as a part of an answer.
-fn part(json: &str) -> Value {
+pub(super) fn part(json: &str) -> Value {
     serde_json::from_str(json).unwrap_or_default()
 }
 
-fn shown(room: &RoomSummary) -> Value {
-    json!({
-        "room": *room.name,
-        "dialect": label(room.realm),
-        "peers": room.members,
-        "max": room.max,
-        "key": room.has_key,
-        "meta": part(&room.meta),
-        "ver": room.version,
-    })
-}
-
 /// `GET /v1/rooms`.
-pub(super) async fn list(State(admin): State<Admin>, query: Question) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(State(admin): State<Admin>, query: Question) -> Result<Response, Problem> {
     let asked = Asked::of(query)?;
     let realm = asked.dialect.is_some().then(|| asked.realm()).transpose()?;
     let (from, most) = asked.page()?;
     let (rooms, next) = admin.hub.moderate(|hub, _| hub.room_page(realm, from, most));
-    let rooms: Vec<Value> = rooms.iter().map(shown).collect();
-    Ok(Json(
-        json!({ "rooms": rooms, "nextCursor": next.map(|next| next.to_string()) }),
-    ))
+    let page = RoomPage {
+        rooms: rooms.iter().map(Shown::from).collect(),
+        next_cursor: next.map(|next| next.to_string()),
+    };
+    Ok(Json(page).into_response())
 }
 
 /// `GET /v1/rooms/{room}`.
@@ -132,16 +127,18 @@ pub(super) async fn show(
     State(admin): State<Admin>,
     Path(name): Path<String>,
     query: Question,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let asked = Asked::of(query)?;
     let realm = asked.realm()?;
     let (after, most) = asked.page()?;
     let found = admin.hub.moderate(|hub, _| hub.room_view(realm, &name, after, most));
     let (room, page) = found.ok_or_else(|| not_done(NotDone::NoRoom))?;
-    let mut shown = shown(&room);
-    shown["members"] = part(&page.members);
-    shown["nextCursor"] = json!(page.next.map(|next| next.to_string()));
-    Ok(Json(shown))
+    let view = RoomView {
+        room: Shown::from(&room),
+        members: part(&page.members),
+        next_cursor: page.next.map(|next| next.to_string()),
+    };
+    Ok(Json(view).into_response())
 }
 
 /// Takes from sessions that ended what they hold of the relay: their credentials open nothing any more, and their allocations end;
@@ -164,18 +161,22 @@ fn target(room: &str, peer: Option<&str>) -> Extension<Target> {
     Extension(Target(name.into()))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = KickWish)]
 #[serde(deny_unknown_fields)]
-struct Kick {
+pub(super) struct Kick {
     peer: String,
+    #[schema(max_length = 256)]
     reason: Option<String>,
+    /// Kept out for so long.
+    #[schema(minimum = 1, maximum = 316_224_000)]
     ban_seconds: Option<u64>,
     #[serde(default)]
     ban_by: BanBy,
 }
 
 /// By what a kicked peer is known when it comes back.
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum BanBy {
     /// Its user if it has one, else its peer id.
@@ -202,7 +203,7 @@ pub(super) async fn kick(
     query: Question,
     headers: HeaderMap,
     bytes: Bytes,
-) -> Result<(Extension<Target>, Json<Value>), Problem> {
+) -> Result<(Extension<Target>, Json<PutOutReport>), Problem> {
     let realm = Asked::of(query)?.realm()?;
     let wanted: Kick = body::read(&headers, &bytes)?;
     let reason = reason(wanted.reason.as_deref())?;
@@ -226,14 +227,23 @@ pub(super) async fn kick(
     let target = target(&name, Some(&wanted.peer));
     Ok((
         target,
-        Json(json!({ "ended": sessions, "allocations": allocations, "ban": ban, "replicas": replicas })),
+        Json(PutOutReport {
+            ended: sessions,
+            allocations,
+            ban,
+            replicas,
+        }),
     ))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = CloseWish)]
 #[serde(deny_unknown_fields)]
-struct Close {
+pub(super) struct Close {
+    #[schema(max_length = 256)]
     reason: Option<String>,
+    /// Not made anew for so long.
+    #[schema(minimum = 1, maximum = 316_224_000)]
     lock_seconds: Option<u64>,
 }
 
@@ -244,7 +254,7 @@ pub(super) async fn close(
     query: Question,
     headers: HeaderMap,
     bytes: Bytes,
-) -> Result<(Extension<Target>, Json<Value>), Problem> {
+) -> Result<(Extension<Target>, Json<PutOutReport>), Problem> {
     let realm = Asked::of(query)?.realm()?;
     let wanted: Close = body::read(&headers, &bytes)?;
     let reason = reason(wanted.reason.as_deref())?;
@@ -278,24 +288,36 @@ pub(super) async fn close(
     let allocations = cut_off(&admin, ended).await?;
     Ok((
         target(&name, None),
-        Json(json!({ "ended": sessions, "allocations": allocations, "ban": lock, "replicas": replicas })),
+        Json(PutOutReport {
+            ended: sessions,
+            allocations,
+            ban: lock,
+            replicas,
+        }),
     ))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Receivers)]
 #[serde(untagged)]
 enum To {
     One(String),
     Some(Vec<String>),
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = MessageWish)]
 #[serde(deny_unknown_fields)]
-struct Message {
+pub(super) struct Message {
+    /// A peer, or some; everybody without it.
     to: Option<To>,
+    /// Anything, and an object for clients of dialects. Either this or `bin` is needed.
+    #[schema(value_type = Option<Value>)]
     data: Option<Box<RawValue>>,
     /// Base64.
+    #[schema(content_encoding = "base64")]
     bin: Option<String>,
+    /// Repeated to those who are away and come back.
     #[serde(default)]
     rel: bool,
 }
@@ -307,7 +329,7 @@ pub(super) async fn send(
     query: Question,
     headers: HeaderMap,
     bytes: Bytes,
-) -> Result<(Extension<Target>, Json<Value>), Problem> {
+) -> Result<(Extension<Target>, Json<Sent>), Problem> {
     let realm = Asked::of(query)?.realm()?;
     let wanted: Message = body::read(&headers, &bytes)?;
     let bad = || Problem::new(Code::BadBody, "either data or bin, which is base64, is needed");
@@ -331,15 +353,21 @@ pub(super) async fn send(
         .hub
         .moderate(|hub, _| hub.say(realm, &name, to.as_deref(), data, wanted.rel));
     let (sent, missing) = said.map_err(not_done)?;
-    Ok((target(&name, None), Json(json!({ "sent": sent, "missing": missing }))))
+    let missing = missing.iter().map(ToString::to_string).collect();
+    Ok((target(&name, None), Json(Sent { sent, missing })))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = MetaWish)]
 #[serde(deny_unknown_fields)]
-struct Change {
+pub(super) struct Change {
+    /// Fields to set.
+    #[schema(value_type = Option<Object>)]
     set: Option<Box<RawValue>>,
+    /// Fields to take away.
     #[serde(default)]
     del: Vec<String>,
+    /// Only if this is the version.
     r#if: Option<u64>,
 }
 
@@ -350,7 +378,7 @@ pub(super) async fn meta(
     query: Question,
     headers: HeaderMap,
     bytes: Bytes,
-) -> Result<(Extension<Target>, Json<Value>), Problem> {
+) -> Result<(Extension<Target>, Json<MetaVersion>), Problem> {
     let realm = Asked::of(query)?.realm()?;
     let wanted: Change = body::read(&headers, &bytes)?;
     let del: Vec<Cow<'_, str>> = wanted.del.iter().map(Cow::from).collect();
@@ -359,5 +387,5 @@ pub(super) async fn meta(
         .hub
         .moderate(|hub, _| hub.set_room_meta(realm, &name, set, &del, wanted.r#if));
     let version = done.map_err(not_done)?;
-    Ok((target(&name, None), Json(json!({ "ver": version }))))
+    Ok((target(&name, None), Json(MetaVersion { ver: version })))
 }

@@ -14,11 +14,13 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use serde::Deserialize;
 use serde_json::json;
+use utoipa::IntoParams;
 
 use super::Admin;
 use crate::events::{Item, Kinds, Wanted};
 use crate::http::code::Code;
 use crate::http::error::Problem;
+use crate::http::openapi::{Access, Operation, Tag};
 
 /// A comment at least this often, so that proxies and firewalls keep the connection and a dead one is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -26,11 +28,24 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// nginx collects answers unless told not to.
 static ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listening {
+    /// A list, separated by commas, of kinds; all without it.
     kinds: Option<String>,
+    /// Of this user alone.
     user: Option<Box<str>>,
+}
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/admin/events", Tag::Admin, "What happens, while it happens")
+            .says("Server-Sent Events; docs/events.md. The answer ends with the process or its reader.")
+            .by(Access::Operator)
+            .query::<Listening>()
+            .answers_text(200, "Events, one after the other", "text/event-stream")
+            .fails(&[Code::BadQuery, Code::BadKinds, Code::TooManyStreams]),
+    ]
 }
 
 /// Listens until the client goes or the process ends.

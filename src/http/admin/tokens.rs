@@ -38,7 +38,7 @@ impl Tokens {
         self.0.store(Arc::new(known.collect()));
     }
 
-    pub(super) fn is_off(&self) -> bool {
+    pub(in crate::http) fn is_off(&self) -> bool {
         self.0.load().is_empty()
     }
 

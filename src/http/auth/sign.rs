@@ -18,7 +18,7 @@ pub(in crate::http) const MAX_ROOMS: usize = 64;
 pub(in crate::http) const MAX_ROOM_BYTES: usize = 1024;
 
 /// What the holder of a token may do. What is not named is allowed.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Can {
     #[serde(default = "yes")]

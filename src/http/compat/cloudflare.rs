@@ -8,18 +8,20 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::{Compat, stun_urls, with_credential};
-use crate::credentials::{DEFAULT_REALM, UnixTime, Username};
+use crate::credentials::{DEFAULT_REALM, IceServer, UnixTime, Username};
 use crate::events::Audit;
 use crate::http::admin::ask_operator;
 use crate::http::client::Client;
 use crate::http::code::Code;
 use crate::http::error::Problem;
-use crate::http::ice_servers::{self, Wish, read_json};
+use crate::http::ice_servers::{self, REFUSALS, Wish, read_json};
 use crate::http::keys::{self, Asks, Scope};
+use crate::http::openapi::{Access, BEARER, Operation, Tag};
 use crate::turn::Revoked;
 
 const GENERATE: &str = "/v1/turn/keys/{key}/credentials/generate";
@@ -30,11 +32,76 @@ const REVOKE: &str = "/v1/turn/keys/{key}/credentials/{username}/revoke";
 const MAX_TTL: u64 = 172_800;
 
 /// What may be asked for. Unknown names are ignored.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(as = CloudflareWish)]
 #[serde(rename_all = "camelCase")]
 struct Body {
+    /// Seconds.
+    #[schema(minimum = 1, maximum = 172_800)]
     ttl: Option<u64>,
+    /// The `user` of the username.
+    #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._~@+-]+$")]
     custom_identifier: Option<String>,
+}
+
+/// Of the list, or of the one object.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct CloudflareList<'a> {
+    ice_servers: &'a [IceServer],
+}
+
+/// The older form.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct CloudflareCredential<'a> {
+    ice_servers: CloudflareServer<'a>,
+}
+
+/// Everything that this server serves.
+#[derive(Serialize, ToSchema)]
+struct CloudflareServer<'a> {
+    urls: Vec<&'a String>,
+    username: Option<&'a str>,
+    credential: Option<&'a str>,
+}
+
+pub(super) fn operations() -> Vec<Operation> {
+    let key = "Not looked at";
+    let wish = || json!({ "ttl": 86_400, "customIdentifier": "alice" });
+    let turn = || {
+        json!({
+            "urls": ["turn:turn.example.org:3478?transport=udp", "turn:turn.example.org:3478?transport=tcp"],
+            "username": "1795251271:alice@acme",
+            "credential": "jZnWQxOpsu0k4r4q2taJs9Sy15w=",
+        })
+    };
+    vec![
+        Operation::post(GENERATE_ICE_SERVERS, Tag::Compat, "Cloudflare: a list")
+            .by(BEARER)
+            .part("key", key)
+            .takes::<Body>(false, wish())
+            .answers::<CloudflareList<'_>>(
+                201,
+                "The list",
+                json!({ "iceServers": [{ "urls": ["stun:turn.example.org:3478"] }, turn()] }),
+            )
+            .fails(&REFUSALS)
+            .fails(&[Code::BadJson]),
+        Operation::post(GENERATE, Tag::Compat, "Cloudflare: one credential, the older form")
+            .by(BEARER)
+            .part("key", key)
+            .takes::<Body>(false, wish())
+            .answers::<CloudflareCredential<'_>>(201, "The credential", json!({ "iceServers": turn() }))
+            .fails(&REFUSALS)
+            .fails(&[Code::BadJson]),
+        Operation::post(REVOKE, Tag::Compat, "Cloudflare: end a credential before its time")
+            .by(Access::Tenant)
+            .part("key", key)
+            .part("username", "The credential's")
+            .answers_nothing(204, "It opens nothing more, and what it opened ends")
+            .fails(&[Code::BadRequest, Code::NoCredential, Code::RevocationsFull, Code::Busy]),
+    ]
 }
 
 pub(super) fn routes() -> Router<Compat> {
@@ -67,7 +134,9 @@ async fn generate_ice_servers(
     let asks = Asks::new(GENERATE_ICE_SERVERS, &headers).of_key(&key);
     let wish = wish(&headers, &body);
     let list = ice_servers::issue(&compat.state, &client, &asks, wish).await?;
-    let answer = Json(json!({ "iceServers": list.ice_servers }));
+    let answer = Json(CloudflareList {
+        ice_servers: &list.ice_servers,
+    });
     Ok((StatusCode::CREATED, answer).into_response())
 }
 
@@ -84,8 +153,12 @@ async fn generate(
     let list = ice_servers::issue(&compat.state, &client, &asks, wish).await?;
     let turn = with_credential(&list)?;
     let urls: Vec<_> = stun_urls(&list).chain(&turn.urls).collect();
-    let answer = json!({ "urls": urls, "username": turn.username, "credential": turn.credential });
-    Ok((StatusCode::CREATED, Json(json!({ "iceServers": answer }))).into_response())
+    let ice_servers = CloudflareServer {
+        urls,
+        username: turn.username.as_deref(),
+        credential: turn.credential.as_deref(),
+    };
+    Ok((StatusCode::CREATED, Json(CloudflareCredential { ice_servers })).into_response())
 }
 
 /// Ends one credential before its time, and what it holds. For tenants' own tokens and keys that may: usernames are no secrets, so that

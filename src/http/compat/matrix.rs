@@ -5,13 +5,17 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::{Compat, bearer, with_credential};
 use crate::http::client::Client;
 use crate::http::code::Code;
 use crate::http::error::Problem;
 use crate::http::ice_servers::Wish;
+use crate::http::openapi::{BEARER, Operation, Tag};
+use crate::http::turn_rest::Answer;
 
 const TURN_SERVER: &str = "/_matrix/client/v3/voip/turnServer";
 
@@ -28,14 +32,41 @@ async fn turn_server(
     let list = compat.list(&client, TURN_SERVER, asked, Wish::new(None, None)).await;
     let answer = list.and_then(|list| {
         let turn = with_credential(&list)?;
-        Ok(Json(json!({
-            "username": turn.username,
-            "password": turn.credential,
-            "uris": turn.urls,
-            "ttl": list.ttl,
-        })))
+        Ok(Json(Answer {
+            username: turn.username.as_deref().unwrap_or_default(),
+            password: turn.credential.as_deref().unwrap_or_default(),
+            ttl: list.ttl,
+            uris: &turn.urls,
+        })
+        .into_response())
     });
-    answer.map_or_else(|problem| problem.into_response_with(error), Json::into_response)
+    answer.unwrap_or_else(|problem| problem.into_response_with(error))
+}
+
+pub(super) fn operations() -> Vec<Operation> {
+    let example = json!({
+        "username": "1795251271:alice",
+        "password": "jZnWQxOpsu0k4r4q2taJs9Sy15w=",
+        "ttl": 3600,
+        "uris": ["turn:turn.example.org:3478?transport=udp"],
+    });
+    vec![
+        Operation::get(TURN_SERVER, Tag::Compat, "Matrix: TURN servers for calls")
+            .by(BEARER)
+            .answers::<Answer<'_>>(200, "A fresh credential", example)
+            .fails(&[Code::BadUser, Code::NoUsableHost])
+            .fails_as::<MatrixError<'_>>(),
+    ]
+}
+
+/// As the Matrix client-server API has it.
+#[derive(Serialize, ToSchema)]
+struct MatrixError<'a> {
+    errcode: &'static str,
+    error: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    retry_after_ms: Option<u64>,
 }
 
 /// An error as the Matrix client-server API writes it.
@@ -47,9 +78,9 @@ fn error(problem: &Problem) -> Value {
         (StatusCode::TOO_MANY_REQUESTS, _) => "M_LIMIT_EXCEEDED",
         _ => "M_UNKNOWN",
     };
-    let mut error = json!({ "errcode": code, "error": problem.detail() });
-    if let Some(seconds) = problem.retry_seconds() {
-        error["retry_after_ms"] = json!(seconds.saturating_mul(1000));
-    }
-    error
+    json!(MatrixError {
+        errcode: code,
+        error: problem.detail(),
+        retry_after_ms: problem.retry_seconds().map(|seconds| seconds.saturating_mul(1000)),
+    })
 }

@@ -8,7 +8,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
 use super::basic::password;
 use super::{Compat, with_credential};
@@ -16,12 +18,79 @@ use crate::credentials::IceServer;
 use crate::http::client::Client;
 use crate::http::code::Code;
 use crate::http::error::Problem;
-use crate::http::ice_servers::{Wish, parse_ttl};
+use crate::http::ice_servers::{REFUSALS, Wish, parse_ttl};
+use crate::http::openapi::{Access, Operation, Tag};
 
 const TOKENS: &str = "/2010-04-01/Accounts/{sid}/Tokens.json";
 
 /// Longest lifetime that may be asked for, seconds; ours may be shorter.
 const MAX_TTL: u64 = 86_400;
+
+/// What may be asked for. Other fields are ignored; [`wish`] reads it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "for the document")]
+struct TwilioWish {
+    /// Seconds.
+    #[schema(rename = "Ttl", minimum = 1, maximum = 86_400, nullable = false)]
+    ttl: Option<u64>,
+}
+
+/// A token, as that service has it.
+#[derive(Serialize, ToSchema)]
+struct TwilioToken<'a> {
+    /// That of the path.
+    account_sid: &'a str,
+    /// RFC 2822.
+    date_created: &'a str,
+    date_updated: &'a str,
+    ice_servers: Vec<TwilioServer<'a>>,
+    username: Option<&'a str>,
+    password: Option<&'a str>,
+    /// Seconds, as a text.
+    ttl: String,
+}
+
+/// One URL, under its old name and its new one.
+#[derive(Serialize, ToSchema)]
+struct TwilioServer<'a> {
+    url: &'a str,
+    urls: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    username: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    credential: Option<&'a str>,
+}
+
+pub(super) fn operations() -> Vec<Operation> {
+    let example = json!({
+        "account_sid": "AC0123",
+        "date_created": "Wed, 19 Aug 2026 20:00:00 +0000",
+        "date_updated": "Wed, 19 Aug 2026 20:00:00 +0000",
+        "ice_servers": [
+            { "url": "stun:turn.example.org:3478", "urls": "stun:turn.example.org:3478" },
+            {
+                "url": "turn:turn.example.org:3478?transport=udp",
+                "urls": "turn:turn.example.org:3478?transport=udp",
+                "username": "1795251271:5f0c@acme",
+                "credential": "jZnWQxOpsu0k4r4q2taJs9Sy15w=",
+            },
+        ],
+        "username": "1795251271:5f0c@acme",
+        "password": "jZnWQxOpsu0k4r4q2taJs9Sy15w=",
+        "ttl": "3600",
+    });
+    vec![
+        Operation::post(TOKENS, Tag::Compat, "Twilio: a token")
+            .by(Access::Client(&["basic"]))
+            .part("sid", "Given back, and else not looked at")
+            .takes_as::<TwilioWish>("application/x-www-form-urlencoded", false, json!({ "Ttl": 3600 }))
+            .answers::<TwilioToken<'_>>(201, "The token", example)
+            .fails(&REFUSALS)
+            .fails(&[Code::BadRequest]),
+    ]
+}
 
 pub(super) fn routes() -> Router<Compat> {
     Router::new().route(TOKENS, post(tokens))
@@ -52,29 +121,26 @@ async fn tokens(
         .await?;
     let turn = with_credential(&list)?;
     let now = rfc2822(SystemTime::now());
-    let answer = json!({
-        "account_sid": sid,
-        "date_created": now,
-        "date_updated": now,
-        "ice_servers": list.ice_servers.iter().flat_map(entries).collect::<Vec<_>>(),
-        "username": turn.username,
-        "password": turn.credential,
-        "ttl": list.ttl.to_string(),
-    });
+    let answer = TwilioToken {
+        account_sid: &sid,
+        date_created: &now,
+        date_updated: &now,
+        ice_servers: list.ice_servers.iter().flat_map(entries).collect(),
+        username: turn.username.as_deref(),
+        password: turn.credential.as_deref(),
+        ttl: list.ttl.to_string(),
+    };
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
 
 /// One for each URL, under its old name and its new one.
-fn entries(server: &IceServer) -> impl Iterator<Item = Value> {
-    server
-        .urls
-        .iter()
-        .map(|url| match (&server.username, &server.credential) {
-            (Some(username), Some(credential)) => {
-                json!({ "url": url, "urls": url, "username": username, "credential": credential })
-            }
-            _ => json!({ "url": url, "urls": url }),
-        })
+fn entries(server: &IceServer) -> impl Iterator<Item = TwilioServer<'_>> {
+    server.urls.iter().map(|url| TwilioServer {
+        url,
+        urls: url,
+        username: server.username.as_deref(),
+        credential: server.credential.as_deref(),
+    })
 }
 
 /// A date as RFC 2822 §3.3 writes it: that of HTTP, with a number for the zone.
