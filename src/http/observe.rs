@@ -168,7 +168,8 @@ fn route(matched: Option<&MatchedPath>) -> Route {
     let Some(matched) = matched.map(MatchedPath::as_str) else {
         return Route::Unknown;
     };
-    if matched == "/" || matched.starts_with("/console") {
+    let of_pages = ["/console", "/docs", "/openapi.json"];
+    if matched == "/" || of_pages.iter().any(|path| matched.starts_with(path)) {
         return Route::Console;
     }
     if matched.starts_with("/client") {

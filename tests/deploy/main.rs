@@ -8,6 +8,7 @@
 mod coverage;
 
 use meetpoint::config::{File, Loaded, Problems, Sources, load, reference, summary};
+use meetpoint::http::Code;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,30 @@ fn the_keys_in_the_readme_are_what_the_code_declares() {
     in_step(
         "README.md",
         &format!("{before}<!-- keys:{marker}-->\n{}<!-- /keys -->{after}", summary()),
+    );
+}
+
+#[test]
+fn the_codes_of_errors_in_the_api_page_are_those_of_the_code() {
+    let page = fs::read_to_string(root().join("docs/api.md")).unwrap();
+    let (before, rest) = page.split_once("<!-- codes:").unwrap();
+    let (marker, rest) = rest.split_once("-->\n").unwrap();
+    let (_, after) = rest.split_once("<!-- /codes -->").unwrap();
+    let rows: String = Code::ALL
+        .iter()
+        .map(|code| {
+            format!(
+                "| {} | `{}` | {} |\n",
+                code.status().as_u16(),
+                code.name(),
+                code.meaning()
+            )
+        })
+        .collect();
+    let table = format!("\n| Status | `code` | |\n|---|---|---|\n{rows}\n");
+    in_step(
+        "docs/api.md",
+        &format!("{before}<!-- codes:{marker}-->\n{table}<!-- /codes -->{after}"),
     );
 }
 
