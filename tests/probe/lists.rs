@@ -4,11 +4,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Instant;
 
+use meetpoint::probe::Way;
 use serde_json::Value;
 
 use crate::coturn::Coturn;
 use crate::program::{PATIENCE, Server, free_port, pause};
-use crate::stage::{SECRET, login};
+use crate::stage::{SECRET, allocate, login};
 
 const TOKEN: &str = "an operator's token of 32 characters";
 
@@ -194,6 +195,18 @@ fn an_own_url_that_only_this_machine_cannot_reach_stays_and_one_with_a_bad_certi
         });
         assert!(urls(&server).contains(url), "{url}");
     }
+    // They are clients like others for the relay, and nothing that is told of. A stranger's allocation is.
+    server.wait_for_metric("meetpoint_events_total{kind=\"created\"} 0");
+    let created = server.metric("meetpoint_relay_allocations_created_total ").unwrap();
+    assert_ne!(created, "0");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let client = allocate(Way::Udp, server.relay, PATIENCE);
+    runtime.block_on(client).unwrap();
+    server.wait_for_metric("meetpoint_events_total{kind=\"created\"} 1");
+    server.wait_for_metric("meetpoint_events_total{kind=\"closed\"} 1");
     // Believed, it is back: by a reload, and without a restart.
     let config = format!(
         "{FAST}own = \"on\"\nca = \"{}\"\n[credentials]\nsecrets = \"{SECRET}\"\n[admin]\ntokens = \"{TOKEN}\"\n",
