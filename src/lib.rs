@@ -33,6 +33,8 @@ pub mod probe;
 #[cfg(feature = "server")]
 pub mod transport;
 #[cfg(feature = "server")]
+pub mod usage;
+#[cfg(feature = "server")]
 pub mod ws;
 
 // L4: the process.

@@ -33,6 +33,7 @@ use crate::probe::Prober;
 use crate::telemetry::labels::FrontListener;
 use crate::telemetry::{Metrics, build_info, logging};
 use crate::transport::Relay;
+use crate::usage::{self, Usage};
 use anyhow::Context as _;
 use front::{Listeners, Ways};
 use inherited::Inherited;
@@ -149,6 +150,13 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         Some(&intake),
     );
     let relay = relay.map_err(bind::relay_advice)?;
+    let source = usage::Source {
+        metrics: metrics.clone(),
+        ledger: relay.ledger(),
+        intake: intake.clone(),
+    };
+    let usage = Usage::start(settings.usage.clone(), source)
+        .context("cannot keep records of usage; usage.directory must be writable")?;
     let streams = Listeners::open(&config, relay.local_addrs(), &mut web, &mut inherited)?;
     inherited.finish()?;
     // Port 0 is known only now.
@@ -245,6 +253,7 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         metrics: metrics.clone(),
         events: &events,
         prober,
+        usage: &usage,
     };
     metrics.readiness().set(true);
     supervisor.ready(&serving);
@@ -315,6 +324,8 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         }
     }
     relay.shutdown();
+    // The bytes of the last allocations are counted now. Writing blocks, and tells those who run on this runtime.
+    let _ = tokio::task::spawn_blocking(move || usage.finish()).await;
     // The ends of the last allocations are among what is left to tell. A signal does not wait for that.
     tokio::select! {
         () = events.finish(flush) => {}

@@ -18,6 +18,7 @@ use crate::telemetry::labels::ReloadResult;
 use crate::telemetry::logging::FilterHandle;
 use crate::transport::Relay;
 use crate::turn;
+use crate::usage::Usage;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ pub(super) struct Reloader<'a> {
     pub(super) metrics: Metrics,
     pub(super) events: &'a Events,
     pub(super) prober: Prober,
+    pub(super) usage: &'a Usage,
 }
 
 impl Reloader<'_> {
@@ -126,6 +128,7 @@ impl Reloader<'_> {
         self.events.reconfigure(settings.events.clone());
         // In any case: the lists may hold other URLs.
         self.prober.reconfigure(settings.probes.clone());
+        self.usage.reconfigure(settings.usage.clone());
         let known = notice::warnings(&self.running, &self.running.settings(&self.machine));
         for warning in notice::warnings(&config, &settings) {
             if !known.contains(&warning) {

@@ -6,6 +6,7 @@ use super::credentials::CredentialsArguments;
 use super::doctor::DoctorArguments;
 use super::flags::ConfigArguments;
 use super::keys::KeysCommand;
+use super::usage::UsageArguments;
 use crate::telemetry::build_info;
 use clap::{Parser, Subcommand};
 use std::sync::LazyLock;
@@ -52,6 +53,8 @@ pub enum Command {
     Check(CheckArguments),
     /// Hold what this machine allows against the configuration: limits, buffers, ports, certificates
     Doctor(DoctorArguments),
+    /// Sum the files of `usage.directory` by day and tenant
+    Usage(UsageArguments),
     /// Check, show or explain the configuration
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -1,4 +1,4 @@
-//! The commands: `serve`, `credentials`, `keys`, `check`, `doctor`, `config`.
+//! The commands: `serve`, `credentials`, `keys`, `check`, `doctor`, `usage`, `config`.
 //!
 //! What it is: arguments in, exit code out. Each command is a file; all of them write to the writers they are given and
 //! read the environment they are given, so a test runs them in its own process.
@@ -15,6 +15,7 @@ mod flags;
 mod keys;
 mod serve;
 mod sources;
+mod usage;
 
 pub use arguments::{Arguments, Command};
 pub use flags::ConfigArguments;
@@ -79,6 +80,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &mut Env
         Some(Command::Keys(asked)) => keys::run(&asked, environment),
         Some(Command::Check(asked)) => check::run(outer, &asked, environment),
         Some(Command::Doctor(asked)) => doctor::run(outer, asked, environment),
+        Some(Command::Usage(asked)) => usage::run(&asked, environment),
         Some(Command::Config(asked)) => config::run(outer, asked, environment),
     }
 }

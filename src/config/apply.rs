@@ -6,6 +6,7 @@ mod events;
 mod keys;
 mod probes;
 mod realms;
+mod usage;
 
 use self::realms::static_users;
 use super::detect::Machine;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub events: crate::events::Config,
     /// Whether the servers in the lists work.
     pub probes: crate::probe::Config,
+    /// What tenants used, written down.
+    pub usage: crate::usage::Config,
     /// Where the other replicas are; `None` for a process that is alone.
     pub backplane: Option<crate::backplane::Config>,
     /// What its relay tells those of others; there with `backplane`.
@@ -60,6 +63,7 @@ impl Config {
             ws: self.ws_settings(),
             events: self.event_settings(),
             probes: self.probe_settings(),
+            usage: self.usage_settings(),
             backplane: self.backplane_settings(),
             fleet: self.fleet_settings(),
         }
@@ -301,6 +305,7 @@ impl Config {
             dialect_paths: self.dialect_paths(),
             peerjs_discovery: self.signaling.peerjs_discovery,
             hosts: web.hosts.clone(),
+            usage_directory: self.usage_settings().directory,
             compat: web.compat.clone(),
             trusted_proxies: web.trusted_proxies.clone(),
             ice: self.ice_settings(relay_addrs),

@@ -43,6 +43,8 @@ const LIVE: &[&str] = &[
     "signaling.drain_after_min",
     "signaling.drain_after_max",
     "events.*",
+    "usage.interval",
+    "usage.retention_days",
     "realms.*",
     "keys.*",
     "log.level",

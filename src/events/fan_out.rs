@@ -149,8 +149,8 @@ impl Teller {
         match happened {
             Happened::Relay(event) if config.log => log::relay(self.number, event, config.log_addresses),
             Happened::Hub(event) if config.log => log::hub(self.number, event, config.log_addresses),
-            // The prober has written what an operator needs to know.
-            Happened::Relay(_) | Happened::Hub(_) | Happened::Server(_) => {}
+            // The prober has written what an operator needs to know, and usage is in its file.
+            Happened::Relay(_) | Happened::Hub(_) | Happened::Server(_) | Happened::Usage(_) => {}
             Happened::Audit(audit) => log::audit(self.number, audit),
         }
         let mut hooks = self.hooks.values().filter(|hook| hook.wants(kind)).peekable();

@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 
 use super::audit::Audit;
 use super::hub::HubEvent;
-use super::record::Happened;
+use super::record::{Happened, UsageEvent};
 use super::server::ServerEvent;
 use crate::credentials::is_probe;
 use crate::telemetry::EventMetrics;
@@ -41,6 +41,14 @@ impl Intake {
     /// A server in the lists is left out, or back. It is dropped, and counted, when too much waits.
     pub fn server(&self, event: ServerEvent) {
         self.put(Happened::Server(event));
+    }
+
+    /// An interval of a tenant has ended. Unlike all else it waits for room: not for a thread that serves anybody. `false` when
+    /// nobody is told any more.
+    pub fn usage(&self, event: UsageEvent) -> bool {
+        self.sender
+            .blocking_send(Some(Happened::Usage(Box::new(event))))
+            .is_ok()
     }
 
     /// Where it is counted.

@@ -27,5 +27,5 @@ pub use fan_out::Events;
 pub use feed::{Feed, Item, Subscription, TooMany, Wanted};
 pub use hub::HubEvent;
 pub use intake::Intake;
-pub use record::Record;
+pub use record::{Record, UsageEvent};
 pub use server::ServerEvent;

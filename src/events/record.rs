@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::audit::Audit;
 use super::hub::HubEvent;
 use super::server::ServerEvent;
+use crate::credentials::UnixTime;
 use crate::telemetry::labels::{ProbeFault, RecordKind};
 use crate::turn::{self, Traffic, What};
 
@@ -34,6 +35,17 @@ pub(super) enum Happened {
     Hub(Box<HubEvent>),
     /// To a server in the lists.
     Server(ServerEvent),
+    /// An interval of a tenant has ended.
+    Usage(Box<UsageEvent>),
+}
+
+/// What a tenant used in an interval, as its record says it.
+#[derive(Clone, Debug)]
+pub struct UsageEvent {
+    /// When the interval ended.
+    pub at: UnixTime,
+    /// The record's fields.
+    pub fields: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Serialize)]
@@ -183,6 +195,7 @@ impl Happened {
             Self::Audit(_) => RecordKind::Admin,
             Self::Hub(event) => event.kind,
             Self::Server(event) => event.kind,
+            Self::Usage(_) => RecordKind::Usage,
             Self::Relay(event) => match event.what {
                 What::Created { .. } => RecordKind::Created,
                 What::Refreshed { .. } => RecordKind::Refreshed,
@@ -203,6 +216,7 @@ impl Happened {
             Self::Audit(audit) => (audit.at, None, None),
             Self::Hub(event) => (event.at, event.user.clone(), None),
             Self::Server(event) => (event.at, None, None),
+            Self::Usage(event) => (event.at, None, None),
         };
         let (id, kind_word, time) = (format!("{instance}-{number}"), kind.as_label(), time.0);
         // No map with keys that are no strings is in there, so that it cannot fail.
@@ -228,6 +242,12 @@ impl Happened {
                     server: &event.server,
                     reason: event.reason.map(ProbeFault::as_label),
                 },
+            }),
+            Self::Usage(event) => serde_json::to_string(&Shown {
+                id: &id,
+                kind: kind_word,
+                time,
+                rest: &event.fields,
             }),
             Self::Audit(audit) => serde_json::to_string(&Shown {
                 id: &id,

@@ -26,6 +26,8 @@ pub struct Config {
     /// Names that requests may be for, `*.` in front of one stands for all below it; none allows every name. Addresses and
     /// `localhost` are always allowed. Default none.
     pub hosts: Vec<String>,
+    /// Where records of usage are read from; `None`: there are none. Default none.
+    pub usage_directory: Option<PathBuf>,
     /// Services whose answers are given too, at their paths. Default none.
     pub compat: Vec<Service>,
     /// Who may read the API from a page of another origin.

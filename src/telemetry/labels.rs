@@ -356,6 +356,8 @@ labels! {
         HubBan = "hub.ban",
         /// An operator lets somebody in again.
         HubUnban = "hub.unban",
+        /// What a tenant used in an interval.
+        Usage = "usage",
         /// An operator ended a room.
         HubRoomClosed = "hub.room_closed",
         /// A server in the ICE lists does not work and is left out.

@@ -19,5 +19,5 @@ pub use driver_stats::{
 };
 pub use metrics::{
     ApiMetrics, AuthMetrics, BackplaneMetrics, EventMetrics, FleetSlot, FrontMetrics, HubSlot, KeyMetrics, Metrics,
-    ProbeMetrics, Readiness, ShardSlot,
+    ProbeMetrics, Readiness, RealmTotals, ShardSlot, UsageMetrics,
 };

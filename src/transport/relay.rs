@@ -200,6 +200,11 @@ impl Relay {
         self.ledger.total()
     }
 
+    /// Who holds how many.
+    pub fn ledger(&self) -> Ledger {
+        self.ledger.clone()
+    }
+
     /// A way to ask the workers something, as long as they run.
     pub fn inquiry(&self) -> Inquiry {
         Inquiry(self.workers.iter().map(|worker| Arc::clone(&worker.control)).collect())

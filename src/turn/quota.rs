@@ -22,7 +22,7 @@ use super::load::SharedLoad;
 use super::meter::SharedUsage;
 use super::realm::MAX_REALMS;
 use super::route::RouteBoard;
-use super::tally::Tallies;
+use super::tally::{Period, Tallies};
 use super::verdict::QuotaKind;
 
 /// Handle to the ledger; clones share it.
@@ -230,6 +230,11 @@ impl Ledger {
     pub fn connections(&self) -> (u32, u32) {
         let Connections { all, pending } = &self.0.connections;
         (all.load(Ordering::Relaxed), pending.load(Ordering::Relaxed))
+    }
+
+    /// What there was of a realm since this was asked last: whoever asks is the only one who does.
+    pub fn end_period(&self, realm: &str) -> Period {
+        self.0.tallies.end_period(realm)
     }
 
     /// Allocations held now.

@@ -356,12 +356,6 @@ impl Realms {
         }
     }
 
-    /// What the shards count together about a realm.
-    pub(super) fn tally_of(&self, name: &str) -> Option<&RealmTally> {
-        let place = self.places.get(self.find(name)?.index())?;
-        Some(&place.tally)
-    }
-
     /// Brings up to `now` what is not counted as it happens.
     pub(super) fn look(&mut self, now: Instant, ledger: &Ledger) {
         let (places, stats) = (&mut self.places, &mut self.stats);

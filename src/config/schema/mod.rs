@@ -14,6 +14,7 @@ mod relay;
 mod streams;
 mod third_party;
 mod tls;
+mod usage;
 mod web;
 
 pub use backplane::Backplane;
@@ -28,6 +29,7 @@ pub use relay::{Credentials, Limits, Peers, Relay};
 pub use streams::Streams;
 pub use third_party::ThirdParty;
 pub use tls::Tls;
+pub use usage::Usage;
 pub use web::{Admin, Auth, Http, Ice, Metrics};
 
 use super::types::LogFormat;
@@ -100,6 +102,7 @@ sections! {
         backplane: Backplane,
         admin: Admin,
         events: Events,
+        usage: Usage,
         metrics: Metrics,
         log: Log,
     }

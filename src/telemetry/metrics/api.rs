@@ -1,6 +1,6 @@
 //! The API's numbers, counted where they happen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,13 @@ use super::family::{Family, Kind};
 use super::table as t;
 use crate::credentials::DEFAULT_REALM;
 use crate::telemetry::labels::{IssueResult, Method, ReloadResult, Route, StatusClass, Surface, TokenFailure};
+use crate::turn::MAX_REALMS;
+
+/// By realm.
+pub(super) type Issues = BTreeMap<String, [u64; IssueResult::COUNT]>;
+
+/// Realms whose credentials are counted, those of former configurations included.
+const MAX_COUNTED: usize = 4 * MAX_REALMS;
 
 /// Counters of the API. The label sets are closed, so no request can make a new series.
 #[derive(Clone)]
@@ -23,6 +30,8 @@ pub struct ApiMetrics {
     realm_refusals: IntCounterVec,
     /// The realms that are counted, the default one left out.
     realms: Arc<Mutex<BTreeSet<String>>>,
+    /// What has been issued and refused since the process began, by realm and [`IssueResult`]. Bounded by [`MAX_COUNTED`].
+    issues_in: Arc<Mutex<Issues>>,
     reloads: [IntCounter; ReloadResult::COUNT],
     /// Keys whose new value waits for a restart.
     pub pending_keys: IntGauge,
@@ -73,6 +82,7 @@ impl ApiMetrics {
             realm_credentials,
             realm_refusals,
             realms: Arc::default(),
+            issues_in: Arc::default(),
             reloads: ReloadResult::ALL.map(|result| reloads.with_label_values(&[result.as_label()])),
             pending_keys: registered(registry, IntGauge::with_opts(t::CONFIG_PENDING.opts())?)?,
             connects_limited: counter(registry, &t::HUB_CONNECTS_LIMITED)?,
@@ -129,11 +139,31 @@ impl ApiMetrics {
         if realm != DEFAULT_REALM && !known.contains(realm) {
             return;
         }
+        self.count_in(realm, result);
         if result == IssueResult::Issued {
             self.realm_credentials.with_label_values(&[realm]).inc();
         } else if IssueResult::REFUSALS.contains(&result) {
             self.realm_refusals.with_label_values(&[realm, result.as_label()]).inc();
         }
+    }
+
+    fn count_in(&self, realm: &str, result: IssueResult) {
+        let mut issues = self.issues_in.lock().unwrap_or_else(PoisonError::into_inner);
+        if !issues.contains_key(realm) {
+            if issues.len() >= MAX_COUNTED {
+                return;
+            }
+            issues.insert(realm.to_owned(), [0; IssueResult::COUNT]);
+        }
+        if let Some(counts) = issues.get_mut(realm) {
+            counts[result.index()] += 1;
+        }
+    }
+
+    /// What has been issued and refused since the process began, by realm and [`IssueResult`], whether the realm is still
+    /// configured or not.
+    pub(super) fn issues(&self) -> Issues {
+        self.issues_in.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Counts how a reload of the configuration ended.

@@ -23,13 +23,17 @@ mod process;
 mod quota;
 mod relay;
 pub mod table;
+mod usage;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{Encoder as _, Registry, TextEncoder};
 
-use super::labels::QuotaGauge;
+use super::labels::{IssueResult, QuotaGauge};
+use crate::credentials::DEFAULT_REALM;
+use crate::turn::RealmStats;
 
 pub use api::ApiMetrics;
 pub use auth::AuthMetrics;
@@ -42,9 +46,19 @@ pub use keys::{KeyCounters, KeyMetrics, MADE_KEYS};
 pub use probe::ProbeMetrics;
 pub use process::Readiness;
 pub use relay::ShardSlot;
+pub use usage::UsageMetrics;
 
 /// `Content-Type` of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What one realm has done.
+#[derive(Clone, Debug)]
+pub struct RealmTotals {
+    /// In the relay.
+    pub relay: RealmStats,
+    /// Wishes for its credentials, by [`IssueResult`].
+    pub issues: [u64; IssueResult::COUNT],
+}
 
 /// All metrics of one process. Clones share.
 #[derive(Clone)]
@@ -63,6 +77,7 @@ struct Inner {
     backplane: BackplaneMetrics,
     probe: ProbeMetrics,
     quotas: quota::Quotas,
+    usage: UsageMetrics,
     process: process::Process,
 }
 
@@ -91,7 +106,6 @@ impl Metrics {
         let quotas = quota::Quotas::default();
         quotas.register(&registry, &shards, &hub, &api)?;
         Ok(Self(Arc::new(Inner {
-            registry,
             shards,
             hub,
             fleet,
@@ -103,7 +117,9 @@ impl Metrics {
             backplane,
             probe,
             quotas,
+            usage: UsageMetrics::register(&registry)?,
             process,
+            registry,
         })))
     }
 
@@ -147,9 +163,32 @@ impl Metrics {
         &self.0.events
     }
 
+    /// Counters of accounting.
+    pub fn usage(&self) -> &UsageMetrics {
+        &self.0.usage
+    }
+
     /// Counters of the backplane.
     pub fn backplane(&self) -> &BackplaneMetrics {
         &self.0.backplane
+    }
+
+    /// What each realm has done since the process began, by name, the default one always: counters never shrink, and include
+    /// those of realms that are not configured any more.
+    pub fn realm_totals(&self) -> BTreeMap<Arc<str>, RealmTotals> {
+        let default: Arc<str> = DEFAULT_REALM.into();
+        let mut relay = self.0.shards.realm_totals();
+        let mut issues = self.0.api.issues();
+        for name in issues.keys().map(|name| Arc::from(name.as_str())).chain([default]) {
+            relay
+                .entry(name)
+                .or_insert_with_key(|name| RealmStats::new(Arc::clone(name)));
+        }
+        let total = |(name, relay): (Arc<str>, RealmStats)| {
+            let issues = issues.remove(&*name).unwrap_or([0; IssueResult::COUNT]);
+            (name, RealmTotals { relay, issues })
+        };
+        relay.into_iter().map(total).collect()
     }
 
     /// How much there is of something, so that it is told how much of it is used.

@@ -12,7 +12,8 @@ use super::table as t;
 use crate::credentials::DEFAULT_REALM;
 use crate::telemetry::DriverStats;
 use crate::turn::{
-    AllocateRefusal, AuthFailure, Direction, Family, Fill, RateKind, RealmStats, Resource, Stats, Traffic, Transport,
+    AllocateRefusal, AuthFailure, Direction, Family, Fill, MAX_REALMS, RateKind, RealmStats, Resource, Stats, Traffic,
+    Transport,
 };
 
 /// What one worker published last.
@@ -21,7 +22,12 @@ struct Snapshot {
     core: Stats,
     realms: Vec<RealmStats>,
     driver: DriverStats,
+    /// What realms did that have lost their place to others, by name. Bounded by [`MAX_RETIRED`].
+    retired: BTreeMap<Arc<str>, RealmStats>,
 }
+
+/// Realms that are remembered after they are gone: more than an operator renames between two restarts.
+const MAX_RETIRED: usize = 4 * MAX_REALMS;
 
 /// Where one worker publishes its counters. The lock is held for the time of a copy, once per tick and once per scrape;
 /// no packet waits for it.
@@ -33,10 +39,28 @@ impl ShardSlot {
     pub fn publish(&self, core: &Stats, realms: &[RealmStats], driver: &DriverStats) {
         let mut snapshot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         snapshot.core.clone_from(core);
+        snapshot.retire(realms);
         // Into the memory that is there: a tick allocates nothing.
         snapshot.realms.clear();
         snapshot.realms.extend_from_slice(realms);
         snapshot.driver = *driver;
+    }
+}
+
+impl Snapshot {
+    /// Keeps what realms did whose place has another one in `realms`.
+    fn retire(&mut self, realms: &[RealmStats]) {
+        for (before, now) in self.realms.iter().zip(realms) {
+            if before.name == now.name {
+                continue;
+            }
+            let has_room = self.retired.len() < MAX_RETIRED;
+            match self.retired.get_mut(&before.name) {
+                Some(known) => known.add(before),
+                None if has_room => _ = self.retired.insert(Arc::clone(&before.name), before.clone()),
+                None => {}
+            }
+        }
     }
 }
 
@@ -59,6 +83,21 @@ impl Shards {
         registry.register(Box::new(AtScrape::new(FAMILIES, move || shards.collect())?))
     }
 
+    /// What each realm has done since the process began, whether it is still configured or not. Counters never shrink.
+    pub(super) fn realm_totals(&self) -> BTreeMap<Arc<str>, RealmStats> {
+        let mut totals = BTreeMap::new();
+        for slot in &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            let snapshot = slot.0.lock().unwrap_or_else(PoisonError::into_inner);
+            for one in snapshot.realms.iter().chain(snapshot.retired.values()) {
+                match totals.entry(Arc::clone(&one.name)) {
+                    Entry::Vacant(entry) => _ = entry.insert(one.clone()),
+                    Entry::Occupied(mut entry) => entry.get_mut().add(one),
+                }
+            }
+        }
+        totals
+    }
+
     /// Shows what each worker published last.
     pub(super) fn each(&self, mut look: impl FnMut(&Stats, &DriverStats)) {
         for slot in &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -76,6 +115,7 @@ impl Shards {
                 core: snapshot.core.clone(),
                 realms: snapshot.realms.clone(),
                 driver: snapshot.driver,
+                retired: BTreeMap::new(),
             });
         }
         families(&all)

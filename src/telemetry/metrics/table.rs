@@ -527,6 +527,18 @@ table! {
         ADMIN_REFUSALS = Kind::Counter, "meetpoint_admin_refusals_total", [ADMIN_REFUSAL],
             "Requests to the admin API without a token that opens.";
     }
+    "Usage" {
+        USAGE_WRITTEN = Kind::Counter, "meetpoint_usage_records_written_total", [],
+            "Records of usage that are in their file.";
+        USAGE_FAILURES = Kind::Counter, "meetpoint_usage_write_failures_total", [],
+            "Attempts to write records of usage that failed: the disk is full, or the directory is not writable or another process's. They are written later.";
+        USAGE_WAITING = Kind::Gauge, "meetpoint_usage_waiting_records", [],
+            "Records of usage that wait to be written. Above 0 for long: see the failures.";
+        USAGE_LOST = Kind::Counter, "meetpoint_usage_records_lost_total", [],
+            "Records of usage that could not be written before the process ended. They are in its log.";
+        USAGE_WRITTEN_AT = Kind::Gauge, "meetpoint_usage_last_written_timestamp_seconds", [],
+            "When records of usage were last written, Unix seconds; 0 never.";
+    }
     "Process" {
         BUILD_INFO = Kind::Gauge, "meetpoint_build_info", [VERSION, REVISION, PROFILE],
             "Always 1.";

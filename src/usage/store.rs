@@ -1,0 +1,346 @@
+//! The files: one for each UTC day, lines of JSON, appended to and never changed.
+//!
+//! A batch of lines is written in one piece and synced; what was written of one that failed is cut off again, so that its lines
+//! are there once when they are written later. One process writes to a directory at a time, which a lock of the kernel's sees to.
+
+use std::collections::VecDeque;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::account::Account;
+use super::day::Day;
+use super::record::Record;
+
+/// Records that may wait to be written: some 2 MiB.
+pub const MAX_WAITING: usize = 4096;
+/// The file whose lock says who writes.
+const LOCK: &str = "usage.lock";
+/// Read and written by the owner, read by the group: whoever bills.
+const MODE: u32 = 0o640;
+/// Of the directory, where it is made here.
+const DIRECTORY_MODE: u32 = 0o750;
+
+/// Keeps records.
+#[derive(Debug)]
+pub struct Store {
+    directory: PathBuf,
+    lock: Option<File>,
+    waiting: VecDeque<(Day, String)>,
+    /// The file that was written to last, which ends with a whole line.
+    open: Option<(Day, File)>,
+}
+
+impl Store {
+    /// Writes to `directory`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made, or nothing can be written there. That another process writes there is no error: it may be about
+    /// to end.
+    pub fn new(directory: &Path) -> io::Result<Self> {
+        if !directory.is_dir() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(DIRECTORY_MODE)
+                .create(directory)?;
+        }
+        let mut store = Self {
+            directory: directory.to_owned(),
+            lock: None,
+            waiting: VecDeque::new(),
+            open: None,
+        };
+        match store.hold() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(store),
+        }
+    }
+
+    /// Becomes the one who writes there.
+    fn hold(&mut self) -> io::Result<()> {
+        if self.lock.is_some() {
+            return Ok(());
+        }
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(MODE)
+            .open(self.directory.join(LOCK))?;
+        match file.try_lock() {
+            Ok(()) => {
+                self.lock = Some(file);
+                Ok(())
+            }
+            Err(TryLockError::WouldBlock) => {
+                let text = "another process writes there (usage.directory)";
+                Err(io::Error::new(io::ErrorKind::WouldBlock, text))
+            }
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Whether there is room for the records of one more interval.
+    pub fn has_room(&self, records: usize) -> bool {
+        self.waiting.len() + records <= MAX_WAITING
+    }
+
+    /// Records that wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Takes records, to be written by [`Store::write`].
+    pub fn push(&mut self, records: &[Record]) {
+        for record in records {
+            // There is no map with keys that are no strings in it, so that it cannot fail.
+            let line = serde_json::to_string(record).unwrap_or_default();
+            self.waiting.push_back((Account::day_of(record), line));
+        }
+    }
+
+    /// Writes what waits, the oldest first, and waits until it is on the disk.
+    ///
+    /// # Errors
+    /// Those of files. What was not written goes on waiting.
+    pub fn write(&mut self) -> io::Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        self.hold()?;
+        while let Some((day, _)) = self.waiting.front() {
+            let day = *day;
+            let lines: Vec<&str> = self
+                .waiting
+                .iter()
+                .take_while(|(other, _)| *other == day)
+                .map(|(_, line)| line.as_str())
+                .collect();
+            let (count, text) = (lines.len(), lines.join("\n") + "\n");
+            self.append(day, text.as_bytes())?;
+            self.waiting.drain(..count);
+        }
+        Ok(())
+    }
+
+    /// What could not be written, for the log.
+    pub fn unwritten(&self) -> impl Iterator<Item = &str> {
+        self.waiting.iter().map(|(_, line)| line.as_str())
+    }
+
+    fn append(&mut self, day: Day, bytes: &[u8]) -> io::Result<()> {
+        let file = match self.open.take() {
+            Some((open, file)) if open == day => file,
+            _ => self.open_day(day)?,
+        };
+        let before = file.metadata()?.len();
+        match (&file).write_all(bytes).and_then(|()| file.sync_data()) {
+            Ok(()) => {
+                self.open = Some((day, file));
+                Ok(())
+            }
+            Err(error) => {
+                // If this fails too, the next one who opens the file finds the torn line.
+                let _ = file.set_len(before);
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens the file of a day, and cuts off a line that was torn.
+    fn open_day(&self, day: Day) -> io::Result<File> {
+        let path = self.directory.join(day.file_name());
+        let is_new = !path.exists();
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .read(true)
+            .mode(MODE)
+            .open(&path)?;
+        if is_new {
+            File::open(&self.directory)?.sync_all()?;
+        }
+        let torn = cut_torn_line(&file)?;
+        if torn > 0 {
+            tracing::warn!(file = %path.display(), bytes = torn, "a line of usage that was torn by a crash is cut off");
+        }
+        Ok(file)
+    }
+
+    /// Removes files that are older than so many days; how many.
+    ///
+    /// # Errors
+    /// When the directory cannot be read. A file that cannot be removed is tried again the next day.
+    pub fn forget(&self, today: Day, days: u32) -> io::Result<usize> {
+        if days == 0 || self.lock.is_none() {
+            return Ok(0);
+        }
+        let first = today.before(days.into());
+        let mut removed = 0;
+        for entry in std::fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let day = entry.file_name().to_str().and_then(Day::of_file);
+            if day.is_some_and(|day| day < first) && std::fs::remove_file(entry.path()).is_ok() {
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// Cuts off what stands behind the last line break; how many bytes.
+fn cut_torn_line(mut file: &File) -> io::Result<u64> {
+    const STEP: u64 = 4096;
+    let len = file.metadata()?.len();
+    let mut end = len;
+    while end > 0 {
+        let begin = end.saturating_sub(STEP);
+        let mut bytes = vec![0; (end - begin) as usize];
+        file.seek(SeekFrom::Start(begin))?;
+        file.read_exact(&mut bytes)?;
+        if let Some(at) = bytes.iter().rposition(|byte| *byte == b'\n') {
+            end = begin + at as u64 + 1;
+            break;
+        }
+        end = begin;
+    }
+    if end < len {
+        file.set_len(end)?;
+        file.sync_all()?;
+    }
+    Ok(len - end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::usage::account::{At, Reading};
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::time::Instant;
+    use tempfile::TempDir;
+
+    const NOON: u64 = 1_795_262_400_000;
+
+    fn records(unix_ms: u64, instance: &str, count: usize) -> Vec<Record> {
+        let at = At {
+            instant: Instant::now(),
+            unix_ms,
+        };
+        let mut account = Account::new(instance.into(), at);
+        (0..count)
+            .flat_map(|_| {
+                let readings = BTreeMap::from([("default".to_owned(), Reading::default())]);
+                account.close(at, readings, false)
+            })
+            .collect()
+    }
+
+    fn lines(directory: &Path, name: &str) -> Vec<Record> {
+        let text = fs::read_to_string(directory.join(name)).unwrap();
+        assert!(text.is_empty() || text.ends_with('\n'));
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn records_are_lines_in_the_file_of_their_day_which_others_cannot_read() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("made/here");
+        let mut store = Store::new(&path).unwrap();
+        let (first, second) = (records(NOON, "a", 3), records(NOON + 86_400_000, "b", 2));
+        store.push(&first);
+        store.push(&second);
+        store.write().unwrap();
+        store.write().unwrap();
+        assert_eq!(store.waiting(), 0);
+        assert_eq!(lines(&path, "usage-2026-11-21.jsonl"), first);
+        assert_eq!(lines(&path, "usage-2026-11-22.jsonl"), second);
+        let mode = fs::metadata(path.join("usage-2026-11-21.jsonl"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o137, 0, "{mode:o}");
+    }
+
+    #[test]
+    fn a_torn_line_is_cut_off_wherever_it_was_torn_and_nothing_else_is() {
+        let whole = records(NOON, "a", 2);
+        let text: String = whole
+            .iter()
+            .map(|record| serde_json::to_string(record).unwrap() + "\n")
+            .collect();
+        for torn in [0, 1, 100, 5000] {
+            let directory = TempDir::new().unwrap();
+            let file = directory.path().join("usage-2026-11-21.jsonl");
+            fs::write(&file, format!("{text}{}", "x".repeat(torn))).unwrap();
+            let mut store = Store::new(directory.path()).unwrap();
+            store.push(&records(NOON, "b", 1));
+            store.write().unwrap();
+            let found = lines(directory.path(), "usage-2026-11-21.jsonl");
+            assert_eq!((found.len(), &found[..2]), (3, &whole[..]), "{torn}");
+        }
+        // A file of nothing but a torn line.
+        let directory = TempDir::new().unwrap();
+        fs::write(directory.path().join("usage-2026-11-21.jsonl"), "{\"record\":").unwrap();
+        let mut store = Store::new(directory.path()).unwrap();
+        store.push(&whole);
+        store.write().unwrap();
+        assert_eq!(lines(directory.path(), "usage-2026-11-21.jsonl"), whole);
+    }
+
+    #[test]
+    fn what_cannot_be_written_waits_within_its_bound_and_is_written_once() {
+        let directory = TempDir::new().unwrap();
+        let mut store = Store::new(directory.path()).unwrap();
+        // A directory in the place of the file: no permission stops the superuser.
+        let file = directory.path().join("usage-2026-11-21.jsonl");
+        fs::create_dir(&file).unwrap();
+        let waiting = records(NOON, "a", MAX_WAITING);
+        assert!(store.has_room(MAX_WAITING) && !store.has_room(MAX_WAITING + 1));
+        store.push(&waiting);
+        for _ in 0..3 {
+            assert!(store.write().is_err());
+            assert_eq!(store.waiting(), MAX_WAITING);
+        }
+        assert!(!store.has_room(1));
+        fs::remove_dir(&file).unwrap();
+        store.write().unwrap();
+        assert_eq!(lines(directory.path(), "usage-2026-11-21.jsonl"), waiting);
+    }
+
+    #[test]
+    fn a_second_process_waits_until_the_first_has_ended() {
+        let directory = TempDir::new().unwrap();
+        let mut first = Store::new(directory.path()).unwrap();
+        let mut second = Store::new(directory.path()).unwrap();
+        second.push(&records(NOON, "b", 1));
+        assert_eq!(second.write().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        first.push(&records(NOON, "a", 1));
+        first.write().unwrap();
+        drop(first);
+        second.write().unwrap();
+        let found = lines(directory.path(), "usage-2026-11-21.jsonl");
+        assert_eq!(found.iter().map(|one| &*one.instance).collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn files_older_than_they_are_kept_are_removed_and_no_other_file_is() {
+        let directory = TempDir::new().unwrap();
+        let store = Store::new(directory.path()).unwrap();
+        for name in [
+            "usage-2026-11-11.jsonl",
+            "usage-2026-11-12.jsonl",
+            "usage-2020-01-01.jsonl.gz",
+            "notes",
+        ] {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        let today = Day::of(NOON);
+        assert_eq!(store.forget(today, 0).unwrap(), 0);
+        assert_eq!(store.forget(today, 9).unwrap(), 1);
+        assert!(directory.path().join("usage-2026-11-12.jsonl").exists());
+        assert!(directory.path().join("notes").exists());
+    }
+}
