@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
@@ -39,6 +39,7 @@ use super::issuer::Issuer;
 use super::observe;
 use super::openapi::Operation;
 use super::state::AppState;
+use super::usage::Files;
 use crate::credentials::UnixTime;
 use crate::events::{Feed, Intake};
 use crate::turn::{AllocationId, AllocationView, Filter, Revoked};
@@ -151,6 +152,7 @@ struct Admin {
     door: Arc<Door>,
     intake: Intake,
     feed: Feed,
+    usage: Files,
 }
 
 /// The routes, for the public listeners or for one of their own. What is done there goes to `told.0`, and who listens hears what
@@ -166,6 +168,7 @@ pub fn admin_router(state: &AppState, tokens: Tokens, operator: Arc<dyn Operator
         door: Door::new(),
         intake,
         feed,
+        usage: state.usage().clone(),
     };
     Router::new()
         .route("/api/admin/allocations", get(allocations))
@@ -178,6 +181,7 @@ pub fn admin_router(state: &AppState, tokens: Tokens, operator: Arc<dyn Operator
                 .delete(revocations::lift),
         )
         .route("/api/admin/relays", get(probed::list))
+        .route("/api/admin/usage", get(usage))
         .route("/api/admin/config", get(configuration))
         .route("/api/admin/reload", post(reload))
         .route("/api/admin/drain", post(drain))
@@ -301,6 +305,10 @@ async fn end_user(State(admin): State<Admin>, Path(user): Path<String>) -> Resul
     };
     let ended = ask(admin, move |operator| operator.end_fitting(&filter)).await?;
     Ok(Json(HowMany { ended }))
+}
+
+async fn usage(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    super::usage::of_all(&admin.usage, query.as_deref()).await
 }
 
 async fn configuration(State(admin): State<Admin>) -> Result<Response, Problem> {

@@ -45,6 +45,7 @@ mod server;
 mod state;
 mod stats;
 mod turn_rest;
+mod usage;
 mod validate;
 
 pub use admin::admin_router;

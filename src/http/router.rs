@@ -14,7 +14,7 @@ use super::code::Code;
 use super::config::MetricsAccess;
 use super::openapi::{Operation, Tag};
 use super::state::AppState;
-use super::{console, cors, health, hosts, ice_servers, observe, places, sdk, stats, turn_rest, validate};
+use super::{console, cors, health, hosts, ice_servers, observe, places, sdk, stats, turn_rest, usage, validate};
 use crate::signaling::Dialect;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::CONTENT_TYPE;
@@ -27,6 +27,7 @@ pub fn router(state: AppState) -> Router {
         .route(ice_servers::PATH, get(ice_servers::get).post(ice_servers::post))
         .route(ice_servers::V1_PATH, get(ice_servers::v1))
         .route(turn_rest::PATH, get(turn_rest::get))
+        .route(usage::PATH, get(usage::get))
         .route("/api/health", get(health::api_health))
         .route("/api/signaling/stats", get(stats::get))
         .route("/healthz", get(health::healthz))

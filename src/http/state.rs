@@ -15,6 +15,7 @@ use super::issuer::Issuer;
 use super::keys::Keys;
 use super::rate_limit::{Decision, RateLimiter};
 use super::realm::TenantRates;
+use super::usage;
 use crate::credentials::KeyRing;
 use crate::telemetry::Metrics;
 use crate::ws::{HubHandle, UpgradeError};
@@ -37,6 +38,7 @@ struct Inner {
     cors: ArcSwap<CorsLayer>,
     /// Said at most once.
     unknown_proxy: Once,
+    usage: usage::Files,
 }
 
 impl AppState {
@@ -56,6 +58,7 @@ impl AppState {
         authenticator.refuse_strangers(config.refuse_strangers);
         let keys = Keys::new(metrics.keys());
         keys.replace(&config.keys);
+        let usage_directory = config.usage_directory.clone();
         Self(Arc::new(Inner {
             rate_limiter: ArcSwap::from_pointee(RateLimiter::new(config.rate, Instant::now())),
             attempts: ArcSwap::from_pointee(RateLimiter::new(config.connect_rate.0, Instant::now())),
@@ -68,6 +71,7 @@ impl AppState {
             hub,
             metrics,
             unknown_proxy: Once::new(),
+            usage: usage::Files::new(usage_directory),
         }))
     }
 
@@ -148,6 +152,10 @@ impl AppState {
 
     pub(super) fn hub(&self) -> &HubHandle {
         &self.0.hub
+    }
+
+    pub(super) fn usage(&self) -> &usage::Files {
+        &self.0.usage
     }
 
     pub(super) fn metrics(&self) -> &Metrics {

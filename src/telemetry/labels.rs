@@ -25,6 +25,8 @@ labels! {
         V1Ice = "/v1/ice",
         /// `/v1/turn`.
         V1Turn = "/v1/turn",
+        /// `/v1/usage`.
+        V1Usage = "/v1/usage",
         /// The paths of the services of `http.compat`.
         Compat = "http.compat",
         /// `/api/health`.

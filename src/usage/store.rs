@@ -311,6 +311,22 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_loses_nothing_and_doubles_nothing() {
+        let directory = TempDir::new().unwrap();
+        let file = directory.path().join("usage-2026-11-21.jsonl");
+        std::os::unix::fs::symlink("/dev/full", &file).unwrap();
+        let mut store = Store::new(directory.path()).unwrap();
+        let waiting = records(NOON, "a", 3);
+        store.push(&waiting);
+        let error = store.write().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
+        assert_eq!(store.waiting(), 3);
+        fs::remove_file(&file).unwrap();
+        store.write().unwrap();
+        assert_eq!(lines(directory.path(), "usage-2026-11-21.jsonl"), waiting);
+    }
+
+    #[test]
     fn a_second_process_waits_until_the_first_has_ended() {
         let directory = TempDir::new().unwrap();
         let mut first = Store::new(directory.path()).unwrap();

@@ -29,3 +29,4 @@ mod reload;
 mod start_and_stop;
 mod supervisor;
 mod tokens;
+mod usage;

@@ -14,6 +14,8 @@ mod aiortc;
 mod coturn_server;
 mod floods;
 mod haproxy;
+#[path = "../support/hook.rs"]
+mod hook;
 mod matrix;
 mod natdiscovery;
 mod realms;
@@ -23,4 +25,5 @@ mod support;
 mod tcp_relay;
 mod turn_crate;
 mod uclient;
+mod usage;
 mod websocket;

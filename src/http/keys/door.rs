@@ -176,7 +176,7 @@ pub(in crate::http) async fn admit(
     {
         return Err(Problem::new(Code::OriginNotAllowed, "pages of this origin may not ask"));
     }
-    let of_tenants = matches!(scope, Scope::Issue | Scope::Revoke);
+    let of_tenants = matches!(scope, Scope::Issue | Scope::Revoke | Scope::Usage);
     if let Some(identity) = authenticator.tenant(asks.headers).filter(|_| of_tenants) {
         let payer = Payer::Tenant;
         return Ok(Caller { identity, payer });

@@ -92,6 +92,12 @@ impl Meetpoint {
         command
     }
 
+    /// Ends it as a supervisor would; it must end well.
+    pub(crate) fn end(mut self) {
+        let status = self.program.end();
+        assert!(status.success(), "{status}\n{}", self.program.log());
+    }
+
     /// Memory that it holds, bytes.
     pub(crate) fn memory(&self) -> u64 {
         self.program.memory()

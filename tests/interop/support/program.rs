@@ -32,6 +32,14 @@ impl Program {
         self.child.try_wait().unwrap()
     }
 
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn end(&mut self) -> ExitStatus {
+        let id = self.child.id().to_string();
+        let asked = Command::new("kill").args(["-s", "TERM", &id]).status().unwrap();
+        assert!(asked.success());
+        self.child.wait().unwrap()
+    }
+
     /// Memory that it holds, bytes.
     pub(crate) fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

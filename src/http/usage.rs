@@ -1,0 +1,178 @@
+//! `GET /v1/usage` and `GET /api/admin/usage`: what tenants used, summed by day from the files of `[usage]`, for whoever bills.
+//!
+//! One reading at a time: a month of many tenants is some hundred MiB to be read, and no reading holds up a packet.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Json;
+use axum::extract::{Extension, RawQuery, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use super::client::Client;
+use super::code::Code;
+use super::error::Problem;
+use super::keys::{Asks, Scope, admit};
+use super::state::AppState;
+use crate::credentials::{DEFAULT_REALM, UnixTime};
+use crate::usage::day::Day;
+use crate::usage::sum::{Sums, Wanted, as_json, files};
+
+/// Where tenants read theirs.
+pub(super) const PATH: &str = "/v1/usage";
+/// Most days of one answer.
+const MAX_DAYS: u64 = 31;
+/// When whoever finds another reading under way may come again.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// The files. Clones share.
+#[derive(Clone, Debug)]
+pub(super) struct Files {
+    directory: Option<PathBuf>,
+    reading: Arc<Semaphore>,
+}
+
+impl Files {
+    pub(super) fn new(directory: Option<PathBuf>) -> Self {
+        Self {
+            directory,
+            reading: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// What is there.
+    async fn read(&self, wanted: Wanted) -> Result<Value, Problem> {
+        let Some(directory) = self.directory.clone() else {
+            return Err(Problem::new(
+                Code::NoUsage,
+                "no records are kept here (usage.directory is not set)",
+            ));
+        };
+        let Ok(permit) = Arc::clone(&self.reading).try_acquire_owned() else {
+            return Err(Problem::unavailable(Code::Busy, "another reading is under way", AGAIN));
+        };
+        let read = move || -> io::Result<Value> {
+            // For as long as it reads, whether somebody waits for it or not.
+            let _permit = permit;
+            let mut sums = Sums::of(wanted.clone());
+            for file in files(&directory, &wanted)? {
+                sums.read(&file)?;
+            }
+            let (used, findings) = sums.finish();
+            Ok(as_json(&used, &findings))
+        };
+        let read = spawn_blocking(read).await.map_err(io::Error::other).flatten();
+        read.map_err(|error| {
+            tracing::error!(%error, "records of usage cannot be read");
+            Problem::new(Code::Internal, "the records cannot be read, see the log")
+        })
+    }
+}
+
+/// What is asked for: `from` and `to`, UTC days, by default both today; `realm` where `of_anybody`.
+fn wanted(query: &str, of_anybody: bool, now: UnixTime) -> Result<Wanted, Problem> {
+    let bad = |detail: &'static str| Problem::new(Code::BadQuery, detail);
+    let today = Day::of(now.0.saturating_mul(1000));
+    let (mut from, mut to, mut realm) = (None, None, None);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let day = || {
+            value
+                .parse::<Day>()
+                .map_err(|_| bad("from and to are UTC days such as 2026-11-21"))
+        };
+        match name {
+            "from" => from = Some(day()?),
+            "to" => to = Some(day()?),
+            "realm" if of_anybody => realm = Some(value.to_owned()),
+            _ if of_anybody => return Err(bad("from, to and realm are known here")),
+            _ => return Err(bad("from and to are known here")),
+        }
+    }
+    let to = to.unwrap_or_else(|| from.map_or(today, |from| from.max(today)));
+    let from = from.unwrap_or(to);
+    if from > to || to.before(MAX_DAYS) >= from {
+        return Err(bad("from is no later than to, and 31 days at the most"));
+    }
+    Ok(Wanted {
+        from: Some(from),
+        to: Some(to),
+        realm,
+    })
+}
+
+async fn answer(files: &Files, wanted: Wanted) -> Result<Response, Problem> {
+    let (from, to) = (wanted.from, wanted.to);
+    let mut read = files.read(wanted).await?;
+    read["from"] = json!(from.map(|day| day.to_string()));
+    read["to"] = json!(to.map(|day| day.to_string()));
+    Ok(Json(read).into_response())
+}
+
+fn now() -> UnixTime {
+    UnixTime::from_system_time(SystemTime::now())
+}
+
+/// For operators, of all tenants or one.
+pub(super) async fn of_all(files: &Files, query: Option<&str>) -> Result<Response, Problem> {
+    let wanted = wanted(query.unwrap_or_default(), true, now())?;
+    answer(files, wanted).await
+}
+
+/// GET (and HEAD): for a tenant, by its token or by an API key with the scope `usage`, of itself alone.
+pub(super) async fn get(
+    State(state): State<AppState>,
+    Extension(client): Extension<Client>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = admit(&state, &client, &Asks::new(PATH, &headers), Scope::Usage).await?;
+    caller.pace(&state, &client)?;
+    let mut wanted = wanted(query.as_deref().unwrap_or_default(), false, now())?;
+    let realm = caller.identity.realm.as_deref().unwrap_or(DEFAULT_REALM);
+    wanted.realm = Some(realm.to_owned());
+    let files = state.usage().clone();
+    answer(&files, wanted).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: UnixTime = UnixTime(1_795_262_400);
+
+    fn days(query: &str) -> Option<(String, String)> {
+        let wanted = wanted(query, true, NOON).ok()?;
+        Some((wanted.from?.to_string(), wanted.to?.to_string()))
+    }
+
+    #[test]
+    fn without_days_it_is_today_and_a_month_is_the_most() {
+        let both = |from: &str, to: &str| Some((from.to_owned(), to.to_owned()));
+        assert_eq!(days(""), both("2026-11-21", "2026-11-21"));
+        assert_eq!(days("from=2026-11-01"), both("2026-11-01", "2026-11-21"));
+        assert_eq!(days("from=2026-10-01&to=2026-10-31"), both("2026-10-01", "2026-10-31"));
+        assert_eq!(days("from=2026-10-01&to=2026-11-01"), None);
+        assert_eq!(days("to=2026-10-31"), both("2026-10-31", "2026-10-31"));
+        for wrong in [
+            "from=2026-11-22&to=2026-11-21",
+            "from=yesterday",
+            "day=2026-11-21",
+            "from",
+        ] {
+            assert_eq!(days(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_operators_may_name_a_realm() {
+        assert!(wanted("realm=acme", true, NOON).unwrap().realm.as_deref() == Some("acme"));
+        assert!(wanted("realm=acme", false, NOON).is_err());
+    }
+}
