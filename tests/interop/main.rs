@@ -18,6 +18,7 @@ mod haproxy;
 mod hook;
 mod matrix;
 mod natdiscovery;
+mod proxies;
 mod realms;
 mod redirect;
 mod stunclient;
