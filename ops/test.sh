@@ -179,6 +179,9 @@ else
     skip dashboards 'needs promtool'
 fi
 
+# What is released, made and looked at; static, so a build of its own.
+stage release test 1500 bash tests/release/run.sh
+
 # Clients of matchbox, a package of its own: its tree is larger than ours.
 stage matchbox test 1500 bash tests/dialects/matchbox/run.sh
 

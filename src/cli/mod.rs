@@ -1,4 +1,4 @@
-//! The commands: `serve`, `credentials`, `keys`, `check`, `doctor`, `usage`, `config`.
+//! The commands: `serve`, `credentials`, `keys`, `check`, `doctor`, `usage`, `config`, `completions`, `manual`.
 //!
 //! What it is: arguments in, exit code out. Each command is a file; all of them write to the writers they are given and
 //! read the environment they are given, so a test runs them in its own process.
@@ -13,6 +13,7 @@ mod credentials;
 mod doctor;
 mod flags;
 mod keys;
+mod pages;
 mod serve;
 mod sources;
 mod usage;
@@ -79,6 +80,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &mut Env
         Some(Command::Credentials(asked)) => credentials::run(outer, asked, environment),
         Some(Command::Keys(asked)) => keys::run(&asked, environment),
         Some(Command::Check(asked)) => check::run(outer, &asked, environment),
+        Some(Command::Completions { shell }) => pages::completions(shell, environment),
+        Some(Command::Manual) => pages::manual(environment),
         Some(Command::Doctor(asked)) => doctor::run(outer, asked, environment),
         Some(Command::Usage(asked)) => usage::run(&asked, environment),
         Some(Command::Config(asked)) => config::run(outer, asked, environment),
