@@ -182,6 +182,45 @@ fn every_key_that_the_pages_name_exists() {
     }
 }
 
+/// coturn says itself what it takes; whoever comes from there looks each of his options up.
+#[test]
+fn every_option_of_coturn_has_its_line_in_the_page_for_those_who_come_from_there() {
+    let output = std::process::Command::new("turnserver").arg("--help").output();
+    let output = output.expect("coturn is not installed (apt install coturn)");
+    let help = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let page = fs::read_to_string(root().join("docs/migrating-from-coturn.md")).unwrap();
+    let options: Vec<&str> = help
+        .lines()
+        .map(str::trim_start)
+        .filter(|line| line.starts_with('-'))
+        .flat_map(|line| line.split([' ', '\t', ',', '=', '[', '<', '"']))
+        .filter_map(|word| word.strip_prefix("--"))
+        .map(|name| name.trim_end_matches(|last: char| !last.is_ascii_alphanumeric()))
+        .filter(|name| name.len() > 2 && name.starts_with(|first: char| first.is_ascii_lowercase()))
+        .collect();
+    assert!(options.len() > 80, "{help}");
+    let is_told = |name: &&str| {
+        let alone = format!("`{name}`");
+        let family = |prefix: &str| name.starts_with(prefix) && page.contains(&format!("`{prefix}*`"));
+        page.contains(&alone) || family("cli-") || family("web-admin")
+    };
+    // Of the program itself, not of the server it makes.
+    let own = [
+        "version",
+        "help",
+        "ne",
+        "no-auth-pings",
+        "no-dynamic-ip-list",
+        "no-dynamic-realms",
+        "no-cli",
+    ];
+    let missing: Vec<_> = options
+        .iter()
+        .filter(|name| !is_told(name) && !own.contains(name))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 /// Every Rust file of the product and of its tests.
 fn sources(directory: &Path, found: &mut String) {
     for entry in fs::read_dir(directory).unwrap() {
