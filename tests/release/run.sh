@@ -165,5 +165,38 @@ serves_in_the_image() {
 }
 check 'the program serves in the image, read-only and not as root, is healthy by its own check, and ends on SIGTERM' serves_in_the_image
 
+# The compose file: what it mounts and builds from is there, and the program takes the settings that it gives.
+compose() {
+    "${MEETPOINT_TEST_PYTHON:-python3}" - "$repository/ops/container" "$PWD/$program" <<'PYTHON'
+import os, pathlib, subprocess, sys, yaml
+home, program = pathlib.Path(sys.argv[1]), sys.argv[2]
+text = yaml.safe_load((home / "compose.yaml").read_text())
+services = text["services"]
+made = {secret["file"] for secret in text["secrets"].values()}
+for name, service in services.items():
+    assert "image" in service and ":" in service["image"].rsplit("/")[-1] or "build" in service, f"{name}: no version"
+    for mount in service.get("volumes", []):
+        source = mount.split(":")[0]
+        assert source in text["volumes"] or (home / source).exists(), f"{name}: {source} is not there"
+    for secret in service.get("secrets", []):
+        assert secret in text["secrets"], secret
+    for other in service.get("depends_on", []):
+        assert other in services, other
+build = services["meetpoint"]["build"]
+assert (home / build["context"] / build["dockerfile"]).exists()
+ours = {key: value for key, value in services["meetpoint"]["environment"].items()}
+ours["MEETPOINT__RELAY__EXTERNAL_IP"] = ""
+secret = pathlib.Path("secret"); secret.write_text("0123456789abcdef0123456789abcdef\n")
+ours["MEETPOINT__CREDENTIALS__SECRETS_FILE"] = str(secret.resolve())
+done = subprocess.run([program, "config", "check"], env=ours, capture_output=True, text=True)
+secret.unlink()
+assert done.returncode == 0, done.stderr
+rules = yaml.safe_load((home / "prometheus.yml").read_text())["rule_files"]
+for rule in rules:
+    assert (home.parent / "prometheus" / pathlib.Path(rule).name).exists(), rule
+PYTHON
+}
+check 'what the compose file mounts is there, and its settings are taken' compose
+
 echo "$passed passed, $failed failed"
 ((failed == 0))
