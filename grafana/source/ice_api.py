@@ -73,6 +73,32 @@ http = [
         says="Requests and connections past a bound.", good="near 0.", bad="`accepting paused`: new users wait.", do="raise `http.max_connections`; check `http.trusted_proxies`."),
 ]
 
+keys = [
+    lines("API keys", [
+        (rate("meetpoint_api_key_requests_total", by="key, result"), "{{key}}: {{result}}"),
+        (rate("meetpoint_api_key_unknown_total"), "no key of ours"),
+    ], "reqps", width=12, runbook=("MeetpointApiKeyRefused", "MeetpointApiKeyGuessing"),
+        says="Requests with API keys, by key and how they ended.", good="`accepted`.",
+        bad="`quota_exceeded`, `rate_limited`: the application has outgrown its key, or is in a loop. `expired`: it was not replaced everywhere.",
+        do="ask the owner of the key; its bounds are taken over by a reload."),
+    stat("Keys", "max(meetpoint_api_keys{@})", "short", height=8, says="API keys that there are, also those that are switched off.",
+         good="as many as you gave.", bad="more: who made them?", do="the audit trail in the log tells who made a key."),
+    stat("Relays that are dead", "count(max by (server, transport) (meetpoint_probe_up{@}) == 0) or vector(0)", "short", height=8,
+         runbook="MeetpointRelayDead", steps=[(None, GREEN), (1, RED)],
+         says="Servers of the ICE lists that no process can use over a transport, by real probes (`[probes]`). Lists leave them out.",
+         good="0.", bad="more.", do="`GET /api/admin/relays` names URL and reason."),
+    stat("Half of all probes within", quantile(0.5, "meetpoint_probe_duration_seconds"), "s", height=8, empty="no probes",
+         says="How long a probe takes, from look-up to answer.", good="below 0.2 s.", bad="seconds: the line, or a server that is about to fail.",
+         do="see Probes that failed."),
+    lines("Relays of the lists", [("min by (server, transport) (meetpoint_probe_up{@})", "{{server}} {{transport}}")], "short", width=12, max=1,
+          runbook="MeetpointRelayDead", says="1 while every probed URL of the server over that transport works for all processes.",
+          good="1.", bad="0: left out of the lists.", do="as beside."),
+    lines("Probes that failed", [(rate("meetpoint_probe_failures_total", by="server, reason"), "{{server}}: {{reason}}")], "ops", width=12,
+          runbook="MeetpointRelayDead",
+          says="Failed probes by why. `local` says something of this machine and nothing of the server.", good="0.",
+          bad="`unauthorized`: a secret. `silent`: a firewall. `tls`: a certificate.", do="`meetpoint check turn:…` tries one by hand."),
+]
+
 judges = [
     lines("The service that judges tokens", [(rate("meetpoint_auth_hook_verdicts_total", by="result"), "{{result}}")], "reqps", width=12,
           runbook="MeetpointAuthHookFailing",
@@ -89,6 +115,7 @@ judges = [
 DASHBOARD = dashboard("ice_api", "ICE API", "The HTTP API: who gets an ICE list, how fast, and why not.", [
     ("Do pages get their list?", now_row),
     ("How do wishes end?", how),
+    ("Who asks with keys, and do the relays live?", keys),
     ("How do requests end?", http),
     ("Whom do we ask?", judges),
 ], realm=True)

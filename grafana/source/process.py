@@ -1,6 +1,6 @@
 """The process and its machine: starts, configuration, CPU, memory, descriptors, certificates, events out."""
 
-from kit import EACH, EACH_LEGEND, GREEN, ORANGE, RED, YELLOW, dashboard, lines, now, rate, share, stat, table
+from kit import EACH, EACH_LEGEND, GREEN, ORANGE, RED, YELLOW, dashboard, lines, now, rate, share, stat, states, table
 
 is_it_up = [
     stat("Ready", "sum(meetpoint_ready{@})", "short", runbook="MeetpointNotReady", steps=[(None, RED), (1, GREEN)],
@@ -51,6 +51,14 @@ configuration = [
     lines("Configuration read again", [(rate("meetpoint_config_reloads_total", by="result"), "{{result}}")], "ops", runbook="MeetpointConfigRejected",
           says="Reloads by what became of them.", good="`applied` when you changed it.", bad="`rejected`: what is written is wrong; the old one goes on.",
           do="`meetpoint config check` says what is wrong, with lines."),
+    stat("Last reload of the configuration", "min(meetpoint_config_last_reload_successful{@})", "short", runbook="MeetpointConfigRejected", height=8,
+         mappings=states(zero="rejected", one="good"), steps=[(None, RED), (1, GREEN)],
+         says="What became of the configuration as it was last read, for the worst process.", good="good.", bad="rejected: a restart would fail.",
+         do="`meetpoint config check` on its machine."),
+    stat("Last reload of certificates", "min(meetpoint_tls_certificates_last_reload_successful{@})", "short", runbook="MeetpointCertificateReloadFailing", height=8,
+         mappings=states(zero="failed", one="good"), steps=[(None, RED), (1, GREEN)],
+         says="What became of the certificate files that changed last.", good="good.", bad="failed: the old ones go on until they end.",
+         do="compare chain and key, as the runbook says."),
     lines("Certificates", [
         (rate("meetpoint_tls_certificate_reloads_total", by="result"), "{{result}}/s"),
     ], "ops", runbook="MeetpointCertificateReloadFailing",

@@ -33,6 +33,7 @@ pub struct ApiMetrics {
     /// What has been issued and refused since the process began, by realm and [`IssueResult`]. Bounded by [`MAX_COUNTED`].
     issues_in: Arc<Mutex<Issues>>,
     reloads: [IntCounter; ReloadResult::COUNT],
+    last_reload_good: IntGauge,
     /// Keys whose new value waits for a restart.
     pub pending_keys: IntGauge,
     /// Attempts to open a socket of the hub past the rate of their address.
@@ -68,6 +69,8 @@ impl ApiMetrics {
         for reason in IssueResult::REFUSALS {
             realm_refusals.with_label_values(&[DEFAULT_REALM, reason.as_label()]);
         }
+        let last_reload_good = registered(registry, IntGauge::with_opts(t::CONFIG_GOOD.opts())?)?;
+        last_reload_good.set(1);
         // Series of small sets exist from the start: a rate over a counter that appears with its first event misses it.
         Ok(Self {
             requests,
@@ -84,6 +87,7 @@ impl ApiMetrics {
             realms: Arc::default(),
             issues_in: Arc::default(),
             reloads: ReloadResult::ALL.map(|result| reloads.with_label_values(&[result.as_label()])),
+            last_reload_good,
             pending_keys: registered(registry, IntGauge::with_opts(t::CONFIG_PENDING.opts())?)?,
             connects_limited: counter(registry, &t::HUB_CONNECTS_LIMITED)?,
             rate_limited: counter(registry, &t::HTTP_RATE_LIMITED)?,
@@ -169,6 +173,7 @@ impl ApiMetrics {
     /// Counts how a reload of the configuration ended.
     pub fn reload(&self, result: ReloadResult) {
         self.reloads[result.index()].inc();
+        self.last_reload_good.set(i64::from(result != ReloadResult::Rejected));
     }
 
     /// Counts a token that was turned away.

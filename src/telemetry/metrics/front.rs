@@ -1,6 +1,6 @@
 //! The numbers of accepted connections, counted where they happen: a connection costs a thousand times more than an atomic.
 
-use prometheus::{IntCounter, IntGaugeVec, Registry};
+use prometheus::{IntCounter, IntGauge, IntGaugeVec, Registry};
 
 use super::api::{counters, registered};
 use super::table as t;
@@ -14,6 +14,7 @@ pub struct FrontMetrics {
     refused: [IntCounter; StreamRefusal::COUNT],
     failed: [IntCounter; FrontFailure::COUNT],
     reloads: [IntCounter; CertificateReload::COUNT],
+    last_reload_good: IntGauge,
     /// Without a label, and without a sample until there is a certificate: 0 would be an expired one.
     expiry: IntGaugeVec,
 }
@@ -24,12 +25,15 @@ impl FrontMetrics {
         let refused = counters(registry, &t::FRONT_REFUSED)?;
         let failed = counters(registry, &t::FRONT_FAILED)?;
         let reloads = counters(registry, &t::CERTIFICATE_RELOADS)?;
+        let last_reload_good = registered(registry, IntGauge::with_opts(t::CERTIFICATES_GOOD.opts())?)?;
+        last_reload_good.set(1);
         let expiry = IntGaugeVec::new(t::CERTIFICATE_EXPIRY.opts(), &[])?;
         Ok(Self {
             accepted: FrontListener::ALL.map(|listener| accepted.with_label_values(&[listener.as_label()])),
             refused: StreamRefusal::ALL.map(|reason| refused.with_label_values(&[reason.as_label()])),
             failed: FrontFailure::ALL.map(|reason| failed.with_label_values(&[reason.as_label()])),
             reloads: CertificateReload::ALL.map(|result| reloads.with_label_values(&[result.as_label()])),
+            last_reload_good,
             expiry: registered(registry, expiry)?,
         })
     }
@@ -47,6 +51,8 @@ impl FrontMetrics {
     /// Counts new certificate files.
     pub fn certificate_reload(&self, result: CertificateReload) {
         self.reloads[result.index()].inc();
+        self.last_reload_good
+            .set(i64::from(result != CertificateReload::Failed));
     }
 
     /// The first end of a certificate in use, Unix seconds.

@@ -306,6 +306,8 @@ table! {
             "When the first of the certificates in use runs out, Unix seconds. Missing without TLS.";
         CERTIFICATE_RELOADS = Kind::Counter, "meetpoint_tls_certificate_reloads_total", [CERTIFICATE_RELOAD],
             "New certificate files, by what became of them.";
+        CERTIFICATES_GOOD = Kind::Gauge, "meetpoint_tls_certificates_last_reload_successful", [],
+            "0 when the certificate files that changed last cannot be used: those of before go on until they end.";
     }
     "Relay: DTLS" {
         DTLS_SESSIONS = Kind::Gauge, "meetpoint_relay_dtls_sessions", [DTLS_PHASE],
@@ -546,6 +548,8 @@ table! {
             "Since the process began to count.";
         CONFIG_RELOADS = Kind::Counter, "meetpoint_config_reloads_total", [RELOAD],
             "Times the configuration was read again while the process ran. Growing `rejected`: what is written down is wrong, look at the log.";
+        CONFIG_GOOD = Kind::Gauge, "meetpoint_config_last_reload_successful", [],
+            "0 when the configuration was rejected as it was last read, secrets in files included: what runs is older, and a restart would fail.";
         CONFIG_PENDING = Kind::Gauge, "meetpoint_config_pending_keys", [],
             "Keys whose new value waits for a restart, as of the last reload.";
         READY = Kind::Gauge, "meetpoint_ready", [],

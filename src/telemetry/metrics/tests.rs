@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::family::Kind;
 use super::*;
 use crate::signaling::{CloseCode, MessageKind};
-use crate::telemetry::labels::{IssueResult, Method, ProbeTransport, Route, StatusClass, Surface, TokenFailure};
+use crate::telemetry::labels::{
+    CertificateReload, IssueResult, Method, ProbeTransport, ReloadResult, Route, StatusClass, Surface, TokenFailure,
+};
 use crate::telemetry::{DriverStats, SendFailure};
 use crate::turn::{Direction, DropReason, Stats, Transport};
 
@@ -207,4 +209,21 @@ fn the_process_measures_itself() {
     assert_eq!((samples["meetpoint_ready"], samples["meetpoint_draining"]), (0.0, 1.0));
     let drift = samples["meetpoint_clock_seconds"] - samples["process_start_time_seconds"];
     assert!((0.0..600.0).contains(&drift), "{drift}");
+}
+
+#[test]
+fn the_last_reload_is_told_until_one_succeeds() {
+    let metrics = Metrics::new().unwrap();
+    let told = |name: &str| scrape(&metrics)[name];
+    let (config, certificates) = (
+        "meetpoint_config_last_reload_successful",
+        "meetpoint_tls_certificates_last_reload_successful",
+    );
+    assert_eq!((told(config), told(certificates)), (1.0, 1.0));
+    metrics.api().reload(ReloadResult::Rejected);
+    metrics.front().certificate_reload(CertificateReload::Failed);
+    assert_eq!((told(config), told(certificates)), (0.0, 0.0));
+    metrics.api().reload(ReloadResult::Unchanged);
+    metrics.front().certificate_reload(CertificateReload::Replaced);
+    assert_eq!((told(config), told(certificates)), (1.0, 1.0));
 }
