@@ -175,8 +175,17 @@ fi
 if have promtool || $list_only; then
     # What Grafana and Prometheus are given: up to date, parses, names what there is.
     stage dashboards test 120 python3 tests/deploy/grafana/run.py test_dashboards
+    # Each alert fires and stays silent as it should, and a changed rule is noticed: some hundreds of runs of promtool.
+    stage alerts test 900 python3 tests/deploy/grafana/run.py test_alerts
 else
     skip dashboards 'needs promtool'
+    skip alerts 'needs promtool'
+fi
+if { have prometheus && have turnutils_uclient && have redis-server; } || $list_only; then
+    # Every query of every dashboard, asked of a Prometheus that scrapes two meetpoints under load of every kind.
+    stage panels test 300 env MEETPOINT="$target/debug/meetpoint" "$venv/bin/python" tests/deploy/grafana/run.py test_live
+else
+    skip panels 'needs prometheus, coturn and redis-server'
 fi
 
 # What is released, made and looked at; static, so a build of its own.

@@ -121,6 +121,16 @@ replicas = [
     ], "short", runbook="MeetpointBackplaneSlow",
         says="Joins that wait for the bus.", good="none in vain.", bad="in vain: a replica died a moment ago, or Redis is slow.",
         do="see Who sees whom and Round trip."),
+    lines("The fleet: who is turned away everywhere", [
+        (f"max by ({EACH}) (meetpoint_fleet_nodes{{@}})", "others heard by " + EACH_LEGEND),
+        (rate("meetpoint_fleet_revocations_total"), "revocations taken over/s"),
+        (rate("meetpoint_fleet_revocations_full_total"), "revocations without room/s"),
+        (rate("meetpoint_fleet_questions_total"), "lists compared/s"), (rate("meetpoint_fleet_unanswered_total"), "questions without an answer/s"),
+        (rate("meetpoint_fleet_malformed_total"), "malformed/s"), (rate("meetpoint_fleet_turned_away_total"), "no place for a replica/s"),
+    ], "short", runbook=("MeetpointReplicasDisagree", "MeetpointRevocationsFull"),
+        says="What replicas tell each other beside rooms: whom operators turned away.", good="all hear the same number.",
+        bad="`without room`: the table of revocations is full, and somebody who was turned away may come in at one replica.",
+        do="`GET /api/admin/revocations` at each; lift old ones, give shorter ends."),
     lines("All replicas together", [
         ("max(meetpoint_backplane_total_connections{@})", "connections"), ("max(meetpoint_backplane_total_peers{@})", "peers"),
         ("max(meetpoint_backplane_total_rooms{@})", "rooms, each once"), (now("meetpoint_backplane_mirrored_peers"), "members mirrored"),

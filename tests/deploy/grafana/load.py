@@ -139,6 +139,9 @@ def api(stage, node):
         stage.get(port, "/v1/ice", token=TENANT_TOKEN)
         stage.get(port, "/api/ice-servers", token="bad")
         stage.get(port, "/api/ice-servers")
+    for _ in range(15):
+        stage.get(port, "/api/ice-servers", token=stage.key)
+        stage.get(port, "/api/ice-servers", token=stage.key[:-6] + "000000")
     stage.get(port, "/api/ice-servers?ttl=never", token=stage.issuer.token("user1"))
     stage.get(port, "/v1/turn?service=turn", token=stage.issuer.token("user1"))
     for number in range(3):

@@ -17,7 +17,7 @@ def main(names):
     names = names or sorted(path.stem for path in HERE.glob("test_*.py"))
     result = unittest.TextTestRunner(verbosity=2).run(unittest.defaultTestLoader.loadTestsFromNames(names))
     failed = len(result.failures) + len(result.errors)
-    print(f"{result.testsRun - failed - len(result.skipped)} passed, {failed} failed", flush=True)
+    print(f"{max(0, result.testsRun - failed - len(result.skipped))} passed, {failed} failed", flush=True)
     return 1 if failed or not result.testsRun else 0
 
 

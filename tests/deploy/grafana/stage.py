@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -149,6 +150,9 @@ class Stage:
                         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", "key.pem", "-out",
                         "chain.pem"], cwd=self.directory, check=True, capture_output=True)
         self.issuer = Issuer()
+        made = subprocess.run([os.environ.get("MEETPOINT", "meetpoint"), "keys", "make", "shop"], capture_output=True, text=True, check=True)
+        self.key, digest = made.stdout.strip(), re.search(r'"(sha256:[0-9a-f]{64})"', made.stderr).group(1)
+        self.key_section = f'\n[keys.shop]\nhashes = ["{digest}"]\nrate = "60/m"\nburst = 10\n'
         self.service = Service({"/judge": judge, "/keys": (200, self.issuer.keys()), "/events": (200, b"{}"), "/broken": (500, b"{}")})
         self.redis = tcp()
         self.run("redis", "redis-server", "--port", self.redis, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
@@ -185,6 +189,9 @@ class Stage:
                           "connections_per_ip": 200, "peerjs_queue_messages": 8, "away_sessions": 1,
                           "connections": {"first": 200, "second": 6}[name]},
             "backplane": {"redis_url": f"redis://127.0.0.1:{self.redis}", "node_timeout": "3s"},
+            "ice": {"host": ["127.0.0.1"]},
+            # The own URLs, and one where nobody listens.
+            "probes": {"own": "on", "interval": "1s", "timeout": "1s", "failures": 1},
             "admin": {"tokens": [f"operator={ADMIN}"]},
             "events": {"log": True, "subscribers": 2},
             "realms": {"acme": {"secrets": [TENANT], "tokens": [TENANT_TOKEN], "allocations": 4}},
@@ -193,7 +200,8 @@ class Stage:
             settings["nat_discovery"] = {"addresses": ["127.0.0.1", "127.0.0.2"], "answers_per_second": 5}
             settings["relay"]["alternate_servers"] = [f"127.0.0.9:{ports['udp']}"]
         path = self.directory / f"{name}.toml"
-        path.write_text(toml(settings) + "".join(
+        dead = '\n[[ice.extra]]\nurls = ["turn:127.0.0.1:9?transport=udp"]\nusername = "nobody"\ncredential = "nothing"\n'
+        path.write_text(toml(settings) + self.key_section + dead + "".join(
             f'\n[[events.webhooks]]\nurl = "http://127.0.0.1:{self.service.port}/{where}"\nsecret = "{SECRET}"\n' for where in ("events", "broken")))
         environment = {"PATH": os.environ["PATH"]}
         program = os.environ.get("MEETPOINT", "meetpoint")

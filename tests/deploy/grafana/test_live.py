@@ -1,6 +1,9 @@
 """Every query of every dashboard gives data from a real Prometheus that scrapes meetpoints under load of every kind."""
 
+import json
 import math
+import os
+import pathlib
 import time
 import unittest
 
@@ -37,6 +40,17 @@ class Live(unittest.TestCase):
         cls.clients = load.everything(cls.stage)
         cls.clients.append(load.redirect(cls.stage))
         cls.ended = time.time()
+        if os.environ.get("MEETPOINT_PICTURES"):
+            cls.kept(pathlib.Path(os.environ["MEETPOINT_PICTURES"]))
+
+    @classmethod
+    def kept(cls, path):
+        """What picture.py draws."""
+        data = {title: [{"panel": panel, "answers": [cls.over_time(cls, target["expr"]) for target in panel["targets"]]}
+                        for panel in boards.panels(board)] for title, board in boards.boards().items()}
+        path.write_text(json.dumps({"began": cls.stage.began, "ended": cls.ended, "boards": data,
+                                    "rows": {title: [panel for panel in board["panels"] if panel["type"] == "row"]
+                                             for title, board in boards.boards().items()}}))
 
     def over_time(self, expr):
         return self.stage.query(promql.filled(expr, __rate_interval="15s", __range="2m"), "query_range",
