@@ -13,7 +13,7 @@ now_row = [
          good="a few: browsers name their peers' private addresses in each call.", bad="hundreds a second, or any of `metadata`: somebody looks around in your network.",
          do="see Closed peers, by class; then find the user by `GET /api/admin/events?kinds=denied`."),
     stat("Metadata asked for", 'sum(increase(meetpoint_relay_denied_peers_total{@, class="metadata"}[1h]))', "short",
-         runbook="MeetpointMetadataProbe", steps=[(None, GREEN), (1, RED)],
+         runbook="MeetpointMetadataProbe", steps=[(None, GREEN), (1, RED)], decimals=0,
          says="Peers at the metadata services of clouds, in the last hour. No honest client has one.",
          good="0.", bad="anything else: it is an attempt at the credentials of your machine.", do="revoke the user; the runbook has the commands."),
     stat("Failed sign-ins", rate("meetpoint_relay_auth_failures_total", where=BAD_SIGN_IN), "reqps",

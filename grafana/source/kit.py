@@ -17,6 +17,7 @@ WINDOW = "[$__rate_interval]"
 EACH = "pod, instance"
 EACH_LEGEND = "{{pod}} {{instance}}"
 
+GRID = 24  # Columns of a dashboard.
 GREEN, YELLOW, ORANGE, RED, BLUE = "green", "yellow", "orange", "red", "blue"
 
 
@@ -132,7 +133,9 @@ class Panel:
     def options(self):
         if self.kind == "timeseries":
             return {
-                "legend": {"displayMode": "table", "placement": "bottom", "showLegend": True, "calcs": ["lastNotNull", "max"]},
+                "legend": {"displayMode": "table", "placement": "bottom", "showLegend": True, "calcs": ["lastNotNull", "max"],
+                           # What there is most of comes first: labels of a closed set are there also while they are 0.
+                           "sortBy": "Max", "sortDesc": True},
                 "tooltip": {"mode": "multi", "sort": "desc"},
             }
         if self.kind in ("stat", "bargauge"):
@@ -162,7 +165,7 @@ def heat(title, query, unit, *, width=8, height=8, **words):
     return Panel("heatmap", title, [(query, "{{le}}")], unit, width=width, height=height, **words)
 
 
-def table(title, by, columns, *, width=24, height=8, **words):
+def table(title, by, columns, *, width=24, height=6, **words):
     """One row for each value of the labels `by`, one column for each of (name, query, unit)."""
     names = {f"Value #{chr(ord('A') + index)}": name for index, (name, _, _) in enumerate(columns)}
     overrides = [
@@ -268,23 +271,35 @@ ANNOTATIONS = [
 ]
 
 
+def in_lines(panels):
+    """Lists of (panel, width): as many as fit beside each other, and what is left of a line shared among them."""
+    found, left = [], 0
+    for panel in panels:
+        if panel.width > left:
+            found.append([])
+            left = GRID
+        found[-1].append(panel)
+        left -= panel.width
+    for line in found:
+        spare = GRID - sum(panel.width for panel in line)
+        yield [(panel, panel.width + spare // len(line) + (index < spare % len(line))) for index, panel in enumerate(line)]
+
+
 def dashboard(name, title, description, rows, *, realm=False):
     """`rows` is [(title, [panels])], in the order of the questions of whoever was just woken up."""
     panels, y, number = [], 0, 0
     for row_title, row_panels in rows:
         number += 1
         panels.append({"id": number, "type": "row", "title": row_title, "collapsed": False, "panels": [],
-                       "gridPos": {"x": 0, "y": y, "w": 24, "h": 1}})
+                       "gridPos": {"x": 0, "y": y, "w": GRID, "h": 1}})
         y += 1
-        x, tallest = 0, 0
-        for panel in row_panels:
-            if x + panel.width > 24:
-                y, x, tallest = y + tallest, 0, 0
-            number += 1
-            place = {"x": x, "y": y, "w": panel.width, "h": panel.height}
-            panels.append(panel.as_json(place, number))
-            x, tallest = x + panel.width, max(tallest, panel.height)
-        y += tallest
+        for line in in_lines(row_panels):
+            x = 0
+            for panel, width in line:
+                number += 1
+                panels.append(panel.as_json({"x": x, "y": y, "w": width, "h": panel.height}, number))
+                x += width
+            y += max(panel.height for panel, _ in line)
     return {
         # No id: Grafana gives one. The uid is what links and provisioning know.
         "uid": f"meetpoint-{name}",

@@ -34,7 +34,7 @@ is_it_up = [
          says="The time left of the first certificate to run out, of all that are in use.",
          good="more than two weeks.", bad="less: renewal has stopped. After the end no TLS client connects, relay and hub alike.",
          do="renew the file; it is taken up by itself within `tls.reload_interval`."),
-    stat("Replicas that see the others", "sum(meetpoint_backplane_connected{@})", "short", width=4,
+    stat("Connected to Redis", "sum(meetpoint_backplane_connected{@})", "short", width=4,
          runbook=("MeetpointBackplaneDown", "MeetpointReplicasDisagree"), steps=[(None, GREEN)], empty="none",
          says="Processes that are connected to Redis. 0 where `backplane.redis_url` is not set, and then it means nothing.",
          good="all of them, or 0 without a backplane.",

@@ -87,6 +87,19 @@ events = [
         says="What is on its way to those who are told.", good="waiting near 0.", bad="climbs to `events.queue_events`: then events are lost.", do="see Webhooks."),
 ]
 
+usage = [
+    lines("Records of usage", [
+        (rate("meetpoint_usage_records_written_total"), "written/s"), (rate("meetpoint_usage_write_failures_total"), "attempts that failed/s"),
+        (rate("meetpoint_usage_records_lost_total"), "lost/s"), (now("meetpoint_usage_waiting_records"), "waiting"),
+    ], "short", width=16, runbook="MeetpointUsageExportFailing",
+        says="The daily files of `[usage]` that bills are made from.", good="written, and nothing waits.", bad="attempts that fail: the disk is full, or not ours to write.",
+        do="make room; what waits is written then. What is lost is in the log."),
+    stat("Usage last written", "max(time() - (meetpoint_usage_last_written_timestamp_seconds{@} > 0))", "s", width=8, height=8,
+         runbook="MeetpointUsageExportFailing", steps=[(None, GREEN), (2 * 86400, RED)], empty="never, or off",
+         says="Since records of usage were last written, by any process.", good="less than a day, where `[usage]` is on.", bad="more than a day.",
+         do="see Records of usage."),
+]
+
 which = [
     table("Versions and starts", "pod, instance, version, revision, profile", [
         ("running", "max by (pod, instance, version, revision, profile) (meetpoint_build_info{@})", "short"),
@@ -105,5 +118,6 @@ DASHBOARD = dashboard("process", "Process", "The process and its machine: starts
     ("Has it what it needs?", machine),
     ("Is it configured as written?", configuration),
     ("Are others told?", events),
+    ("Is usage written down?", usage),
     ("What runs where?", which),
 ])
