@@ -15,6 +15,7 @@ mod front;
 mod inherited;
 mod notice;
 mod operator;
+mod outside;
 mod probes;
 mod reload;
 mod secrets;
@@ -81,7 +82,10 @@ pub fn run(
         output: logging::Output::Stderr,
     })?;
     let inherited = Inherited::from_environment()?;
-    let machine = Machine::ask();
+    let mut machine = Machine::ask();
+    if config.relay.external_ip.is_empty() && !config.relay.external_ip_from.is_empty() {
+        machine.outside = outside::ask(&config.relay.external_ip_from, &machine)?;
+    }
     let mut settings = config.settings(&machine);
     let own = Own::make()?;
     own.fill(&mut settings.turn);

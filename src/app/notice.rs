@@ -267,6 +267,7 @@ mod tests {
             ipv4: Some("192.168.1.5".parse().unwrap()),
             ipv6: None,
             addresses: Vec::new(),
+            outside: Vec::new(),
         }
     }
 

@@ -145,7 +145,20 @@ impl Config {
                 })
                 .collect();
         }
-        let found: Vec<_> = machine.default_routes().into_iter().map(RelayAddr::same).collect();
+        let seen = |route: IpAddr| {
+            let like = machine.outside.iter().find(|seen| seen.is_ipv4() == route.is_ipv4());
+            like.map_or(RelayAddr::same(route), |seen| RelayAddr {
+                bind: bind_for(
+                    &ExternalIp {
+                        public: *seen,
+                        private: None,
+                    },
+                    machine,
+                ),
+                advertised: *seen,
+            })
+        };
+        let found: Vec<_> = machine.default_routes().into_iter().map(seen).collect();
         if found.is_empty() {
             vec![RelayAddr::same(Ipv4Addr::LOCALHOST.into())]
         } else {
@@ -358,6 +371,9 @@ impl Config {
     fn ice_settings(&self, relay_addrs: &[RelayAddr]) -> http::Ice {
         let ice = &self.ice;
         let mut hosts: Vec<Host> = ice.host.iter().map(|host| host.0.clone()).collect();
+        if hosts.is_empty() && ice.relay_addresses {
+            hosts.extend(relay_addrs.iter().map(|address| host_of(address.advertised)));
+        }
         if hosts.is_empty() {
             hosts.extend(self.http.public_url.as_deref().and_then(url_host));
         }
@@ -528,6 +544,7 @@ mod tests {
             addresses: ["10.0.0.5", "2001:db8::5", "127.0.0.1", "198.51.100.7"]
                 .map(|each| each.parse().unwrap())
                 .into(),
+            outside: Vec::new(),
         }
     }
 
@@ -594,6 +611,35 @@ mod tests {
         assert_eq!(
             found,
             [pair("10.0.0.5", "10.0.0.5"), pair("2001:db8::5", "2001:db8::5")]
+        );
+    }
+
+    #[test]
+    fn what_somebody_outside_saw_is_advertised_and_the_address_of_its_route_bound() {
+        let seen = Machine {
+            outside: vec!["203.0.113.5".parse().unwrap()],
+            ..machine()
+        };
+        let addrs = |text: &str| -> Vec<(String, String)> {
+            let settings = settings(text, &seen);
+            let own = &settings.turn.own_addrs;
+            let relays = settings.turn.relay_addrs.iter();
+            relays
+                .map(|addr| {
+                    assert!(own.contains(&addr.advertised), "closed to peers but for relays");
+                    (addr.bind.to_string(), addr.advertised.to_string())
+                })
+                .collect()
+        };
+        let pair = |bind: &str, advertised: &str| (bind.to_owned(), advertised.to_owned());
+        // Nobody was asked for IPv6.
+        let found = [pair("10.0.0.5", "203.0.113.5"), pair("2001:db8::5", "2001:db8::5")];
+        assert_eq!(addrs(""), found);
+        let written = [pair("198.51.100.7", "198.51.100.7")];
+        assert_eq!(
+            addrs("[relay]\nexternal_ip = \"198.51.100.7\""),
+            written,
+            "what is written wins"
         );
     }
 

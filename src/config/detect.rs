@@ -12,6 +12,8 @@ pub struct Machine {
     pub ipv6: Option<Ipv6Addr>,
     /// Every address of every interface.
     pub addresses: Vec<IpAddr>,
+    /// As what the rest of the world sees it, one of each family at most, where somebody was asked (`relay.external_ip_from`).
+    pub outside: Vec<IpAddr>,
 }
 
 impl Machine {
@@ -35,6 +37,7 @@ impl Machine {
                 _ => None,
             },
             addresses: ipv4.into_iter().chain(ipv6).collect(),
+            outside: Vec::new(),
         };
         // Where there is no /proc, the default routes and the listeners remain.
         routes.refreshed().unwrap_or(routes)

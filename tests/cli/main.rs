@@ -20,6 +20,7 @@ mod configuration;
 mod dialects;
 mod drain;
 mod events;
+mod external_address;
 mod idle;
 mod keys;
 mod moderation;

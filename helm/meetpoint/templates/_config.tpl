@@ -51,7 +51,9 @@ would come out of JSON as fractions.
 {{- /* Behind a balancer its ports are what clients need; on the network of the node the listeners' own are. */}}
 {{- $ice := dict }}
 {{- with $relay.host }}{{ $_ := set $ice "host" (list .) }}{{ end }}
-{{- if not (include "meetpoint.hostNetwork" .) }}
+{{- if include "meetpoint.hostNetwork" . }}
+{{- if not $relay.host }}{{ $_ := set $ice "relay_addresses" true }}{{ end }}
+{{- else }}
 {{- if $relay.onePort.enabled }}
 {{- range list "port" "tcp_port" "tls_port" }}{{ $_ := set $ice . (int $relay.service.onePort) }}{{ end }}
 {{- else }}

@@ -124,10 +124,9 @@ spec:
 {{- if eq $values.hostNetwork.address "nodeIP" }}
 - name: MEETPOINT__RELAY__EXTERNAL_IP
   value: $(NODE_ADDRESS)
-{{- if not $values.relay.host }}
-- name: MEETPOINT__ICE__HOST
-  value: $(NODE_ADDRESS)
-{{- end }}
+{{- else if eq $values.hostNetwork.address "probe" }}
+- name: MEETPOINT__RELAY__EXTERNAL_IP_FROM
+  value: {{ join "," $values.hostNetwork.probeServers | quote }}
 {{- end }}
 {{- end }}
 {{- with $values.extraEnv }}

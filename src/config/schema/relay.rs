@@ -6,6 +6,7 @@ use crate::config::types::{
 };
 use crate::config::value::{Between, Must, NonEmpty};
 use crate::credentials::key_ring::MAX_SECRETS;
+use crate::probe::{Place, Service, Way};
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -36,6 +37,12 @@ section! {
         /// 1:1 NAT, as in most clouds, write `"public/private"`; `"public"` alone binds that address where this machine
         /// has it, else the address of the default route.
         external_ip: Vec<ExternalIp> = Vec::new();
+        /// STUN servers that are asked at the start which address they see, where `external_ip` is not set: one of each family
+        /// of this machine's default routes. The first answer counts; without any the process does not start.
+        ///
+        /// For machines behind 1:1 NAT whose public address is not known beforehand. Who answers, or forges an answer, decides
+        /// what address peers are told: none of them gets anything by it, but nobody is reached.
+        external_ip_from: Vec<String> = Vec::new(), Must("`stun:` URLs such as \"stun:stun.example.org:3478\"", |urls: &Vec<String>| are_stun_urls(urls));
         /// Grants allocations of TCP (RFC 6062) to clients of TCP and TLS.
         ///
         /// Whoever holds a credential can then open TCP connections from this server to any service on the internet that
@@ -117,6 +124,12 @@ section! {
 
 /// What a limit of bytes can say: 1 TB.
 pub(super) const MOST_BYTES: ByteSize = ByteSize(1_000_000_000_000);
+
+fn are_stun_urls(urls: &[String]) -> bool {
+    let place = |url: &String| Place::of_url(url);
+    urls.iter()
+        .all(|url| place(url).is_some_and(|place| place.service == Service::Stun && place.way == Way::Udp))
+}
 
 pub(super) fn is_realm(realm: &str) -> bool {
     (1..=127).contains(&realm.chars().count()) && !realm.contains(['"', '\\']) && !realm.contains(char::is_control)

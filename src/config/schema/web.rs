@@ -111,6 +111,9 @@ section! {
         /// Without it: the host of `http.public_url`, else the host at which the client asked for the list, else the
         /// addresses of the relay.
         host: Vec<HostName> = Vec::new();
+        /// Advertises the addresses of the relay (`relay.external_ip`, or what was found) where `host` is not set: for relays
+        /// of which each has an address, behind one name for the web server.
+        relay_addresses: bool = false;
         /// The port to advertise for UDP, where it is not the port of `relay.listen` (behind a load balancer or a mapping).
         port: Option<u16> = None, Must("a port from 1 to 65535", |port: &Option<u16>| *port != Some(0));
         /// The port to advertise for TCP, where it is not the port of `relay.listen_tcp` or

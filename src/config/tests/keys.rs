@@ -15,6 +15,7 @@ fn machine() -> Machine {
         ipv4: Some("192.0.2.1".parse().unwrap()),
         ipv6: None,
         addresses: Vec::new(),
+        outside: Vec::new(),
     }
 }
 

@@ -75,6 +75,11 @@ MORE = {
         "relay": {"host": "turn.example.org"},
         "redis": {"url": "redis://redis.example.org:6380"},
     },
+    "host-network-probe": {
+        "mode": "hostNetwork",
+        "hostNetwork": {"address": "probe", "probeServers": ["stun:stun.example.org:3478", "stun:198.51.100.3"]},
+        "redis": {"splitRooms": True},
+    },
     "ipv6": {"network": {"families": ["IPv6"]}, "admin": {"enabled": True}},
     "one-port-ipv6": {
         "network": {"families": ["IPv6"]},

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import hmac
 import json
+import shutil
 import socket
 import ssl
 import subprocess
@@ -305,6 +306,37 @@ def test_on_the_network_of_a_node_the_list_names_the_node_and_nothing_else_is_op
     assert not any("meet.example.org" in url for url in urls)
 
 
+def test_a_node_behind_nat_tells_the_address_that_a_stun_server_sees(node):
+    outside = render({})
+    asked = Pod(node, outside, component(outside, "server"))
+    asked.container().started()
+    probing = {"address": "probe", "probeServers": [f"stun:{asked.address}:3478"]}
+    manifests = render({"mode": "hostNetwork", "hostNetwork": probing, "redis": {"splitRooms": True}})
+    pod = Pod(node, manifests, component(manifests, "server"))
+    # 1:1 NAT, as seen from inside: the address is none of the pod's.
+    public = f"{node.prefix}.250"
+    rule = f"ip daddr {asked.address} udp dport 3478 snat to {public}"
+    lines = ["table ip nat {", "chain out {", "type nat hook postrouting priority 100;", rule, "}", "}", ""]
+    nodes.run("ip", "netns", "exec", pod.namespace, "nft", "-f", "-", input="\n".join(lines))
+    nodes.run("ip", "netns", "exec", pod.namespace, "sysctl", "-qw", "net.ipv4.conf.eth0.proxy_arp=1")
+    nodes.run("ip", "netns", "exec", asked.namespace, "ip", "route", "add", f"{public}/32", "via", pod.address)
+    container = pod.container().started()
+    bearer = {"Authorization": f"Bearer {token(ours(manifests)['jwt-secrets'])}"}
+    _, body = container.get(container.ports["http"], "/api/ice-servers", bearer)
+    urls = {url for each in json.loads(body)["iceServers"] for url in each["urls"]}
+    assert f"turn:{public}:3478?transport=udp" in urls, body
+
+    async def scenario():
+        one, other = [await allocate(pod, 3478, credential(ours(manifests)["turn-secrets"])) for _ in range(2)]
+        assert relayed(one)[0] == relayed(other)[0] == public
+        await relay_both_ways(one, other)
+        for transport, _ in (one, other):
+            transport.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.skipif(not shutil.which("redis-server"), reason="needs redis-server")
 def test_two_replicas_share_a_redis_that_is_configured_as_the_chart_says(node):
     manifests = render(
         {
