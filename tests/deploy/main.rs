@@ -36,6 +36,28 @@ fn the_reference_of_the_configuration_is_what_the_code_declares() {
     in_step("docs/configuration.md", &reference());
 }
 
+/// What the Helm chart asks to know which changes of the configuration need new pods.
+#[test]
+fn the_live_keys_that_the_chart_knows_are_those_of_the_program() {
+    let mut lines = String::new();
+    for section in meetpoint::config::Config::sections() {
+        let mut live = section.keys.iter().map(|key| meetpoint::config::is_live(&key.path()));
+        match section.name.split_once('.') {
+            // A section of the operator's naming: all of it or nothing.
+            Some((several, _)) if live.all(|live| live) => lines.push_str(&format!("{several}.*\n")),
+            Some(_) => {}
+            None => {
+                let paths = section.keys.iter().map(meetpoint::config::Key::path);
+                for path in paths.filter(|path| meetpoint::config::is_live(path)) {
+                    lines.push_str(&path);
+                    lines.push('\n');
+                }
+            }
+        }
+    }
+    in_step("helm/meetpoint/files/live-keys.txt", &lines);
+}
+
 #[test]
 fn the_keys_in_the_readme_are_what_the_code_declares() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();

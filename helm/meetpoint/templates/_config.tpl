@@ -113,7 +113,9 @@ A digest of what a running program does not take over from a changed file: pods 
 {{- include "meetpoint.fill" (dict "root" . "config" $config) }}
 {{- range .Files.Lines "files/live-keys.txt" }}
 {{- $path := splitList "." . }}
-{{- if and (eq (len $path) 2) (hasKey $config (first $path)) }}
+{{- if eq (last $path) "*" }}
+{{- $_ := unset $config (first $path) }}
+{{- else if and (eq (len $path) 2) (hasKey $config (first $path)) }}
 {{- $section := get $config (first $path) }}
 {{- /* A secret is named by its file: that one is watched as well. */}}
 {{- $_ := unset $section (last $path) }}
@@ -121,7 +123,5 @@ A digest of what a running program does not take over from a changed file: pods 
 {{- if not $section }}{{ $_ := unset $config (first $path) }}{{ end }}
 {{- end }}
 {{- end }}
-{{- /* Tenants are live altogether. */}}
-{{- $_ := unset $config "realms" }}
 {{- toJson $config | sha256sum }}
 {{- end }}

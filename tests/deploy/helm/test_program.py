@@ -131,16 +131,6 @@ def test_every_variable_of_the_manifests_is_a_key(reference):
                     assert f"`{each['name']}`" in reference, each["name"]
 
 
-def test_the_live_keys_are_those_of_the_program(reference):
-    sections = re.findall(r"^### `([a-z_.]+)`\n(.*?)(?=^##|\Z)", reference, re.S | re.M)
-    live = [key for key, text in sections if "*live*" in text]
-    path = CHART / "files/live-keys.txt"
-    wanted = "".join(f"{key}\n" for key in live)
-    if os.environ.get("MEETPOINT_WRITE_DOCS"):
-        path.write_text(wanted)
-    assert path.read_text() == wanted, "run MEETPOINT_WRITE_DOCS=1 bash ops/test.sh helm"
-
-
 def test_the_versions_of_the_chart_and_of_the_program_agree():
     chart = (CHART / "Chart.yaml").read_text()
     cargo = (ROOT / "Cargo.toml").read_text()
