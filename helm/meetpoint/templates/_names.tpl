@@ -4,11 +4,11 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
 {{- end }}
 
-{{/* Short enough that `-relay-metrics` and the like still fit into the 63 characters of a name. */}}
+{{/* Short enough that `-dashboard-signaling` and the like still fit into the 63 characters of a name. */}}
 {{- define "meetpoint.fullname" -}}
 {{- $name := include "meetpoint.name" . }}
 {{- $default := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) }}
-{{- default $default .Values.fullnameOverride | trunc 45 | trimSuffix "-" }}
+{{- default $default .Values.fullnameOverride | trunc 42 | trimSuffix "-" }}
 {{- end }}
 
 {{- define "meetpoint.serviceAccountName" -}}

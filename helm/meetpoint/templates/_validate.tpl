@@ -75,7 +75,39 @@
 {{- end }}
 {{- $_ := set $taken $place .name }}
 {{- end }}
+{{- $own := dict }}
+{{- with $values.config }}{{ $own = fromToml . }}{{ end }}
+{{- with include "meetpoint.secretsIn" (dict "in" $own "path" "") | trim }}
+{{- $wrong = append $wrong (printf "config: %s would be readable in the ConfigMap; put it into a Secret, mount that with extraVolumes, and name its file with `…_file`" (splitList " " . | join ", ")) }}
+{{- end }}
+{{- if eq $values.auth.mode "external" }}
+{{- $judges := list "jwt_secrets_file" "jwt_keys" "jwt_keys_file" "jwks_url" "jwks_url_file" "hook_url" "hook_url_file" }}
+{{- $named := false }}
+{{- range $judges }}{{ if hasKey (default (dict) $own.auth) . }}{{ $named = true }}{{ end }}{{ end }}
+{{- if not $named }}
+{{- $wrong = append $wrong (printf "auth.mode: `external` without anybody to ask would be open to everyone; put one of %s into `config` under [auth]" (join ", " $judges)) }}
+{{- end }}
+{{- end }}
 {{- if $wrong }}
 {{- fail (printf "\n\nThese values cannot work:\n  - %s\n" (join "\n  - " $wrong)) }}
+{{- end }}
+{{- end }}
+
+{{/* The paths of secrets that stand in a configuration as they are, with spaces between. Called with in and path. */}}
+{{- define "meetpoint.secretsIn" -}}
+{{- $path := .path }}
+{{- range $key, $value := .in }}
+{{- $here := printf "%s%s" $path $key }}
+{{- if kindIs "map" $value }}
+{{- include "meetpoint.secretsIn" (dict "in" $value "path" (printf "%s." $here)) }}
+{{- else if regexMatch "^(.*_)?(secrets?|tokens|users|password)$|^third_party\\.keys$" (ternary $here $key (hasPrefix "third_party." $here)) }}
+{{- $here }}{{ " " }}
+{{- else if kindIs "slice" $value }}
+{{- range $value }}
+{{- if kindIs "map" . }}
+{{- include "meetpoint.secretsIn" (dict "in" . "path" (printf "%s." $here)) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}

@@ -67,10 +67,23 @@ def test_a_typo_or_a_value_of_the_wrong_kind_is_refused_by_its_name(values, said
         ({"autoscaling": {"enabled": True, "cpu": None}}, "autoscaling.bandwidth"),
         ({"relay": {"port": 8000}}, "8000/TCP"),
         ({"config": "[http\nlisten = 1"}, "toml"),
+        ({"config": '[credentials]\nsecrets = ["hunter2"]'}, "credentials.secrets would be readable"),
+        ({"config": '[realms.acme]\nsecrets = "hunter2"'}, "realms.acme.secrets would be readable"),
+        ({"config": '[auth]\nhook_secret = "hunter2"'}, "auth.hook_secret would be readable"),
+        ({"config": '[third_party]\nkeys = ["a:hunter2"]'}, "third_party.keys would be readable"),
+        ({"config": '[[events.webhooks]]\nurl = "https://a"\nsecret = "hunter2"'}, "events.webhooks.secret would be readable"),
+        ({"auth": {"mode": "external"}}, "open to everyone"),
+        ({"auth": {"mode": "external"}, "config": '[auth]\njwt_issuer = "a"'}, "jwks_url"),
     ],
 )
 def test_what_cannot_work_together_is_refused_with_the_way_out(values, said):
-    assert said in refusal(values)
+    message = refusal(values)
+    assert said in message and "hunter2" not in message
+
+
+def test_judges_of_the_operators_are_enough():
+    text = configuration(render({"auth": {"mode": "external"}, "config": '[auth]\njwks_url = "https://id.example.org/jwks"'}))
+    assert "jwks_url" in text and "jwt_secrets" not in text
 
 
 def test_all_that_is_wrong_is_said_at_once_and_no_password_repeated():
