@@ -40,7 +40,11 @@ fn the_reference_of_the_configuration_is_what_the_code_declares() {
 #[test]
 fn the_live_keys_that_the_chart_knows_are_those_of_the_program() {
     let mut lines = String::new();
-    for section in meetpoint::config::Config::sections() {
+    let sections = [
+        meetpoint::config::Config::sections(),
+        meetpoint::config::Config::named_sections(),
+    ];
+    for section in sections.concat() {
         let mut live = section.keys.iter().map(|key| meetpoint::config::is_live(&key.path()));
         match section.name.split_once('.') {
             // A section of the operator's naming: all of it or nothing.
@@ -56,6 +60,37 @@ fn the_live_keys_that_the_chart_knows_are_those_of_the_program() {
         }
     }
     in_step("helm/meetpoint/files/live-keys.txt", &lines);
+}
+
+/// A chart cannot reach outside of its directory.
+#[test]
+fn the_alerts_and_dashboards_in_the_chart_are_copies_of_ours() {
+    for (from, extension, to) in [
+        ("ops/prometheus", "yml", "helm/meetpoint/files/prometheus"),
+        ("grafana/dashboards", "json", "helm/meetpoint/files/grafana"),
+    ] {
+        let names = |directory: &str| -> Vec<String> {
+            let entries = fs::read_dir(root().join(directory)).into_iter().flatten();
+            let mut names: Vec<String> = entries
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                // Tests of the alerts stand beside them.
+                .filter(|name| name.ends_with(&format!(".{extension}")) && !name.contains("_test"))
+                .collect();
+            names.sort();
+            names
+        };
+        if std::env::var_os("MEETPOINT_WRITE_DOCS").is_some() {
+            fs::create_dir_all(root().join(to)).unwrap();
+            for gone in names(to).iter().filter(|name| !names(from).contains(name)) {
+                fs::remove_file(root().join(to).join(gone)).unwrap();
+            }
+        }
+        for name in names(from) {
+            let text = fs::read_to_string(root().join(from).join(&name)).unwrap();
+            in_step(&format!("{to}/{name}"), &text);
+        }
+        assert_eq!(names(to), names(from), "{to}");
+    }
 }
 
 #[test]

@@ -64,6 +64,9 @@ would come out of JSON as fractions.
 {{- end }}
 {{- with $ice }}{{ $_ := set $config "ice" . }}{{ end }}
 
+{{- /* Many balancers cannot be reached by the pods behind them: a probe of our own address would tell of that alone. */}}
+{{- if not (include "meetpoint.hostNetwork" .) }}{{ $_ := set $config "probes" (dict "own" "off") }}{{ end }}
+
 {{- with $relay.acrossReplicas.podCidrs }}{{ $_ := set $config "peers" (dict "allow" .) }}{{ end }}
 
 {{- $_ := set $config "credentials" (dict "secrets_file" (printf "/etc/meetpoint/secrets/%s" $secrets.turn) "ttl" $values.credentials.ttl "max_ttl" $values.credentials.maxTtl) }}
