@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::relay::{self, Announced};
 use crate::credentials::UnixTime;
 use crate::signaling::NodeId;
 use crate::signaling::cluster::bytes::{Reader, Writer};
@@ -27,6 +28,8 @@ pub(super) enum Message {
     Told { changes: Vec<Change> },
     /// What do you know of that part, behind that name?
     Ask { part: u8, after: Option<Revoked> },
+    /// What the sender's relay is, and has to carry.
+    Relay(Box<Announced>),
     /// That, and whether there is more.
     Part { part: u8, more: bool, changes: Vec<Change> },
 }
@@ -49,6 +52,7 @@ impl Message {
             Self::Ask { part, after } => {
                 w.byte(*part).maybe(after.as_ref(), write_who);
             }
+            Self::Relay(announced) => relay::write(w, announced),
             Self::Part { part, more, changes } => {
                 w.byte(*part).byte((*more).into()).list(changes, write_change);
             }
@@ -91,6 +95,7 @@ impl Message {
                 };
                 message.is_in_order().then_some(message)?
             }
+            4 => Self::Relay(Box::new(relay::read(r)?)),
             _ => return None,
         };
         r.is_at_end().then_some((node, message))
@@ -110,6 +115,7 @@ impl Message {
             Self::Told { .. } => 1,
             Self::Ask { .. } => 2,
             Self::Part { .. } => 3,
+            Self::Relay(_) => 4,
         }
     }
 }
@@ -163,6 +169,7 @@ fn read_changes(r: &mut Reader<'_>) -> Option<Vec<Change>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credentials::{Advertised, Host, UriTransport};
 
     fn change(name: &str) -> Change {
         Change {
@@ -170,6 +177,29 @@ mod tests {
             until: UnixTime(u64::MAX),
             in_force: false,
             stamp: 7,
+        }
+    }
+
+    fn announced(host: &str, region: &str, weight: u16) -> Announced {
+        Announced {
+            relay: relay::Relay {
+                hosts: vec![Host::Name(host.into()), "2001:db8::1".parse().unwrap()],
+                listeners: vec![Advertised {
+                    transport: UriTransport::Tcp,
+                    secure: true,
+                    port: 443,
+                }],
+                weight,
+                region: region.into(),
+                version: "0.1.0".into(),
+            },
+            standing: relay::Standing::Busy,
+            load: relay::Load {
+                allocations: 1,
+                most_allocations: 2,
+                bytes_per_second: 3,
+                most_bytes_per_second: 4,
+            },
         }
     }
 
@@ -192,6 +222,7 @@ mod tests {
                 more: true,
                 changes: vec![change("a"), change("b")],
             },
+            Message::Relay(Box::new(announced("turn.example", "eu-1", 1))),
         ]
     }
 
@@ -232,6 +263,19 @@ mod tests {
             (part(false, &[&longest]), true),
             (part(false, &[&(longest.clone() + "x")]), false),
             (Message::Ask { part: 64, after: None }, false),
+            (Message::Relay(Box::new(announced("a b", "eu", 1))), false),
+            (
+                Message::Relay(Box::new(announced("a.example?transport=udp", "eu", 1))),
+                false,
+            ),
+            (Message::Relay(Box::new(announced("a.example", "e\u{1b}", 1))), false),
+            (
+                Message::Relay(Box::new(announced("a.example", &"e".repeat(65), 1))),
+                false,
+            ),
+            (Message::Relay(Box::new(announced("a.example", "eu", 0))), false),
+            (Message::Relay(Box::new(announced("a.example", "eu", 1_001))), false),
+            (Message::Relay(Box::new(announced("a.example", "", 1_000))), true),
             (
                 Message::Told {
                     changes: vec![change("a"); MAX_CHANGES],

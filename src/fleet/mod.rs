@@ -1,8 +1,9 @@
-//! What the relays of several replicas tell each other: who is turned away.
+//! What the relays of several replicas tell each other: who is turned away, where they are, and how busy.
 //!
 //! What it is: a state machine beside the hub's. It says that this replica lives, hears who else does, publishes what an operator
 //! of this replica changed about revocations, and does what operators of others changed. Replicas compare digests of what they
-//! know with every sign of life; who lacks something asks for it, so that one that has started, or was cut off, catches up.
+//! know with every sign of life; who lacks something asks for it, so that one that has started, or was cut off, catches up. Each
+//! says where clients reach its relay and what that has to carry, so that all choose the same one for a room ([`Choice`]).
 //!
 //! What it is not: a message system (the driver's), nor the table of revocations ([`crate::turn::Revocations`]), which the relay
 //! asks and which works without any of this.
@@ -18,9 +19,11 @@
 
 #![forbid(unsafe_code)]
 
+mod choice;
 mod message;
 mod nodes;
 mod pull;
+mod relay;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -35,7 +38,9 @@ use message::Message;
 use nodes::Node;
 use pull::Pull;
 
+pub use choice::{Choice, Chosen, MAX_FURTHER, RoomKey};
 pub use message::{MAX_CHANGES, MAX_NAME_BYTES};
+pub use relay::{Announced, Busy, Load, MAX_HOSTS, MAX_LABEL, MAX_LISTENERS, MAX_WEIGHT, Relay, Standing};
 
 /// Most questions of others that are answered in one heartbeat, each with at most [`MAX_CHANGES`] changes.
 pub const ANSWERS: u32 = 256;
@@ -89,6 +94,8 @@ pub enum Output {
     },
     /// Somebody is turned away who was not: end what they hold of the relay.
     Sweep,
+    /// Rooms are given relays by [`Fleet::choice`] as it is now.
+    Chosen,
 }
 
 labels! {
@@ -120,6 +127,12 @@ pub struct Stats {
     pub unanswered: u64,
     /// Questions that were asked of other replicas.
     pub asked: u64,
+    /// Announcements of relays of others.
+    pub announcements: u64,
+    /// Relays by what they take, this one among them.
+    pub relays: [u64; Standing::COUNT],
+    /// What this one has to carry.
+    pub load: Load,
 }
 
 /// This replica among the others.
@@ -132,6 +145,10 @@ pub struct Fleet {
     nodes: HashMap<NodeId, Node, foldhash::fast::RandomState>,
     pull: Option<Pull>,
     answers: u32,
+    own: Option<Announced>,
+    busy: Busy,
+    /// There is another choice.
+    changed: bool,
     outputs: VecDeque<Output>,
     sweep: bool,
     stats: Stats,
@@ -148,6 +165,9 @@ impl Fleet {
             nodes: HashMap::default(),
             pull: None,
             answers: ANSWERS,
+            own: None,
+            busy: Busy::default(),
+            changed: false,
             outputs: VecDeque::new(),
             sweep: false,
             stats: Stats::default(),
@@ -206,6 +226,7 @@ impl Fleet {
                         digests: Box::new(own),
                     };
                     self.publish(FleetTopic::Node(node), &message);
+                    self.announce(FleetTopic::Node(node));
                 }
                 self.compare(now, node, &digests);
             }
@@ -216,6 +237,7 @@ impl Fleet {
                 }
             }
             Message::Ask { part, after } => self.answer(now, node, part, after.as_ref()),
+            Message::Relay(announced) => self.handle_announced(node, *announced),
             Message::Part { part, more, changes } => self.handle_part(now, node, part, more, changes),
         }
     }
@@ -259,6 +281,9 @@ impl Fleet {
 
     /// What the driver has to do next.
     pub fn poll_output(&mut self) -> Option<Output> {
+        if std::mem::take(&mut self.changed) {
+            return Some(Output::Chosen);
+        }
         if std::mem::take(&mut self.sweep) {
             return Some(Output::Sweep);
         }
@@ -267,8 +292,14 @@ impl Fleet {
 
     /// What happened so far.
     pub fn stats(&self) -> Stats {
+        let mut relays = [0; Standing::COUNT];
+        for (_, announced) in self.relays() {
+            relays[announced.standing.index()] += 1;
+        }
         Stats {
             nodes: self.nodes.len() as u64,
+            relays,
+            load: self.own.as_ref().map(|own| own.load).unwrap_or_default(),
             ..self.stats
         }
     }
@@ -277,6 +308,7 @@ impl Fleet {
         self.next_beat = Some(now.instant + self.config.heartbeat);
         let digests = Box::new(self.revocations.digests(now.unix));
         self.publish(FleetTopic::Everybody, &Message::Alive { hello, digests });
+        self.announce(FleetTopic::Everybody);
     }
 
     /// The way out: there is none while the bus is lost.

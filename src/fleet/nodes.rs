@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use super::Fleet;
+use super::message::Message;
+use super::relay::{Announced, Busy, Load, Relay, Standing};
+use super::{Choice, Fleet, FleetTopic};
 use crate::signaling::NodeId;
 use crate::turn::Now;
 
@@ -12,6 +14,8 @@ pub(super) struct Node {
     pub(super) heard: Instant,
     /// It is not asked before.
     pub(super) ask_again: Instant,
+    /// Its relay, once it has said something of it.
+    pub(super) announced: Option<Announced>,
     /// How often in a row it differed, was asked, and had no news.
     pub(super) in_vain: u32,
 }
@@ -38,6 +42,7 @@ impl Fleet {
         let new = Node {
             heard: now.instant,
             ask_again: now.instant,
+            announced: None,
             in_vain: 0,
         };
         self.nodes.insert(node, new);
@@ -47,6 +52,80 @@ impl Fleet {
     /// Those who were silent for too long are dead.
     pub(super) fn bury(&mut self, now: Now) {
         let timeout = self.config.node_timeout;
-        self.nodes.retain(|_, node| node.heard + timeout > now.instant);
+        let mut gone = false;
+        self.nodes.retain(|_, node| {
+            let lives = node.heard + timeout > now.instant;
+            gone |= !lives && node.announced.is_some();
+            lives
+        });
+        self.changed |= gone;
+    }
+
+    /// A replica has said what its relay is.
+    pub(super) fn handle_announced(&mut self, node: NodeId, announced: Announced) {
+        self.stats.announcements += 1;
+        let Some(node) = self.nodes.get_mut(&node) else { return };
+        let is_as_before = |known: &Announced| (&known.relay, known.standing) == (&announced.relay, announced.standing);
+        // Its load alone moves no room.
+        self.changed |= !node.announced.as_ref().is_some_and(is_as_before);
+        node.announced = Some(announced);
+    }
+
+    /// What this replica's relay is, from now on.
+    pub fn set_relay(&mut self, relay: Relay, busy: Busy) {
+        self.busy = busy;
+        let (standing, load) = self
+            .own
+            .as_ref()
+            .map_or((Standing::Open, Load::default()), |own| (own.standing, own.load));
+        self.own = Some(Announced { relay, standing, load });
+        self.changed = true;
+        self.announce(FleetTopic::Everybody);
+    }
+
+    /// What it has to carry now. Others are told with the next sign of life, or at once when it became busy by that, or open.
+    pub fn set_load(&mut self, load: Load) {
+        let Some(own) = &mut self.own else { return };
+        let standing = self.busy.judge(own.standing, &load);
+        own.load = load;
+        self.set_standing(standing);
+    }
+
+    /// It is about to end: no room is given it any more, here and elsewhere, at once.
+    pub fn drain(&mut self) {
+        self.set_standing(Standing::Draining);
+    }
+
+    fn set_standing(&mut self, standing: Standing) {
+        let Some(own) = &mut self.own else { return };
+        if own.standing != standing {
+            own.standing = standing;
+            self.changed = true;
+            self.announce(FleetTopic::Everybody);
+        }
+    }
+
+    pub(super) fn announce(&mut self, topic: FleetTopic) {
+        if let Some(own) = &self.own {
+            let message = Message::Relay(Box::new(own.clone()));
+            self.publish(topic, &message);
+        }
+    }
+
+    /// The relays that rooms can be given, this one among them.
+    pub fn choice(&self) -> Choice {
+        Choice::new(self.relays().map(|(_, announced)| announced))
+    }
+
+    /// All that is known of relays: this replica's first, then those of others, in the order of their names.
+    pub fn relays(&self) -> impl Iterator<Item = (NodeId, &Announced)> {
+        let mut others: Vec<_> = self
+            .nodes
+            .iter()
+            .filter_map(|(id, node)| Some((*id, node.announced.as_ref()?)))
+            .collect();
+        others.sort_unstable_by_key(|(id, _)| *id);
+        let own = self.own.as_ref().map(|own| (self.config.node, own));
+        own.into_iter().chain(others)
     }
 }

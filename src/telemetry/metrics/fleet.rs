@@ -31,6 +31,9 @@ impl FleetSlot {
         let slot = self.clone();
         let families: &[_] = &[
             &t::FLEET_NODES,
+            &t::FLEET_RELAYS,
+            &t::FLEET_ANNOUNCEMENTS,
+            &t::FLEET_LOAD,
             &t::FLEET_CHANGES,
             &t::FLEET_FULL,
             &t::FLEET_ASKED,
@@ -45,6 +48,9 @@ impl FleetSlot {
         let stats = self.stats();
         vec![
             t::FLEET_NODES.single(stats.nodes as f64),
+            t::FLEET_RELAYS.by_label(&stats.relays),
+            t::FLEET_ANNOUNCEMENTS.single(stats.announcements as f64),
+            t::FLEET_LOAD.single(stats.load.percent() as f64),
             t::FLEET_CHANGES.by_label(&stats.changes),
             t::FLEET_FULL.single(stats.full as f64),
             t::FLEET_ASKED.single(stats.asked as f64),

@@ -87,6 +87,7 @@ const SERVER: Label = Label {
 };
 const BACKPLANE_FAULT: Label = label!("reason", BackplaneFault);
 const CHANGE_ORIGIN: Label = label!("origin", fleet::ChangeOrigin);
+const RELAY_STANDING: Label = label!("standing", fleet::Standing);
 const RELOAD: Label = label!("result", ReloadResult);
 /// The names of the configuration: closed by that, not by the code.
 const REALM: Label = Label {
@@ -454,6 +455,12 @@ table! {
     "Fleet" {
         FLEET_NODES = Kind::Gauge, "meetpoint_fleet_nodes", [],
             "Other replicas whose relays are heard of.";
+        FLEET_RELAYS = Kind::Gauge, "meetpoint_fleet_relays", [RELAY_STANDING],
+            "Relays that this replica knows, its own among them, by whether they take rooms. None open: rooms go to busy ones, or lists are made without regard to rooms.";
+        FLEET_ANNOUNCEMENTS = Kind::Counter, "meetpoint_fleet_announcements_total", [],
+            "Announcements of other replicas' relays.";
+        FLEET_LOAD = Kind::Gauge, "meetpoint_fleet_load_percent", [],
+            "How full this relay is, as it tells the others: allocations or bytes a second against their bounds, whichever is more. At fleet.busy_percent it becomes busy.";
         FLEET_CHANGES = Kind::Counter, "meetpoint_fleet_revocations_total", [CHANGE_ORIGIN],
             "Changes of the revocations: an operator of this replica made them, another replica told of them, or they were missed and asked for. The same order by an operator counts once on each replica.";
         FLEET_FULL = Kind::Counter, "meetpoint_fleet_revocations_full_total", [],

@@ -1,0 +1,302 @@
+//! Which relays a room is given: the same by every replica, and as few others as can be when one goes.
+//!
+//! Rendezvous hashing (Thaler and Ravishankar, 1998) with weights: each relay has a score for the room, made of both names and of its weight,
+//! and the highest wins. Where one goes, only its rooms have another winner; where one comes, it wins its share from all alike.
+
+use sha2::{Digest as _, Sha256};
+
+use super::relay::{Announced, Relay, Standing};
+use crate::credentials::{DEFAULT_REALM, own_urls};
+
+/// Most URLs of relays behind the first one that a list is given: for the case that the first one dies meanwhile.
+pub const MAX_FURTHER: usize = 2;
+
+/// A room, whatever the relays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoomKey(u64);
+
+impl RoomKey {
+    /// The room `name` of a tenant; `None` is the default realm.
+    pub fn new(realm: Option<&str>, name: &str) -> Self {
+        let realm = realm.unwrap_or(DEFAULT_REALM);
+        let length = (realm.len() as u64).to_be_bytes();
+        Self(first_bytes(
+            Sha256::new_with_prefix(b"meetpoint room's relay")
+                .chain_update(length)
+                .chain_update(realm)
+                .chain_update(name),
+        ))
+    }
+}
+
+fn first_bytes(hash: Sha256) -> u64 {
+    let digest = hash.finalize();
+    u64::from_be_bytes(std::array::from_fn(|at| digest[at]))
+}
+
+/// A relay that can be chosen, with its URLs ready.
+#[derive(Debug, Clone, PartialEq)]
+struct Candidate {
+    /// Of its hosts and listeners: a replica that was restarted is the same relay.
+    key: u64,
+    weight: f64,
+    is_busy: bool,
+    stun: Vec<String>,
+    turn: Vec<String>,
+}
+
+impl Candidate {
+    fn new(relay: &Relay, is_busy: bool) -> Self {
+        let (stun, turn) = own_urls(&relay.hosts, &relay.listeners);
+        let mut name = Sha256::new_with_prefix(b"meetpoint relay");
+        for url in &turn {
+            name.update((url.len() as u64).to_be_bytes());
+            name.update(url);
+        }
+        Self {
+            key: first_bytes(name),
+            weight: f64::from(relay.weight),
+            is_busy,
+            stun,
+            turn,
+        }
+    }
+
+    /// Exponentially distributed with the weight as its rate, negated: the highest of some is each one's with its share of all weights.
+    fn score(&self, room: RoomKey) -> f64 {
+        let bits = mix(room.0 ^ mix(self.key)) >> 11;
+        // Above 0 and below 1.
+        let uniform = (bits as f64 + 0.5) / (1_u64 << 53) as f64;
+        uniform.ln() / self.weight
+    }
+}
+
+/// The finalizer of SplitMix64: every bit of the input moves every bit of the output.
+const fn mix(value: u64) -> u64 {
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
+
+/// The relays that rooms can be given. Made anew when one comes, goes, or has another standing.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Choice(Vec<Candidate>);
+
+/// What a room's list holds of relays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    /// Of the first relay.
+    pub stun: Vec<String>,
+    /// Of the first relay, and some of the next one.
+    pub turn: Vec<String>,
+}
+
+impl Choice {
+    /// Of what is announced, in any order. Those that are about to end, or say no host, cannot be chosen.
+    pub fn new<'a>(announced: impl IntoIterator<Item = &'a Announced>) -> Self {
+        let can_be = |one: &&Announced| {
+            one.standing != Standing::Draining && !one.relay.hosts.is_empty() && !one.relay.listeners.is_empty()
+        };
+        let mut candidates: Vec<Candidate> = announced
+            .into_iter()
+            .filter(can_be)
+            .map(|one| Candidate::new(&one.relay, one.standing == Standing::Busy))
+            .collect();
+        // Two that say the same are one: a replica that was restarted and its ghost. Open, if either is.
+        candidates.sort_by(|one, other| (one.key, one.is_busy).cmp(&(other.key, other.is_busy)));
+        candidates.dedup_by_key(|candidate| candidate.key);
+        Self(candidates)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The URLs for a room; `None` without any relay. Busy ones come behind all others.
+    pub fn of(&self, room: RoomKey) -> Option<Chosen> {
+        let (first, next) = self.ranked(room);
+        let first = first?;
+        let further = next.map_or(&[][..], |next| &next.turn[..next.turn.len().min(MAX_FURTHER)]);
+        Some(Chosen {
+            stun: first.stun.clone(),
+            turn: first.turn.iter().chain(further).cloned().collect(),
+        })
+    }
+
+    /// What tells the choice of one moment from another: the same number, the same first relay. `None` without any.
+    pub fn first_of(&self, room: RoomKey) -> Option<u64> {
+        self.ranked(room).0.map(|first| first.key)
+    }
+
+    /// The best two.
+    fn ranked(&self, room: RoomKey) -> (Option<&Candidate>, Option<&Candidate>) {
+        let better = |one: &(bool, f64, u64), other: &(bool, f64, u64)| {
+            // Open before busy, then the score; equal scores are no coincidence worth more than a fixed order.
+            (!one.0)
+                .cmp(&!other.0)
+                .then(one.1.total_cmp(&other.1))
+                .then(one.2.cmp(&other.2))
+                .is_gt()
+        };
+        let mut best: [Option<((bool, f64, u64), &Candidate)>; 2] = [None, None];
+        for candidate in &self.0 {
+            let rank = (candidate.is_busy, candidate.score(room), candidate.key);
+            if best[0].as_ref().is_none_or(|(first, _)| better(&rank, first)) {
+                best[1] = best[0].replace((rank, candidate));
+            } else if best[1].as_ref().is_none_or(|(second, _)| better(&rank, second)) {
+                best[1] = Some((rank, candidate));
+            }
+        }
+        (best[0].map(|(_, one)| one), best[1].map(|(_, one)| one))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::{Advertised, UriTransport};
+    use crate::fleet::relay::Load;
+    use std::collections::HashMap;
+
+    fn announced(name: &str, weight: u16) -> Announced {
+        Announced {
+            relay: Relay {
+                hosts: vec![name.parse().unwrap()],
+                listeners: vec![
+                    Advertised {
+                        transport: UriTransport::Udp,
+                        secure: false,
+                        port: 3478,
+                    },
+                    Advertised {
+                        transport: UriTransport::Tcp,
+                        secure: true,
+                        port: 443,
+                    },
+                ],
+                weight,
+                region: "".into(),
+                version: "1".into(),
+            },
+            standing: Standing::Open,
+            load: Load::default(),
+        }
+    }
+
+    fn rooms() -> impl Iterator<Item = RoomKey> {
+        (0..20_000).map(|number| RoomKey::new(None, &format!("room-{number}")))
+    }
+
+    fn host(choice: &Choice, room: RoomKey) -> String {
+        let chosen = choice.of(room).unwrap();
+        chosen.turn[0].split(':').nth(1).unwrap().to_owned()
+    }
+
+    fn shares(choice: &Choice) -> HashMap<String, f64> {
+        let mut shares = HashMap::new();
+        for room in rooms() {
+            *shares.entry(host(choice, room)).or_default() += 1.0 / 20_000.0;
+        }
+        shares
+    }
+
+    #[test]
+    fn each_relay_gets_its_share_of_the_rooms() {
+        let all = [
+            announced("a.example", 100),
+            announced("b.example", 100),
+            announced("c.example", 200),
+        ];
+        let shares = shares(&Choice::new(&all));
+        for (name, share) in [("a.example", 0.25), ("b.example", 0.25), ("c.example", 0.5)] {
+            assert!((shares[name] - share).abs() < 0.02, "{shares:?}");
+        }
+        // However many there are.
+        let many: Vec<_> = (0..50)
+            .map(|at| announced(&format!("relay{at}.example"), 100))
+            .collect();
+        let shares = super::tests::shares(&Choice::new(&many));
+        assert!(
+            shares.len() == 50 && shares.values().all(|share| (0.013..0.027).contains(share)),
+            "{shares:?}"
+        );
+    }
+
+    #[test]
+    fn replicas_that_know_the_same_relays_in_any_order_choose_the_same() {
+        let names = ["a", "b", "c", "d", "e", "f", "g"];
+        let all: Vec<_> = names
+            .iter()
+            .map(|name| announced(&format!("{name}.example"), 7))
+            .collect();
+        let one = Choice::new(&all);
+        let mut turned: Vec<_> = all.iter().rev().collect();
+        turned.swap(1, 4);
+        // A ghost of the first, too.
+        turned.push(&all[0]);
+        let other = Choice::new(turned);
+        assert_eq!(one, other);
+        assert!(rooms().take(1_000).all(|room| one.of(room) == other.of(room)));
+    }
+
+    #[test]
+    fn when_a_relay_goes_only_its_rooms_move_and_to_the_one_that_stood_behind_it() {
+        let mut all: Vec<_> = (0..5).map(|at| announced(&format!("relay{at}.example"), 100)).collect();
+        let before = Choice::new(&all);
+        all[2].standing = Standing::Draining;
+        let after = Choice::new(&all);
+        let mut moved = 0;
+        for room in rooms() {
+            let (was, is) = (host(&before, room), host(&after, room));
+            if was == "relay2.example" {
+                moved += 1;
+                let chosen = before.of(room).unwrap();
+                assert!(chosen.turn[2].contains(&is), "{chosen:?}, then {is}");
+            } else {
+                assert_eq!(was, is);
+            }
+        }
+        assert!((3_500..4_500).contains(&moved), "{moved} of 20000");
+    }
+
+    #[test]
+    fn a_busy_relay_comes_behind_all_others_and_is_better_than_none() {
+        let mut all = [announced("a.example", 100), announced("b.example", 100)];
+        all[0].standing = Standing::Busy;
+        let choice = Choice::new(&all);
+        for room in rooms().take(500) {
+            let chosen = choice.of(room).unwrap();
+            assert!(
+                chosen.turn[0].contains("b.example") && chosen.turn[2].contains("a.example"),
+                "{chosen:?}"
+            );
+        }
+        all[1].standing = Standing::Draining;
+        let choice = Choice::new(&all);
+        assert_eq!(
+            (choice.len(), host(&choice, RoomKey::new(None, "r"))),
+            (1, "a.example".to_owned())
+        );
+        all[0].standing = Standing::Draining;
+        assert_eq!(Choice::new(&all).of(RoomKey::new(None, "r")), None);
+    }
+
+    #[test]
+    fn a_list_is_all_of_the_first_relay_and_little_of_the_next() {
+        let all = [
+            announced("a.example", 100),
+            announced("b.example", 100),
+            announced("c.example", 100),
+        ];
+        let chosen = Choice::new(&all).of(RoomKey::new(Some("acme"), "r")).unwrap();
+        assert_eq!((chosen.stun.len(), chosen.turn.len()), (1, 2 + MAX_FURTHER));
+        assert_ne!(RoomKey::new(Some("acme"), "r"), RoomKey::new(None, "r"));
+        assert_ne!(RoomKey::new(Some("ab"), "c"), RoomKey::new(Some("a"), "bc"));
+    }
+}
