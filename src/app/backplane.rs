@@ -3,6 +3,7 @@
 use super::fleet::FleetHandle;
 use crate::backplane::{Backplane, Config, Outgoing, Receiver};
 use crate::fleet;
+use crate::http::Issuer;
 use crate::signaling::{NodeId, RoomTopic, Topic};
 use crate::telemetry::Metrics;
 use crate::turn::Revocations;
@@ -17,12 +18,13 @@ pub(super) fn start(
     fleet: fleet::Config,
     hub: &HubHandle,
     revocations: Revocations,
+    issuer: &Issuer,
     metrics: &Metrics,
 ) -> anyhow::Result<(Backplane, FleetHandle)> {
     let node = fleet.node;
     let outgoing = Outgoing::new(config.queue, metrics.backplane().clone());
     hub.attach(Arc::new(Out(outgoing.clone())));
-    let fleet = FleetHandle::new(fleet, revocations, outgoing.clone(), metrics);
+    let fleet = FleetHandle::new(fleet, revocations, outgoing.clone(), issuer.clone(), metrics);
     let receiver = Arc::new(In {
         hub: hub.clone(),
         fleet: fleet.clone(),

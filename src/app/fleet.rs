@@ -2,9 +2,12 @@
 
 use super::operator::Desk;
 use crate::backplane::Outgoing;
-use crate::credentials::UnixTime;
-use crate::fleet::{Config, Fleet, Output};
-use crate::telemetry::Metrics;
+use crate::credentials::{Advertised, UnixTime};
+use crate::fleet::{Announced, Config, Fleet, Load, Output};
+use crate::http::Issuer;
+use crate::signaling::NodeId;
+use crate::telemetry::{Metrics, build_info};
+use crate::transport::Relay;
 use crate::turn::{Change, Now, Revocations};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -26,15 +29,24 @@ struct Shared {
     changed: Notify,
     /// Somebody is turned away who holds something, perhaps.
     sweep: Notify,
+    /// Whoever gives rooms their relays.
+    issuer: Issuer,
 }
 
 impl FleetHandle {
-    pub(super) fn new(config: Config, revocations: Revocations, outgoing: Outgoing, metrics: &Metrics) -> Self {
+    pub(super) fn new(
+        config: Config,
+        revocations: Revocations,
+        outgoing: Outgoing,
+        issuer: Issuer,
+        metrics: &Metrics,
+    ) -> Self {
         let handle = Self(Arc::new(Shared {
             core: Mutex::new(Fleet::new(config, revocations)),
             outgoing,
             changed: Notify::new(),
             sweep: Notify::new(),
+            issuer,
         }));
         let asked = handle.clone();
         metrics.fleet_slot().ask(move || asked.with(|core, _| core.stats()));
@@ -55,6 +67,25 @@ impl FleetHandle {
         self.0.changed.notify_one();
     }
 
+    /// This replica's relay listens there.
+    pub(super) fn open(&self, listeners: &[Advertised]) {
+        self.with(|core, _| core.open(listeners, build_info::VERSION));
+    }
+
+    /// No room is given it any more.
+    pub(super) fn drain(&self) {
+        self.with(|core, _| core.drain());
+    }
+
+    /// All relays, this one's first, as operators see them.
+    pub(super) fn relays(&self) -> Vec<(NodeId, Announced)> {
+        self.with(|core, _| {
+            core.relays()
+                .map(|(node, announced)| (node, announced.clone()))
+                .collect()
+        })
+    }
+
     /// Has every other replica do as an operator of this one did.
     pub(super) fn tell(&self, change: &Change) {
         self.with(|core, _| core.tell(change));
@@ -69,6 +100,7 @@ impl FleetHandle {
             match output {
                 Output::Publish { topic, payload } => shared.outgoing.publish_to_fleet(topic, payload),
                 Output::Sweep => shared.sweep.notify_one(),
+                Output::Chosen => shared.issuer.replace_fleet(Arc::new(core.choice())),
             }
         }
         answer
@@ -111,6 +143,45 @@ impl FleetHandle {
                 }
             }
         }
+    }
+}
+
+/// Says once a second how much a relay has to carry.
+pub(super) struct Scales {
+    fleet: FleetHandle,
+    metrics: Metrics,
+    bounds: Load,
+    last: (Instant, [u64; 2]),
+}
+
+impl Scales {
+    /// `bounds`: as many allocations and bytes a second as may be.
+    pub(super) fn new(fleet: FleetHandle, metrics: &Metrics, bounds: Load) -> Self {
+        Self {
+            fleet,
+            metrics: metrics.clone(),
+            bounds,
+            last: (Instant::now(), metrics.payload_bytes()),
+        }
+    }
+
+    pub(super) fn weigh(&mut self, relay: &Relay) {
+        let (now, bytes) = (Instant::now(), self.metrics.payload_bytes());
+        let (before, known) = std::mem::replace(&mut self.last, (now, bytes));
+        let millis = u64::try_from(now.duration_since(before).as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
+        let grown = bytes
+            .iter()
+            .zip(known)
+            .map(|(bytes, known)| bytes.saturating_sub(known))
+            .max();
+        let load = Load {
+            allocations: relay.allocations().into(),
+            bytes_per_second: grown.unwrap_or(0).saturating_mul(1_000) / millis,
+            ..self.bounds
+        };
+        self.fleet.with(|core, _| core.set_load(load));
     }
 }
 

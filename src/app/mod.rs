@@ -29,6 +29,7 @@ use crate::config::detect::Machine;
 use crate::config::types::{LogFormat, SecretText};
 use crate::config::{Config, Settings, advertised, show_values};
 use crate::events::Events;
+use crate::fleet::Load;
 use crate::http::{self, MetricsAccess, Served, admin::Tokens};
 use crate::probe::Prober;
 use crate::telemetry::labels::FrontListener;
@@ -36,6 +37,7 @@ use crate::telemetry::{Metrics, build_info, logging};
 use crate::transport::Relay;
 use crate::usage::{self, Usage};
 use anyhow::Context as _;
+use fleet::Scales;
 use front::{Listeners, Ways};
 use inherited::Inherited;
 use notice::Listening;
@@ -192,7 +194,15 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         orders: sender,
     };
     let desk = Arc::new(desk);
+    let mut scales = None;
     if let Some(fleet) = services.fleet() {
+        fleet.open(&settings.http.ice.listeners);
+        let bounds = Load {
+            most_allocations: config.limits.allocations.into(),
+            most_bytes_per_second: config.relay_capacity(),
+            ..Load::default()
+        };
+        scales = Some(Scales::new(fleet.clone(), &metrics, bounds));
         tokio::spawn(fleet.sweep(Arc::clone(&desk)));
     }
     let compat = http::compat_router(&state, desk.clone(), intake.clone());
@@ -294,6 +304,9 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
                     break Err(anyhow::anyhow!("a thread of the relay has ended, see the log"));
                 }
                 supervisor.watch(&relay).await;
+                if let Some(scales) = &mut scales {
+                    scales.weigh(&relay);
+                }
                 ticks = ticks.wrapping_add(1);
                 if ticks.is_multiple_of(ADDRESSES_EVERY) {
                     reloader.look_at_addresses();

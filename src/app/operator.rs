@@ -3,10 +3,11 @@
 use super::fleet::FleetHandle;
 use super::probes;
 use crate::credentials::UnixTime;
+use crate::fleet::Announced;
 use crate::http::Issuer;
 use crate::http::admin::{Cursor, Operator, OperatorError, PATIENCE, ProbedServer, Reloaded};
 use crate::probe::Board;
-use crate::signaling::Sid;
+use crate::signaling::{NodeId, Sid};
 use crate::transport::{Inquiry, NoAnswer};
 use crate::turn::{AllocationId, AllocationView, Change, Filter, Revocations, Revoked};
 use std::sync::Arc;
@@ -137,6 +138,10 @@ impl Operator for Desk {
 
     fn probed(&self) -> Vec<ProbedServer> {
         probes::shown(&self.probed)
+    }
+
+    fn relays(&self) -> Vec<(NodeId, Announced)> {
+        self.fleet.as_ref().map(FleetHandle::relays).unwrap_or_default()
     }
 
     fn configuration(&self) -> Result<String, OperatorError> {

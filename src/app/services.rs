@@ -67,7 +67,9 @@ impl Services {
             .backplane
             .as_ref()
             .zip(fleet)
-            .map(|(config, fleet)| backplane::start(config, fleet, &hub, settings.turn.revocations.clone(), metrics))
+            .map(|(config, fleet)| {
+                backplane::start(config, fleet, &hub, settings.turn.revocations.clone(), &issuer, metrics)
+            })
             .transpose()?
             .unzip();
         let state = AppState::new(
@@ -162,6 +164,7 @@ impl Services {
             tasks,
             hub: self.hub,
             backplane: self.backplane,
+            fleet: self.fleet,
         }
     }
 }
@@ -172,6 +175,7 @@ pub(super) struct Ending {
     tasks: JoinSet<()>,
     hub: HubHandle,
     backplane: Option<Backplane>,
+    fleet: Option<FleetHandle>,
 }
 
 impl Ending {
@@ -191,6 +195,9 @@ impl Ending {
             draining: true,
             ..core.clone()
         }));
+        if let Some(fleet) = &self.fleet {
+            fleet.drain();
+        }
         self.hub.drain(come_back, None);
         self.hub.close_all();
         if let Some(backplane) = &self.backplane {

@@ -36,6 +36,7 @@ pub(super) fn across(
     dialects(config, &mut rules);
     drain_window(config, &mut rules);
     backplane(config, &mut rules);
+    fleet(config, &mut rules);
 }
 
 struct Rules<'a> {
@@ -103,6 +104,26 @@ fn backplane(config: &Config, rules: &mut Rules<'_>) {
             rules.broken(&[ca], "without TLS nobody looks at it".into(), fix);
         }
         _ => {}
+    }
+}
+
+/// Rooms are given relays by replicas that hear each other, and by credentials that each of them takes.
+fn fleet(config: &Config, rules: &mut Rules<'_>) {
+    let (host, url, secrets) = ("fleet.host", "backplane.redis_url", "credentials.secrets");
+    if !rules.valid(&[host, url, secrets]) || config.fleet.host.is_empty() {
+        return;
+    }
+    if config.backplane.redis_url.is_none() {
+        let fix = format!("set `{url}`, or `ice.host` for a process that is alone");
+        rules.broken(&[host], "without a backplane there is nobody to tell it to".into(), fix);
+    }
+    if config.credentials.secrets.is_empty() {
+        let fix = format!("set `{secrets}` to the same on all replicas");
+        rules.broken(
+            &[host],
+            "a secret that this process makes for itself opens no other relay".into(),
+            fix,
+        );
     }
 }
 

@@ -146,6 +146,17 @@ impl IceList {
         extra: &[IceServer],
     ) -> Self {
         let (stun, turn) = own_urls(hosts, listeners);
+        Self::of_urls(stun, turn, credential, now, extra)
+    }
+
+    /// The same of URLs that are ready.
+    pub fn of_urls(
+        stun: Vec<String>,
+        turn: Vec<String>,
+        credential: &Credential,
+        now: UnixTime,
+        extra: &[IceServer],
+    ) -> Self {
         let mut ice_servers = Vec::with_capacity(2 + extra.len());
         if !stun.is_empty() {
             ice_servers.push(IceServer {

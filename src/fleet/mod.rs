@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hashbrown::HashMap;
 
+use crate::credentials::Host;
 use crate::signaling::NodeId;
 use crate::turn::verdict::labels;
 use crate::turn::{Change, Merged, Now, Revocations};
@@ -68,16 +69,28 @@ pub struct Config {
     pub node_timeout: Duration,
     /// Other replicas that are listened to. Default 64.
     pub nodes: usize,
+    /// Names and addresses that lead to this replica's relay and to no other. Default none: it is given to no room.
+    pub hosts: Vec<Host>,
+    /// Where it is, for operators to see. Default empty.
+    pub region: Box<str>,
+    /// Its share of the rooms beside others. Default 100.
+    pub weight: u16,
+    /// When it is busy.
+    pub busy: Busy,
 }
 
 impl Config {
     /// The defaults for that node.
-    pub const fn new(node: NodeId) -> Self {
+    pub fn new(node: NodeId) -> Self {
         Self {
             node,
             heartbeat: Duration::from_secs(2),
             node_timeout: Duration::from_secs(7),
             nodes: 64,
+            hosts: Vec::new(),
+            region: Box::default(),
+            weight: 100,
+            busy: Busy::default(),
         }
     }
 }
@@ -146,7 +159,6 @@ pub struct Fleet {
     pull: Option<Pull>,
     answers: u32,
     own: Option<Announced>,
-    busy: Busy,
     /// There is another choice.
     changed: bool,
     outputs: VecDeque<Output>,
@@ -166,7 +178,6 @@ impl Fleet {
             pull: None,
             answers: ANSWERS,
             own: None,
-            busy: Busy::default(),
             changed: false,
             outputs: VecDeque::new(),
             sweep: false,
@@ -274,7 +285,8 @@ impl Fleet {
 
     /// When [`Self::handle_timeout`] has something to do next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let expiry = self.nodes.values().map(|node| node.heard + self.config.node_timeout);
+        let heard = self.nodes.values().filter(|_| self.connected).map(|node| node.heard);
+        let expiry = heard.map(|heard| heard + self.config.node_timeout);
         let pull = self.pull.as_ref().map(|pull| pull.deadline);
         expiry.chain(pull).chain(self.next_beat).min()
     }

@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::message::Message;
-use super::relay::{Announced, Busy, Load, Relay, Standing};
+use super::relay::{Announced, Load, MAX_HOSTS, MAX_LISTENERS, MAX_WEIGHT, Relay, Standing};
 use super::{Choice, Fleet, FleetTopic};
+use crate::credentials::Advertised;
 use crate::signaling::NodeId;
 use crate::turn::Now;
 
@@ -21,8 +22,9 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Whatever came of earlier questions.
+    /// Whatever came of earlier questions, and however long nothing could be heard of it.
     pub(super) fn forgive(&mut self, now: Now) {
+        self.heard = now.instant;
         self.in_vain = 0;
         self.ask_again = now.instant;
     }
@@ -49,8 +51,12 @@ impl Fleet {
         true
     }
 
-    /// Those who were silent for too long are dead.
+    /// Those who were silent for too long are dead. While nobody can be heard nobody is: what is known of relays stays, so that rooms keep
+    /// theirs while Redis is away.
     pub(super) fn bury(&mut self, now: Now) {
+        if !self.connected {
+            return;
+        }
         let timeout = self.config.node_timeout;
         let mut gone = false;
         self.nodes.retain(|_, node| {
@@ -71,13 +77,17 @@ impl Fleet {
         node.announced = Some(announced);
     }
 
-    /// What this replica's relay is, from now on.
-    pub fn set_relay(&mut self, relay: Relay, busy: Busy) {
-        self.busy = busy;
-        let (standing, load) = self
-            .own
-            .as_ref()
-            .map_or((Standing::Open, Load::default()), |own| (own.standing, own.load));
+    /// This replica's relay listens, from now on.
+    pub fn open(&mut self, listeners: &[Advertised], version: &str) {
+        let config = &self.config;
+        let relay = Relay {
+            hosts: config.hosts.iter().take(MAX_HOSTS).cloned().collect(),
+            listeners: listeners.iter().take(MAX_LISTENERS).copied().collect(),
+            weight: config.weight.clamp(1, MAX_WEIGHT),
+            region: config.region.clone(),
+            version: version.into(),
+        };
+        let (standing, load) = (Standing::Open, Load::default());
         self.own = Some(Announced { relay, standing, load });
         self.changed = true;
         self.announce(FleetTopic::Everybody);
@@ -86,7 +96,7 @@ impl Fleet {
     /// What it has to carry now. Others are told with the next sign of life, or at once when it became busy by that, or open.
     pub fn set_load(&mut self, load: Load) {
         let Some(own) = &mut self.own else { return };
-        let standing = self.busy.judge(own.standing, &load);
+        let standing = self.config.busy.judge(own.standing, &load);
         own.load = load;
         self.set_standing(standing);
     }

@@ -1,7 +1,7 @@
 //! Several replicas in virtual time, over a bus that the test delivers, loses or cuts.
 
 use super::*;
-use crate::credentials::UnixTime;
+use crate::credentials::{Advertised, UnixTime, UriTransport};
 use crate::turn::{MAX_REVOCATIONS, PARTS, Revoked};
 
 /// One replica.
@@ -10,6 +10,8 @@ struct Replica {
     revocations: Revocations,
     linked: bool,
     sweeps: u64,
+    /// How often it made its choice anew.
+    choices: u64,
     /// Messages it has published.
     said: u64,
 }
@@ -24,21 +26,51 @@ fn id(at: usize) -> NodeId {
     NodeId::new([at as u8 + 1; 8])
 }
 
+fn config(at: usize) -> Config {
+    Config {
+        nodes: 4,
+        hosts: vec![format!("relay{at}.example").parse().unwrap()],
+        ..Config::new(id(at))
+    }
+}
+
+const UDP: Advertised = Advertised {
+    transport: UriTransport::Udp,
+    secure: false,
+    port: 3478,
+};
+
 impl World {
+    /// Everybody has a relay.
+    fn with_relays(count: usize) -> Self {
+        let mut world = Self::linked(count);
+        for replica in &mut world.replicas {
+            replica.fleet.open(&[UDP], "1");
+        }
+        world.deliver();
+        world
+    }
+
+    /// Which relay each of some rooms is given first, by what a replica knows.
+    fn firsts(&self, at: usize) -> Vec<Option<String>> {
+        let choice = self.replicas[at].fleet.choice();
+        let of = |room| Some(choice.of(RoomKey::new(None, &format!("{room}")))?.turn[0].clone());
+        (0..200).map(of).collect()
+    }
+
+    fn standing(&self, at: usize) -> [u64; Standing::COUNT] {
+        self.stats(at).relays
+    }
+
     fn new(count: usize) -> Self {
         let replicas = (0..count).map(|at| {
             let revocations = Revocations::default();
             Replica {
-                fleet: Fleet::new(
-                    Config {
-                        nodes: 4,
-                        ..Config::new(id(at))
-                    },
-                    revocations.clone(),
-                ),
+                fleet: Fleet::new(config(at), revocations.clone()),
                 revocations,
                 linked: false,
                 sweeps: 0,
+                choices: 0,
                 said: 0,
             }
         });
@@ -82,6 +114,7 @@ impl World {
                 while let Some(output) = replica.fleet.poll_output() {
                     match output {
                         Output::Sweep => replica.sweeps += 1,
+                        Output::Chosen => replica.choices += 1,
                         Output::Publish { topic, payload } => {
                             assert!(replica.linked, "published without a bus");
                             replica.said += 1;
@@ -355,4 +388,103 @@ fn a_replica_that_lies_about_what_it_knows_is_asked_less_and_less() {
         world.pass(Duration::from_secs(1));
     }
     assert!(world.stats(0).asked < 40, "{}", world.stats(0).asked);
+}
+
+#[test]
+fn all_replicas_choose_the_same_relays_and_load_alone_makes_no_choice_anew() {
+    let mut world = World::with_relays(4);
+    for at in 1..4 {
+        assert_eq!(world.firsts(at), world.firsts(0));
+    }
+    let choices = world.replicas[0].choices;
+    for allocations in 1..60 {
+        let load = Load {
+            allocations,
+            most_allocations: 100,
+            ..Load::default()
+        };
+        world.replicas[1].fleet.set_load(load);
+        world.pass(Duration::from_secs(1));
+    }
+    assert_eq!(world.replicas[0].choices, choices);
+    let (_, known) = world.replicas[0]
+        .fleet
+        .relays()
+        .find(|(node, _)| *node == id(1))
+        .unwrap();
+    assert!(known.load.allocations >= 57, "{known:?}");
+}
+
+#[test]
+fn a_relay_that_drains_leaves_at_once_and_one_that_dies_after_its_time() {
+    let mut world = World::with_relays(3);
+    let before = world.firsts(0);
+    world.replicas[1].fleet.drain();
+    world.deliver();
+    let drained = world.firsts(0);
+    assert_eq!(world.standing(0), [2, 0, 1]);
+    let is_of = |url: &Option<String>, at: usize| url.as_ref().unwrap().contains(&format!("relay{at}."));
+    for (was, is) in before.iter().zip(&drained) {
+        assert_eq!(was == is, !is_of(was, 1));
+    }
+    world.cut(2);
+    world.pass(Duration::from_secs(4));
+    assert_eq!(world.firsts(0), drained);
+    world.pass(Duration::from_secs(4));
+    assert!(world.firsts(0).iter().all(|url| is_of(url, 0)));
+    // The one that hears nobody keeps what it knows: perhaps it is Redis that is away.
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.firsts(2), drained);
+    world.link(2);
+    assert_eq!(world.firsts(0), drained);
+}
+
+#[test]
+fn a_relay_that_is_full_is_told_of_at_once_and_taken_again_well_below_that() {
+    let mut world = World::with_relays(2);
+    let fill = |world: &mut World, allocations| {
+        let load = Load {
+            allocations,
+            most_allocations: 100,
+            ..Load::default()
+        };
+        world.replicas[1].fleet.set_load(load);
+        world.deliver();
+        world.standing(0)
+    };
+    assert_eq!(
+        [50, 90, 80, 74, 89].map(|allocations| fill(&mut world, allocations)),
+        [[2, 0, 0], [1, 1, 0], [1, 1, 0], [2, 0, 0], [2, 0, 0]]
+    );
+    fill(&mut world, 95);
+    assert!(
+        world
+            .firsts(0)
+            .iter()
+            .all(|url| url.as_ref().unwrap().contains("relay0."))
+    );
+    // A replica that comes later hears of it with the first word.
+    world.cut(0);
+    world.link(0);
+    assert_eq!(world.standing(0), [1, 1, 0]);
+}
+
+#[test]
+fn a_replica_without_hosts_is_given_to_no_room_and_gives_rooms_to_others() {
+    let mut world = World::linked(2);
+    world.replicas[1].fleet.open(&[UDP], "1");
+    let config = Config {
+        hosts: Vec::new(),
+        ..config(0)
+    };
+    world.replicas[0].fleet = Fleet::new(config, Revocations::default());
+    world.replicas[0].fleet.open(&[UDP], "1");
+    world.link(0);
+    assert!(
+        world
+            .firsts(0)
+            .iter()
+            .all(|url| url.as_ref().unwrap().contains("relay1."))
+    );
+    assert_eq!(world.firsts(1), world.firsts(0));
 }

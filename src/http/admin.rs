@@ -7,6 +7,7 @@
 mod bans;
 mod body;
 mod door;
+mod fleet;
 mod issued;
 mod probed;
 mod revocations;
@@ -42,6 +43,8 @@ use super::state::AppState;
 use super::usage::Files;
 use crate::credentials::UnixTime;
 use crate::events::{Feed, Intake};
+use crate::fleet::Announced;
+use crate::signaling::NodeId;
 use crate::turn::{AllocationId, AllocationView, Filter, Revoked};
 use crate::ws::HubHandle;
 
@@ -122,6 +125,9 @@ pub trait Operator: Send + Sync + 'static {
     /// What probes found of the servers in the ICE lists, by URL.
     fn probed(&self) -> Vec<ProbedServer>;
 
+    /// The relays of all replicas that are heard of, this one's first; none in a process that is alone.
+    fn relays(&self) -> Vec<(NodeId, Announced)>;
+
     /// The configuration in effect as TOML, with secrets redacted.
     ///
     /// # Errors
@@ -182,6 +188,7 @@ pub fn admin_router(state: &AppState, tokens: Tokens, operator: Arc<dyn Operator
         )
         .route("/api/admin/relays", get(probed::list))
         .route("/api/admin/usage", get(usage))
+        .route("/api/admin/fleet", get(fleet::list))
         .route("/api/admin/config", get(configuration))
         .route("/api/admin/reload", post(reload))
         .route("/api/admin/drain", post(drain))
@@ -206,6 +213,7 @@ pub fn admin_router(state: &AppState, tokens: Tokens, operator: Arc<dyn Operator
 pub(super) fn operations() -> Vec<Operation> {
     let mut all = shown::operations();
     all.extend(revocations::operations());
+    all.extend(fleet::operations());
     all.extend(probed::operations());
     all.extend(stream::operations());
     all.extend(shown_rooms::operations());

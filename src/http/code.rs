@@ -41,6 +41,7 @@ codes! {
     BadRequest: BAD_REQUEST "bad_request" "the request cannot be understood: a path, a query or a header that makes no sense"
     BadTtl: BAD_REQUEST "bad_ttl" "a lifetime that is no whole number of seconds, or outside of its bounds"
     BadUser: BAD_REQUEST "bad_user" "a user label of other characters or another length, or one that is somebody else's to have"
+    BadRoom: BAD_REQUEST "bad_room" "a room that has no name, or one that is too long"
     BadService: BAD_REQUEST "bad_service" "`service` is not `turn`"
     BadJson: BAD_REQUEST "bad_json" "a body that is not the JSON that is asked for"
     BadBody: BAD_REQUEST "bad_body" "a body that is not the JSON object that is asked for, or has unknown fields"

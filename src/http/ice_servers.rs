@@ -32,6 +32,9 @@ pub(super) const V1_PATH: &str = "/v1/ice";
 /// Longest `user` a client may ask for.
 pub const MAX_USER_LABEL_BYTES: usize = 64;
 
+/// Longest name of a room, characters.
+pub const MAX_ROOM_CHARACTERS: usize = 128;
+
 /// What a client may ask for, in the query (GET) or as a JSON object (POST). Unknown names are ignored: other servers of this
 /// kind take `service`, `customIdentifier` and more.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize, IntoParams, ToSchema)]
@@ -45,6 +48,10 @@ pub(super) struct Wish {
     #[param(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._~@+-]+$")]
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._~@+-]+$")]
     user: Option<String>,
+    /// The room that the list is for: all in it are told of the same relay first, where several replicas have one each.
+    #[param(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128)]
+    room: Option<String>,
 }
 
 /// The answer. `servers`, at the older path alone, is the same list as `iceServers`, under the name that Reploid's documents give it.
@@ -91,17 +98,20 @@ pub(super) fn operations() -> Vec<Operation> {
             .by(BEARER_OR_QUERY)
             .query::<Wish>()
             .answers::<Answer<'_>>(200, says, example())
-            .fails(&REFUSALS),
+            .fails(&REFUSALS)
+            .fails(&[Code::BadRoom]),
         Operation::get(PATH, Tag::Ice, "The same, under the older name and with `servers`")
             .by(BEARER_OR_QUERY)
             .query::<Wish>()
             .answers::<Answer<'_>>(200, says, with_servers())
-            .fails(&REFUSALS),
+            .fails(&REFUSALS)
+            .fails(&[Code::BadRoom]),
         Operation::post(PATH, Tag::Ice, "The same, asked for with a body")
             .by(BEARER_OR_QUERY)
             .takes::<Wish>(false, json!({ "ttl": 600, "user": "alice" }))
             .answers::<Answer<'_>>(200, says, with_servers())
             .fails(&REFUSALS)
+            .fails(&[Code::BadRoom])
             .fails(&[Code::BadJson]),
     ]
 }
@@ -225,6 +235,7 @@ fn list(
         user: &user,
         host: client.host.as_ref(),
         ttl: wish.ttl.map(Duration::from_secs),
+        room: wish.room.as_deref(),
         client: Some(client.ip),
         headers: Headers::Request {
             map: headers,
@@ -273,6 +284,7 @@ impl Wish {
         for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
             match name {
                 "ttl" => wish.ttl = Some(parse_ttl(value)?),
+                "room" if label == "user" => wish.room = Some(percent_decode(value).ok_or_else(bad_room)?),
                 name if name == label => wish.user = Some(percent_decode(value).ok_or_else(bad_user)?),
                 _ => {}
             }
@@ -289,7 +301,8 @@ impl Wish {
     /// # Errors
     /// As for a wish in JSON.
     pub(super) fn new(ttl: Option<u64>, user: Option<String>) -> Result<Self, Problem> {
-        Self { ttl, user }.checked()
+        let room = None;
+        Self { ttl, user, room }.checked()
     }
 
     /// The same with no longer a lifetime than `most`, if there is one; `usual` is what it would be without a wish.
@@ -307,6 +320,9 @@ impl Wish {
         }
         if self.user.as_deref().is_some_and(|user| !is_label(user)) {
             return Err(bad_user());
+        }
+        if self.room.as_deref().is_some_and(|room| !is_room(room)) {
+            return Err(bad_room());
         }
         Ok(self)
     }
@@ -345,6 +361,18 @@ fn bad_user() -> Problem {
     )
 }
 
+fn bad_room() -> Problem {
+    Problem::new(
+        Code::BadRoom,
+        format!("room must be the name of a room, of 1 to {MAX_ROOM_CHARACTERS} characters"),
+    )
+}
+
+/// Any name that the hub would take. It goes nowhere but into a hash.
+fn is_room(room: &str) -> bool {
+    (1..=MAX_ROOM_CHARACTERS).contains(&room.chars().count())
+}
+
 /// Nothing that a log, a shell or coturn's separator would trip over.
 fn is_label(user: &str) -> bool {
     (1..=MAX_USER_LABEL_BYTES).contains(&user.len())
@@ -373,13 +401,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_room_may_have_any_name_that_the_hub_would_take() {
+        let room = |query: &str| Wish::from_query(query).ok().map(|wish| wish.room);
+        assert_eq!(room("room=my%20room%2F%C3%BC+1"), Some(Some("my room/ü+1".to_owned())));
+        assert_eq!(room("room=x&ttl=60"), Some(Some("x".to_owned())));
+        assert_eq!(room("rooms=x"), Some(None));
+        assert!(room(&format!("room={}", "%C3%BC".repeat(MAX_ROOM_CHARACTERS))).is_some());
+        for bad in [
+            "room=",
+            "room=%ff",
+            "room=%2",
+            &format!("room={}", "x".repeat(MAX_ROOM_CHARACTERS + 1)),
+        ] {
+            assert_eq!(room(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
     fn a_wish_is_read_from_the_query_and_what_is_unknown_is_ignored() {
         let wish = Wish::from_query("service=turn&ttl=60&user=alice%40example.org&x").unwrap();
         assert_eq!(
             wish,
             Wish {
                 ttl: Some(60),
-                user: Some("alice@example.org".into())
+                user: Some("alice@example.org".into()),
+                room: None,
             }
         );
         assert_eq!(Wish::from_query("").unwrap(), Wish::default());

@@ -14,6 +14,7 @@ use crate::credentials::{
     DEFAULT_REALM, Host, IceList, KeyRing, MintError, TransportPolicy, UnixTime, in_realm, is_probe, mint, named_realm,
     of_session,
 };
+use crate::fleet::{Choice, Chosen, RoomKey};
 use crate::telemetry::labels::{IssueResult, Surface};
 use crate::telemetry::{ApiMetrics, Metrics};
 use crate::ws::{self, IceAsker, IceSource, Told};
@@ -28,6 +29,8 @@ struct Inner {
     realms: ArcSwap<Realms>,
     /// URLs that are left out.
     dead: ArcSwap<HashSet<Box<str>>>,
+    /// The relays of all replicas, for rooms.
+    fleet: ArcSwap<Choice>,
     metrics: ApiMetrics,
 }
 
@@ -68,6 +71,7 @@ impl Issuer {
             ice: ArcSwap::from_pointee(ice),
             realms: ArcSwap::default(),
             dead: ArcSwap::default(),
+            fleet: ArcSwap::default(),
             metrics,
         }))
     }
@@ -110,6 +114,16 @@ impl Issuer {
     /// whole.
     pub fn replace_dead(&self, dead: Arc<HashSet<Box<str>>>) {
         self.0.dead.store(dead);
+    }
+
+    /// Gives rooms these relays from now on. Without any, and to those who name no room, lists are made of this server's own listeners.
+    pub fn replace_fleet(&self, choice: Arc<Choice>) {
+        self.0.fleet.store(choice);
+    }
+
+    /// What tells which relay a room has first: the same number, the same relay. `None`: rooms are given none.
+    pub fn relay_of(&self, realm: Option<&str>, room: &str) -> Option<u64> {
+        self.0.fleet.load().first_of(RoomKey::new(realm, room))
     }
 
     /// Every URL that a list may hold, each once, with what opens it. URLs whose host is known from requests alone are not among
@@ -163,9 +177,14 @@ impl Issuer {
             }
             None => None,
         };
+        let choice = self.0.fleet.load();
         let own_hosts = of.map_or(&[][..], |of| &of.realm.hosts);
+        // A tenant with servers of its own has none of the fleet's.
+        let room = asker.room.filter(|_| own_hosts.is_empty());
+        let chosen = room.and_then(|room| choice.of(RoomKey::new(realm, room)));
         let requested;
         let hosts = match host {
+            _ if chosen.is_some() => &[],
             _ if !own_hosts.is_empty() => own_hosts,
             _ if !ice.hosts.is_empty() => &ice.hosts[..],
             Some(host) => {
@@ -184,7 +203,10 @@ impl Issuer {
             }
             None => (mint(&self.0.keys.load(), now, user, ttl)?, &ice.extra),
         };
-        let mut list = IceList::new(hosts, &ice.listeners, &credential, now, extra);
+        let mut list = match chosen {
+            Some(Chosen { stun, turn }) => IceList::of_urls(stun, turn, &credential, now, extra),
+            None => IceList::new(hosts, &ice.listeners, &credential, now, extra),
+        };
         without_dead(&mut list, &self.0.dead.load());
         list.policy = ice.relay_only.then_some(TransportPolicy::Relay);
         Ok(list)

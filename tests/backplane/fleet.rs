@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::redis::{PATIENCE, Redis, pause};
 use crate::replica::{Replica, TOKEN};
-use crate::support::client::{Client, Wish};
+use crate::support::client::{Arrival, Client, Wish};
 
 const SECRET: &str = "the secret of all replicas of this test";
 const OF_ACME: &str = "a token of the realm acme, long enough";
@@ -178,6 +178,152 @@ fn a_replica_that_starts_or_was_cut_off_catches_up_in_both_directions() {
     wait_ended(&mut eve);
     // And it stays so: what was lifted does not come back from the one that missed it.
     assert!(!is_listed(&a, "user7"));
+}
+
+/// TURN URLs of a list, in order, with what opens them.
+fn list(replica: &Replica, query: &str) -> (Vec<String>, String, String) {
+    let list = replica.json(&format!("/api/ice-servers{query}"));
+    let servers = list["iceServers"].as_array().unwrap();
+    let turn = servers
+        .iter()
+        .find(|server| server.get("credential").is_some())
+        .unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let urls = turn["urls"].as_array().unwrap().iter().map(text).collect();
+    (urls, text(&turn["username"]), text(&turn["credential"]))
+}
+
+fn is_of(url: &str, replica: &Replica) -> bool {
+    url.starts_with(&format!("turn:127.0.0.1:{}?", replica.relay.port()))
+}
+
+fn start_in_fleet(redis: &Redis) -> Replica {
+    let config = format!("{CONFIG}[fleet]\nhost = \"127.0.0.1\"\n[peers]\nallow = [\"127.0.0.0/8\"]\n");
+    let files = [
+        ("meetpoint.toml", config.as_str()),
+        ("secrets", SECRET),
+        ("tokens", TOKEN),
+    ];
+    let arguments = [
+        "--backplane-redis-timeout",
+        "2s",
+        "--backplane-node-timeout",
+        "4s",
+        "--http-rate",
+        "0/s",
+    ];
+    Replica::start_with(&redis.url(), &files, &arguments)
+}
+
+fn wait_open(replica: &Replica, count: f64) {
+    replica.wait_metric("meetpoint_fleet_relays{standing=\"open\"}", |open| open == count);
+}
+
+#[test]
+fn both_peers_of_a_room_are_given_the_same_relay_wherever_they_ask_and_meet_inside_it() {
+    let redis = Redis::start(&[]);
+    let all = [(); 3].map(|()| start_in_fleet(&redis));
+    for replica in &all {
+        wait_open(replica, 3.0);
+    }
+    let mut given = [0; 3];
+    for room in 0..60 {
+        let query = format!("?room=room%20{room}");
+        let (urls, ..) = list(&all[0], &query);
+        for other in &all[1..] {
+            assert_eq!(list(other, &query).0, urls);
+        }
+        given[all.iter().position(|replica| is_of(&urls[0], replica)).unwrap()] += 1;
+        let further = urls
+            .iter()
+            .filter(|url| !is_of(url, all.iter().find(|one| is_of(&urls[0], one)).unwrap()));
+        assert_eq!(further.count(), 2, "{urls:?}");
+    }
+    assert!(given.iter().all(|given| *given >= 5), "{given:?}");
+    // Without a room: who is asked names itself.
+    assert!(list(&all[1], "").0.iter().all(|url| is_of(url, &all[1])));
+
+    // Two who ask two replicas.
+    let relay = all
+        .iter()
+        .find(|replica| is_of(&list(&all[0], "?room=r").0[0], replica))
+        .unwrap();
+    let mut peers = [&all[0], &all[1]].map(|asked| {
+        let (urls, username, password) = list(asked, "?room=r");
+        assert!(is_of(&urls[0], relay));
+        let mut client = Client::new(relay.relay);
+        client.log_in_with(&username, &password);
+        client
+    });
+    let addresses = [peers[0].allocate(), peers[1].allocate()];
+    peers[0].permit(addresses[1]);
+    peers[1].permit(addresses[0]);
+    peers[0].send_indication(addresses[1], b"inside", false);
+    assert_eq!(
+        peers[1].receive(),
+        Some(Arrival::Data(addresses[0], b"inside".to_vec()))
+    );
+    relay.wait_metric("meetpoint_relay_hairpin_packets_total", |packets| packets > 0.0);
+}
+
+#[test]
+fn when_a_relay_drains_or_dies_its_rooms_alone_move_and_a_redis_that_is_away_moves_none() {
+    let mut redis = Redis::start(&[]);
+    let [a, b, c] = [(); 3].map(|()| start_in_fleet(&redis));
+    for replica in [&a, &b, &c] {
+        wait_open(replica, 3.0);
+    }
+    let rooms: Vec<String> = (0..60).map(|room| format!("?room={room}")).collect();
+    let firsts = || -> Vec<String> { rooms.iter().map(|room| list(&a, room).0[0].clone()).collect() };
+    let before = firsts();
+    redis.kill();
+    a.wait_away();
+    // Longer than a silent replica is waited for.
+    let start = std::time::Instant::now();
+    while start.elapsed() < Duration::from_secs(5) {
+        pause();
+    }
+    assert_eq!(firsts(), before);
+    redis.start_again();
+    b.wait_metric("meetpoint_backplane_connected", |connected| connected == 1.0);
+    wait_open(&a, 3.0);
+    assert_eq!(firsts(), before);
+
+    // One that has something to wait for drains.
+    let mut holder = client(&c, "holder");
+    holder.allocate();
+    c.signal("TERM");
+    a.wait_metric("meetpoint_fleet_relays{standing=\"draining\"}", |draining| {
+        draining == 1.0
+    });
+    let drained = firsts();
+    for (was, is) in before.iter().zip(&drained) {
+        assert_eq!(was == is, !is_of(was, &c), "{was}, then {is}");
+    }
+    assert_eq!(holder.refresh(600), Ok(()), "it lives on");
+    let (_, shown) = (0, a.operate("GET /api/admin/fleet", &json!({})));
+    let standings: Vec<_> = shown["relays"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|relay| relay["standing"].clone())
+        .collect();
+    assert_eq!(
+        standings
+            .iter()
+            .filter(|standing| **standing == json!("draining"))
+            .count(),
+        1,
+        "{shown}"
+    );
+    assert_eq!(
+        (&shown["relays"][0]["here"], &shown["relays"][0]["hosts"]),
+        (&json!(true), &json!(["127.0.0.1"]))
+    );
+
+    b.kill();
+    wait_open(&a, 1.0);
+    assert!(firsts().iter().all(|url| is_of(url, &a)));
 }
 
 #[test]

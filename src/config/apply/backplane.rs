@@ -43,13 +43,32 @@ impl Config {
     /// How the relay lives with others, if it does.
     pub(super) fn fleet_settings(&self) -> Option<fleet::Config> {
         let shared = &self.backplane;
+        let own = &self.fleet;
         shared.redis_url.as_ref()?;
         Some(fleet::Config {
             heartbeat: shared.node_timeout * 2 / 7,
             node_timeout: shared.node_timeout,
             nodes: shared.nodes,
+            hosts: own.host.iter().map(|host| host.0.clone()).collect(),
+            region: own.region.as_str().into(),
+            weight: own.weight,
+            busy: fleet::Busy {
+                from: own.busy_percent,
+                until: own.busy_percent * 5 / 6,
+            },
             ..fleet::Config::new(NodeId::new([0; 8]))
         })
+    }
+}
+
+impl Config {
+    /// Bytes that the relay can pass in a second, as far as anybody has said; 0 is nobody.
+    #[must_use]
+    pub fn relay_capacity(&self) -> u64 {
+        match self.fleet.bytes_per_second.0 {
+            0 => self.limits.total_bytes_per_second.0,
+            set => set,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 mod backplane;
 mod dtls;
 mod events;
+mod fleet;
 mod hub;
 mod key;
 mod nat_discovery;
@@ -20,6 +21,7 @@ mod web;
 pub use backplane::Backplane;
 pub use dtls::Dtls;
 pub use events::Events;
+pub use fleet::Fleet;
 pub use hub::Signaling;
 pub use key::ApiKey;
 pub use nat_discovery::NatDiscovery;
@@ -100,6 +102,7 @@ sections! {
         auth: Auth,
         signaling: Signaling,
         backplane: Backplane,
+        fleet: Fleet,
         admin: Admin,
         events: Events,
         usage: Usage,

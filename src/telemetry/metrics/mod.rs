@@ -201,6 +201,17 @@ impl Metrics {
         &self.0.probe
     }
 
+    /// Bytes of payload relayed so far, in each direction, as the workers told last.
+    pub fn payload_bytes(&self) -> [u64; 2] {
+        let mut bytes = [0_u64; 2];
+        self.0.shards.each(|core, _| {
+            for (sum, way) in bytes.iter_mut().zip(&core.traffic) {
+                *sum += way.iter().map(|over| over.bytes).sum::<u64>();
+            }
+        });
+        bytes
+    }
+
     /// Whether this process takes work; the flag behind `/readyz`.
     pub fn readiness(&self) -> &Readiness {
         self.0.process.readiness()
