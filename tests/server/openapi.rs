@@ -45,6 +45,9 @@ impl Operator for Nobody {
     fn lift(&self, _: UnixTime, _: &Revoked) -> bool {
         false
     }
+    fn relays(&self) -> Vec<(meetpoint::signaling::NodeId, meetpoint::fleet::Announced)> {
+        Vec::new()
+    }
     fn probed(&self) -> Vec<ProbedServer> {
         Vec::new()
     }
