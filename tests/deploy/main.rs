@@ -65,16 +65,17 @@ fn the_live_keys_that_the_chart_knows_are_those_of_the_program() {
 /// A chart cannot reach outside of its directory.
 #[test]
 fn the_alerts_and_dashboards_in_the_chart_are_copies_of_ours() {
-    for (from, extension, to) in [
-        ("ops/prometheus", "yml", "helm/meetpoint/files/prometheus"),
-        ("grafana/dashboards", "json", "helm/meetpoint/files/grafana"),
+    for (from, start, extension, to) in [
+        ("ops/prometheus", "alerts", "yml", "helm/meetpoint/files/prometheus"),
+        ("grafana/dashboards", "", "json", "helm/meetpoint/files/grafana"),
     ] {
         let names = |directory: &str| -> Vec<String> {
             let entries = fs::read_dir(root().join(directory)).into_iter().flatten();
             let mut names: Vec<String> = entries
                 .map(|entry| entry.unwrap().file_name().into_string().unwrap())
                 // Tests of the alerts stand beside them.
-                .filter(|name| name.ends_with(&format!(".{extension}")) && !name.contains("_test"))
+                .filter(|name| name.starts_with(start) && name.ends_with(&format!(".{extension}")))
+                .filter(|name| !name.contains("_test"))
                 .collect();
             names.sort();
             names
