@@ -79,6 +79,7 @@ impl Services {
             hub.clone(),
             metrics.clone(),
         );
+        state.open_keys().context("http.keys_file")?;
         let proxies = state.clone();
         Ok(Self {
             hub,

@@ -326,6 +326,7 @@ impl Config {
             auth: self.auth_settings(),
             refuse_strangers: self.refuses_strangers(),
             keys: self.http_keys(),
+            keys_file: web.keys_file.as_ref().map(|file| file.0.clone()),
             connect_rate: http::ConnectRate(http::RateLimit {
                 interval: interval(self.signaling.connect_rate.count, self.signaling.connect_rate.per),
                 burst: self.signaling.connect_burst,

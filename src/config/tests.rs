@@ -302,7 +302,7 @@ fn each_type_says_what_is_wrong_and_what_to_write() {
             "use a name with a letter",
         ),
         (
-            "[credentials]\nttl = \"20h\"",
+            "[credentials]\nttl = \"20h\"\nmax_ttl = \"12h\"",
             "`credentials.ttl` is above `credentials.max_ttl`",
             "lower `credentials.ttl`",
         ),

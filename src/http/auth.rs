@@ -162,6 +162,11 @@ impl TokenAuthenticator {
         self.shared.tenants.store(Arc::new(Tenants::new(realms)));
     }
 
+    /// Whether a tenant has this name.
+    pub(super) fn knows_realm(&self, name: &str) -> bool {
+        self.shared.tenants.load().is_one(name)
+    }
+
     /// The tenant whose user this is; `None` is the default one's.
     pub(super) fn realm_of<'a>(&self, username: &'a str) -> Option<&'a str> {
         named_realm(username).filter(|realm| self.shared.tenants.load().is_one(realm))

@@ -3,8 +3,8 @@
 //! What it is: a file for each service of [`super::Config::compat`], which reads a request as that service does and writes the answer
 //! as it does. The list between the two, who may have it, how often, and how that is counted is
 //! [`ice_servers`]' alone.
-//! What it is not: a copy of those services. There are no accounts and no projects: the ids in their paths are not looked at,
-//! and what they call a key or a token is one of ours (a tenant's, a JWT).
+//! What it is not: a copy of those services. There are no accounts and no projects: the ids in their paths are not looked at, but
+//! for those of keys, and what they call a key or a token is one of ours (an API key, a tenant's token, a JWT).
 //!
 //! Invariants:
 //! - No path is served that the operator did not ask for.
@@ -18,6 +18,7 @@ mod cloudflare;
 mod matrix;
 mod metered;
 mod stunner;
+mod turn_keys;
 mod twilio;
 mod xirsys;
 
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::{HeaderMap, HeaderValue, header};
 
-use super::admin::Operator;
+use super::admin::{Operator, Tokens};
 use super::auth::bearer;
 use super::client::Client;
 use super::code::Code;
@@ -93,7 +94,7 @@ impl Service {
 
     fn routes(self) -> Router<Compat> {
         match self {
-            Self::Cloudflare => cloudflare::routes(),
+            Self::Cloudflare => cloudflare::routes().merge(turn_keys::routes()),
             Self::Twilio => twilio::routes(),
             Self::Metered => metered::routes(),
             Self::Xirsys => xirsys::routes(),
@@ -117,25 +118,28 @@ pub(super) fn operations(service: Service) -> Vec<Operation> {
 
 /// Whether this route, as a template, is of a service.
 pub(super) fn is_route(matched: &str) -> bool {
-    Service::ALL.iter().any(|service| matched.starts_with(service.base()))
+    let is_of = |service: &Service| matched.starts_with(service.base());
+    Service::ALL.iter().any(is_of) || turn_keys::BASES.iter().any(|base| matched.starts_with(base))
 }
 
 /// What the handlers share.
 #[derive(Clone)]
 struct Compat {
     state: AppState,
+    tokens: Tokens,
     operator: Arc<dyn Operator>,
     intake: Intake,
 }
 
 /// The routes of the services in the configuration, for the public listeners. What is revoked there goes to `operator`, and is told
-/// to `intake`.
-pub fn compat_router(state: &AppState, operator: Arc<dyn Operator>, intake: Intake) -> Router {
+/// to `intake`; holders of `tokens` make keys.
+pub fn compat_router(state: &AppState, tokens: Tokens, operator: Arc<dyn Operator>, intake: Intake) -> Router {
     let wanted = state.config().compat.clone();
     let routes = Service::ALL.into_iter().filter(|service| wanted.contains(service));
     let routes = routes.fold(Router::new(), |all, service| all.merge(service.routes()));
     let compat = Compat {
         state: state.clone(),
+        tokens,
         operator,
         intake,
     };

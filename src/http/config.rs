@@ -45,6 +45,8 @@ pub struct Config {
     pub refuse_strangers: bool,
     /// Applications that may, beside those of `auth`. Default none.
     pub keys: Vec<ApiKey>,
+    /// A file for those that are made while it runs. Default none.
+    pub keys_file: Option<PathBuf>,
     /// How many bad tokens one client may show before it has to wait.
     pub failures: Failures,
     /// How often one client may open a socket of the hub.
@@ -88,7 +90,7 @@ pub struct Ice {
     /// Lifetime of a credential when the client asks for none. Default 1 h. A leaked credential opens allocations for this
     /// long; a living relay is never cut by it.
     pub ttl: Duration,
-    /// Longest lifetime a client may ask for with `?ttl=`. Default 12 h.
+    /// Longest lifetime a client may ask for with `?ttl=`. Default 48 h, as clients of other services ask for a day.
     pub max_ttl: Duration,
     /// `iceTransportPolicy` to recommend: relay only. Default off. Hides clients' addresses from each other and sends all
     /// traffic through this server.
@@ -109,7 +111,7 @@ impl Default for Ice {
                 .into(),
             extra: Vec::new(),
             ttl: Duration::from_secs(3_600),
-            max_ttl: Duration::from_secs(12 * 3_600),
+            max_ttl: Duration::from_secs(48 * 3_600),
             relay_only: false,
         }
     }

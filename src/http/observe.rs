@@ -172,15 +172,16 @@ fn route(matched: Option<&MatchedPath>) -> Route {
     if matched == "/" || of_pages.iter().any(|path| matched.starts_with(path)) {
         return Route::Console;
     }
+    // Cloudflare has its administration below a path that begins like ours of the SDK.
+    if compat::is_route(matched) {
+        return Route::Compat;
+    }
     if matched.starts_with("/client") {
         return Route::Client;
     }
     let of_operators = ["/api/admin/", "/v1/rooms", "/v1/bans", "/v1/tokens"];
     if of_operators.iter().any(|path| matched.starts_with(path)) {
         return Route::Admin;
-    }
-    if compat::is_route(matched) {
-        return Route::Compat;
     }
     if matched == "/signaling/health" {
         return Route::Health;

@@ -12,7 +12,7 @@ use super::auth::{AuthConfigError, TokenAuthenticator};
 use super::config::{Config, Cors};
 use super::cors;
 use super::issuer::Issuer;
-use super::keys::Keys;
+use super::keys::{Keys, StoreError};
 use super::rate_limit::{Decision, RateLimiter};
 use super::realm::TenantRates;
 use super::usage;
@@ -114,6 +114,17 @@ impl AppState {
         }
         self.0.config.store(Arc::new(config));
         Ok(())
+    }
+
+    /// Knows the API keys in [`Config::keys_file`] from now on, and makes others there.
+    ///
+    /// # Errors
+    /// When it cannot be read, or cannot be made.
+    pub fn open_keys(&self) -> Result<(), StoreError> {
+        match &self.config().keys_file {
+            Some(path) => self.0.keys.open(path),
+            None => Ok(()),
+        }
     }
 
     /// As of now; hold it no longer than one answer takes.

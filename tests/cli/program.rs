@@ -136,6 +136,11 @@ impl Server {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap()
     }
 
+    /// What is in a file of its directory.
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.directory.path().join(name)).unwrap()
+    }
+
     /// Replaces a file of its directory, as a whole.
     pub(crate) fn write(&self, name: &str, text: &str) {
         let (new, old) = (self.directory.path().join("new"), self.directory.path().join(name));

@@ -12,7 +12,7 @@ impl Config {
         match self.auth.anonymous_turn {
             AnonymousTurn::Yes => false,
             AnonymousTurn::No => true,
-            AnonymousTurn::UntilKeys => !self.keys.is_empty(),
+            AnonymousTurn::UntilKeys => !self.keys.is_empty() || self.http.keys_file.is_some(),
         }
     }
 

@@ -232,8 +232,9 @@ section! {
         /// How long a credential opens allocations, when the client asks for no time. A relay that lives is never cut
         /// by it. A leaked one is good for this long.
         ttl: Duration = hours(1), Between(minutes(1), hours(48));
-        /// The longest time a client can ask for with `?ttl=`.
-        max_ttl: Duration = hours(12), Between(minutes(1), hours(48));
+        /// The longest time a client can ask for with `?ttl=`. A leaked credential is good for that long; a key can have less
+        /// (`keys.NAME.max_ttl`).
+        max_ttl: Duration = hours(48), Between(minutes(1), hours(48));
         /// Users with fixed passwords, for clients that cannot fetch credentials.
         users: Vec<StaticUser> = Vec::new();
     }

@@ -35,6 +35,11 @@ section! {
         /// Who may ask is decided as for `/api/ice-servers`, and the limits are the same. Each opens paths to everyone who reaches
         /// this server.
         compat: Vec<Service> = Vec::new();
+        /// A file for API keys that are made while it runs, by Cloudflare's API (docs/api.md): their digests, written anew with each
+        /// change and readable by its owner alone. Without it, none can be made.
+        ///
+        /// Its directory must be writable. Each process has its own; a file that is shared is read again with a reload.
+        keys_file: Option<FilePath> = None;
         /// Origins whose pages may use the API and the hub: `"https://app.example.org"`, or `"*"` for all.
         ///
         /// Every origin that is allowed can let its visitors spend this server's bandwidth, unless `auth.jwt_secrets`

@@ -142,7 +142,7 @@ fn a_key_that_is_not_there_is_named_with_its_line_and_what_was_meant() {
             ],
         ),
         (
-            "[realms.acme]\nsecrets = \"x\"\nttl = \"13h\"\n",
+            "[realms.acme]\nsecrets = \"x\"\nttl = \"13h\"\nmax_ttl = \"12h\"\n",
             [
                 "`realms.acme.ttl` is above `realms.acme.max_ttl`",
                 "raise `realms.acme.max_ttl`",
@@ -239,7 +239,7 @@ fn what_is_not_set_is_as_for_everybody_and_rules_for_peers_are_the_realms_own() 
             settings.http.realms[index].max_ttl.as_secs(),
         )
     };
-    assert_eq!((lifetimes(0), lifetimes(1)), ((3600, 3600), (7200, 43_200)));
+    assert_eq!((lifetimes(0), lifetimes(1)), ((3600, 3600), (7200, 172_800)));
     let keys = settings.realm_keys();
     let password = |name: &str| {
         mint(&keys[name], UnixTime(1), "u", Duration::ZERO)

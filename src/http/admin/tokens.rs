@@ -43,7 +43,7 @@ impl Tokens {
     }
 
     /// The name of a token that opens.
-    pub(super) fn name_of(&self, token: &str) -> Option<Box<str>> {
+    pub(in crate::http) fn name_of(&self, token: &str) -> Option<Box<str>> {
         let digest: [u8; 32] = Sha256::digest(token).into();
         let tokens = self.0.load();
         let (mut any, mut place) = (Choice::from(0), 0_u32);

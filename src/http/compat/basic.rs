@@ -1,4 +1,4 @@
-//! Passwords of Basic authentication (RFC 7617 §2), where clients of some services put their token.
+//! Passwords of Basic authentication (RFC 7617 §2), where clients of some services put their key or token.
 
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;

@@ -205,15 +205,31 @@ pub(in crate::http) async fn admit(
     Ok(Caller { identity, payer })
 }
 
+/// Refuses pages that may not ask at all. That its answer could not be read would not keep a page from using up what it asks for.
+///
+/// # Errors
+/// 403.
+pub(in crate::http) fn from_allowed_page(state: &AppState, headers: &HeaderMap) -> Result<(), Problem> {
+    match &state.config().cors {
+        Cors::Origins(origins) if !ws::origin_allowed(Some(origins), headers) => {
+            Err(Problem::new(Code::OriginNotAllowed, "pages of this origin may not ask"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The key that a request shows, if it shows one and that opens.
 fn by_key(state: &AppState, ip: IpAddr, asks: &Asks<'_>, scope: Scope) -> Result<Option<Arc<Held>>, Problem> {
     let keys = state.keys();
-    if keys.is_empty() {
+    if keys.is_empty() && scope == Scope::Issue {
         return Ok(None);
     }
     let (shown, must_be_one) = match (&asks.key, bearer(asks.headers)) {
         (Some(key), _) => (&**key, true),
-        (None, Some(token)) => (token, form(token) != Form::Other || !can_be_a_token(state)),
+        (None, Some(token)) => (
+            token,
+            scope != Scope::Issue || form(token) != Form::Other || !can_be_a_token(state),
+        ),
         (None, None) => return Ok(None),
     };
     // A path that names one key and shows another is of somebody who has mixed them up.

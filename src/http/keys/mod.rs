@@ -17,18 +17,22 @@ mod date;
 mod door;
 mod form;
 mod scope;
+mod store;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
 pub use allowance::Grant;
 pub use date::{from_rfc3339, to_rfc3339};
-pub(super) use door::{Asks, X_API_KEY, admit};
+pub(super) use door::{Asks, X_API_KEY, admit, from_allowed_page};
 pub use form::{Form, KEY_BYTES, KeyHash, MAX_KEY_BYTES, NewKey, PREFIX, form};
 pub use scope::Scope;
+pub(super) use store::is_made_name;
+pub use store::{MadeKey, StoreError};
 
 /// Most keys of a configuration. Each has a handful of series among the metrics.
 pub const MAX_KEYS: usize = 256;
@@ -37,10 +41,12 @@ pub const MAX_KEYS: usize = 256;
 pub const MAX_HASHES: usize = 2;
 
 use self::allowance::{Allowance, Exhausted};
+use self::store::Store;
+use super::config::RateLimit;
 use crate::credentials::UnixTime;
 use crate::telemetry::KeyMetrics;
 use crate::telemetry::labels::KeyResult;
-use crate::telemetry::metrics::KeyCounters;
+use crate::telemetry::metrics::{KeyCounters, MADE_KEYS};
 
 /// A key as an operator grants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +64,7 @@ pub struct ApiKey {
     /// How many credentials it may fetch.
     pub grant: Grant,
     /// Longest lifetime of those. Default: that of the realm.
-    pub max_ttl: Option<std::time::Duration>,
+    pub max_ttl: Option<Duration>,
     /// Whether it opens at all.
     pub enabled: bool,
     /// Until when. Default: for ever.
@@ -87,6 +93,7 @@ pub(super) struct Held {
     name: Arc<str>,
     allowance: Arc<Allowance>,
     counters: KeyCounters,
+    is_made: bool,
 }
 
 impl Held {
@@ -163,9 +170,16 @@ pub struct Keys(Arc<Inner>);
 
 struct Inner {
     ring: ArcSwap<Ring>,
-    /// Held by whoever replaces keys.
-    replacing: Mutex<()>,
+    sources: Mutex<Sources>,
     metrics: KeyMetrics,
+}
+
+/// Where keys come from. Locked by whoever changes them.
+#[derive(Default)]
+struct Sources {
+    configured: Vec<ApiKey>,
+    store: Option<Store>,
+    made: Vec<MadeKey>,
 }
 
 /// By digest. The table hashes those with a key of its own, and compares in constant time.
@@ -180,36 +194,117 @@ impl Keys {
     pub fn new(metrics: &KeyMetrics) -> Self {
         Self(Arc::new(Inner {
             ring: ArcSwap::default(),
-            replacing: Mutex::new(()),
+            sources: Mutex::default(),
             metrics: metrics.clone(),
         }))
     }
 
-    /// Knows these from now on. One that keeps its name keeps what was used of its grant.
+    /// Knows these from now on, and those that were made. One that keeps its name keeps what was used of its grant.
     pub fn replace(&self, keys: &[ApiKey]) {
-        let _alone = self.0.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = self.sources();
+        sources.configured = keys.to_vec();
+        // Somebody may have put back an older file, or another process shares it. What cannot be read is as it was.
+        if let Some(store) = &sources.store {
+            match store.read() {
+                Ok(made) => sources.made = made,
+                Err(error) => tracing::error!("http.keys_file: {error}; the keys of before stay"),
+            }
+        }
+        self.rebuild(&sources);
+    }
+
+    /// Knows the keys in the file at `path` from now on, and makes others there.
+    ///
+    /// # Errors
+    /// When it cannot be read, or cannot be made.
+    pub fn open(&self, path: &Path) -> Result<(), StoreError> {
+        let mut sources = self.sources();
+        let (store, made) = Store::open(path)?;
+        sources.store = Some(store);
+        sources.made = made;
+        self.rebuild(&sources);
+        Ok(())
+    }
+
+    /// Those that were made, of one tenant or of all.
+    pub(super) fn made(&self, realm: Option<&str>) -> Vec<MadeKey> {
+        let sources = self.sources();
+        let is_of = |key: &&MadeKey| realm.is_none() || key.realm.as_deref() == realm;
+        sources.made.iter().filter(is_of).cloned().collect()
+    }
+
+    /// Makes one, whose text is in what is given back and nowhere else. As the other two it blocks for as long as the disk takes.
+    pub(super) fn make(&self, name: &str, realm: Option<&str>, now: UnixTime) -> Result<(MadeKey, NewKey), StoreError> {
+        let key = NewKey::make().map_err(|_| StoreError::NoRandomness)?;
+        let made = self.change(|store| store.add(&key, name, realm, now))?;
+        let last = made.last().cloned().ok_or(StoreError::NoKey)?;
+        Ok((last, key))
+    }
+
+    /// Gives one of a tenant, or of anybody, another name.
+    pub(super) fn rename(&self, uid: &str, of: Option<&str>, name: &str, now: UnixTime) -> Result<MadeKey, StoreError> {
+        self.made_key(uid, of)?;
+        let after = self.change(|store| store.rename(uid, name, now))?;
+        after.into_iter().find(|key| *key.uid == *uid).ok_or(StoreError::NoKey)
+    }
+
+    /// Ends one of a tenant, or of anybody. What was issued by it lives on.
+    pub(super) fn end(&self, uid: &str, of: Option<&str>) -> Result<MadeKey, StoreError> {
+        let key = self.made_key(uid, of)?;
+        self.change(|store| store.remove(uid))?;
+        Ok(key)
+    }
+
+    /// One of a tenant, or of anybody.
+    pub(super) fn made_key(&self, uid: &str, of: Option<&str>) -> Result<MadeKey, StoreError> {
+        if self.sources().store.is_none() {
+            return Err(StoreError::NoFile);
+        }
+        let mut keys = self.made(of).into_iter();
+        keys.find(|key| *key.uid == *uid).ok_or(StoreError::NoKey)
+    }
+
+    /// Changes those that were made, in the file and here, or nothing. All there are then.
+    fn change(&self, how: impl FnOnce(&Store) -> Result<Vec<MadeKey>, StoreError>) -> Result<Vec<MadeKey>, StoreError> {
+        let mut sources = self.sources();
+        sources.made = how(sources.store.as_ref().ok_or(StoreError::NoFile)?)?;
+        self.rebuild(&sources);
+        Ok(sources.made.clone())
+    }
+
+    fn sources(&self) -> MutexGuard<'_, Sources> {
+        self.0.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rebuild(&self, sources: &Sources) {
         let before = self.0.ring.load_full();
         let now = Instant::now();
+        let made = sources.made.iter().filter_map(of_made).map(|key| (key, MADE_KEYS));
+        let configured = sources.configured.iter().cloned().map(|key| (key, ""));
         let mut ring = Ring::default();
-        for key in keys {
+        // What the operator wrote wins where a digest stands in both.
+        for (key, label) in made.chain(configured) {
             let known = before.by_name.get(key.name.as_str());
             let held = match known {
-                Some(held) if held.key == *key => Arc::clone(held),
-                _ => Arc::new(self.hold(key, known.map(|held| &held.allowance), now)),
+                Some(held) if held.key == key => Arc::clone(held),
+                _ => Arc::new(self.hold(&key, known.map(|held| &held.allowance), now, label)),
             };
             for hash in &key.hashes {
                 ring.by_hash.insert(*hash, Arc::clone(&held));
             }
             ring.by_name.insert(Arc::clone(&held.name), held);
         }
-        for gone in before.by_name.keys().filter(|name| !ring.by_name.contains_key(*name)) {
-            self.0.metrics.forget(gone);
+        for (gone, held) in &before.by_name {
+            if !held.is_made && !ring.by_name.contains_key(gone) {
+                self.0.metrics.forget(gone);
+            }
         }
         self.0.metrics.known.set(ring.by_name.len() as i64);
         self.0.ring.store(Arc::new(ring));
     }
 
-    fn hold(&self, key: &ApiKey, before: Option<&Arc<Allowance>>, now: Instant) -> Held {
+    /// `label` is what it is counted by, where that is not its name.
+    fn hold(&self, key: &ApiKey, before: Option<&Arc<Allowance>>, now: Instant, label: &str) -> Held {
         let allowance = match before {
             Some(same) if same.is_for(&key.grant) => Arc::clone(same),
             before => Arc::new(Allowance::new(key.grant, before.map(AsRef::as_ref), now)),
@@ -218,7 +313,8 @@ impl Keys {
             key: key.clone(),
             name: key.name.as_str().into(),
             allowance,
-            counters: self.0.metrics.of_key(&key.name),
+            counters: self.0.metrics.of_key(if label.is_empty() { &key.name } else { label }),
+            is_made: !label.is_empty(),
         }
     }
 
@@ -245,6 +341,33 @@ impl Keys {
         &self.0.metrics
     }
 }
+
+/// What a key that was made opens: credentials of its realm, and their end.
+fn of_made(made: &MadeKey) -> Option<ApiKey> {
+    Some(ApiKey {
+        name: made.uid.to_string(),
+        hashes: vec![made.hash()?],
+        scopes: vec![Scope::Issue, Scope::Revoke],
+        realm: made.realm.as_deref().map(str::to_owned),
+        origins: Vec::new(),
+        grant: MADE_GRANT,
+        max_ttl: None,
+        enabled: true,
+        expires_at: None,
+    })
+}
+
+/// As `[keys.NAME]` has it by default.
+const MADE_GRANT: Grant = Grant {
+    rate: RateLimit {
+        interval: Duration::from_millis(10),
+        burst: 1000,
+        limit_loopback: false,
+        clients: 1,
+    },
+    per_hour: 0,
+    per_day: 0,
+};
 
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

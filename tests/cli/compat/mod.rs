@@ -1,9 +1,11 @@
 //! The answers of other services, on the real program: the keys and types that their clients read, and credentials that relay.
 
 mod cloudflare;
+mod keys;
 mod matrix;
 mod metered;
 mod stunner;
+mod turn_keys;
 mod twilio;
 mod xirsys;
 

@@ -1,0 +1,350 @@
+//! Keys that are made while it runs, in a file: digests alone, as in the configuration.
+//!
+//! Each change writes the whole file anew beside the old one and puts it in its place, so that a crash leaves the one or the
+//! other; before it, the file is read, so that what somebody else wrote there is not lost.
+
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::form::{KeyHash, NewKey, hex};
+use crate::credentials::{UnixTime, is_realm_name};
+
+/// Most keys that can be made. Past it there is no other until one is ended.
+pub(super) const MAX_MADE_KEYS: usize = 1024;
+
+/// Longest name of one.
+pub(super) const MAX_MADE_NAME_BYTES: usize = 128;
+
+/// Longest file that is read: four times as long as it can be written.
+const MAX_FILE_BYTES: u64 = 2 * 1024 * 1024;
+
+/// Bytes of a key's id, half as many as it has digits.
+const UID_BYTES: usize = 16;
+
+/// What the file is a version of.
+const VERSION: u32 = 1;
+
+/// A key that was made while it ran.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MadeKey {
+    /// Its id, 32 hexadecimal digits.
+    pub uid: Box<str>,
+    /// What its maker calls it.
+    pub name: Box<str>,
+    hash: Box<str>,
+    /// The tenant whose credentials it fetches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub realm: Option<Box<str>>,
+    /// When it was made.
+    pub created: UnixTime,
+    /// When it was changed.
+    pub modified: UnixTime,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    version: u32,
+    keys: Vec<MadeKey>,
+}
+
+/// Why keys cannot be read, kept or found.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No file is configured.
+    #[error("no http.keys_file is configured")]
+    NoFile,
+    /// It cannot be read or written.
+    #[error("{path} cannot be {done}: {error}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        done: &'static str,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// It is not what was written.
+    #[error("{path} is no file of keys: {wrong}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, without anything of a key.
+        wrong: String,
+    },
+    /// As many as there may be.
+    #[error("as many keys were made as may")]
+    Full,
+    /// Nobody has that id.
+    #[error("there is no such key")]
+    NoKey,
+    /// The system gives none.
+    #[error("there is no randomness to make a key of")]
+    NoRandomness,
+}
+
+/// The file.
+#[derive(Debug)]
+pub(super) struct Store {
+    path: PathBuf,
+}
+
+impl MadeKey {
+    fn new(key: &NewKey, name: &str, realm: Option<&str>, now: UnixTime) -> Result<Self, StoreError> {
+        let mut uid = [0; UID_BYTES];
+        getrandom::fill(&mut uid).map_err(|_| StoreError::NoRandomness)?;
+        Ok(Self {
+            uid: hex(&uid).into(),
+            name: name.into(),
+            hash: key.hash().written().into(),
+            realm: realm.map(Box::from),
+            created: now,
+            modified: now,
+        })
+    }
+
+    /// What opens it; `None` for nothing.
+    pub(super) fn hash(&self) -> Option<KeyHash> {
+        KeyHash::parse(&self.hash)
+    }
+}
+
+impl Store {
+    /// The file at `path`, and what is in it. One that is not there is made.
+    pub(super) fn open(path: &Path) -> Result<(Self, Vec<MadeKey>), StoreError> {
+        let store = Self { path: path.to_owned() };
+        let keys = match store.read() {
+            Err(StoreError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                // Whether it can be written is better known now than when the first key is made.
+                store.write(Vec::new())?
+            }
+            read => read?,
+        };
+        Ok((store, keys))
+    }
+
+    /// What is in the file now.
+    pub(super) fn read(&self) -> Result<Vec<MadeKey>, StoreError> {
+        let failed = |error| self.failed("read", error);
+        let length = fs::metadata(&self.path).map_err(failed)?.len();
+        if length > MAX_FILE_BYTES {
+            return Err(self.malformed("it is too long"));
+        }
+        let text = fs::read(&self.path).map_err(failed)?;
+        let document: Document = serde_json::from_slice(&text).map_err(|error| {
+            // The error of an unknown word repeats it: it may be a key that somebody wrote there.
+            self.malformed(&format!("line {}, column {}", error.line(), error.column()))
+        })?;
+        self.checked(document)
+    }
+
+    fn checked(&self, document: Document) -> Result<Vec<MadeKey>, StoreError> {
+        let Document { version, keys } = document;
+        if version != VERSION {
+            return Err(self.malformed(&format!("version {version} is of another meetpoint")));
+        }
+        if keys.len() > MAX_MADE_KEYS {
+            return Err(self.malformed(&format!("more than {MAX_MADE_KEYS} keys")));
+        }
+        let (mut uids, mut hashes) = (HashSet::new(), HashSet::new());
+        for (at, key) in keys.iter().enumerate() {
+            let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+            let is_uid = key.uid.len() == 2 * UID_BYTES && key.uid.bytes().all(digit);
+            let is_realm = key.realm.as_deref().is_none_or(is_realm_name);
+            let wrong = match key.hash() {
+                _ if !is_uid || !uids.insert(&key.uid) => "uid",
+                None => "hash",
+                Some(hash) if !hashes.insert(hash) => "hash",
+                _ if !is_made_name(&key.name) => "name",
+                _ if !is_realm => "realm",
+                Some(_) => continue,
+            };
+            return Err(self.malformed(&format!("key {}: {wrong}", at + 1)));
+        }
+        Ok(keys)
+    }
+
+    /// Puts these in place of what is in the file, and gives them back.
+    fn write(&self, keys: Vec<MadeKey>) -> Result<Vec<MadeKey>, StoreError> {
+        let failed = |error| self.failed("written", error);
+        let document = Document { version: VERSION, keys };
+        let mut text = serde_json::to_vec_pretty(&document).map_err(|error| failed(error.into()))?;
+        text.push(b'\n');
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(".new");
+        let new = self.path.with_file_name(name);
+        // What a crash left there is nobody's; and nobody else's file is written through a link.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&new)
+            .map_err(failed)?;
+        file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
+        fs::rename(&new, &self.path).map_err(failed)?;
+        // The name is in the directory, which has a cache of its own.
+        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(directory.unwrap_or(Path::new(".")))
+            .and_then(|directory| directory.sync_all())
+            .map_err(failed)?;
+        Ok(document.keys)
+    }
+
+    /// Makes one more. All keys, the new one last.
+    pub(super) fn add(
+        &self,
+        key: &NewKey,
+        name: &str,
+        realm: Option<&str>,
+        now: UnixTime,
+    ) -> Result<Vec<MadeKey>, StoreError> {
+        let mut keys = self.read()?;
+        if keys.len() >= MAX_MADE_KEYS {
+            return Err(StoreError::Full);
+        }
+        keys.push(MadeKey::new(key, name, realm, now)?);
+        self.write(keys)
+    }
+
+    /// Gives one another name.
+    pub(super) fn rename(&self, uid: &str, name: &str, now: UnixTime) -> Result<Vec<MadeKey>, StoreError> {
+        let mut keys = self.read()?;
+        let key = keys.iter_mut().find(|key| *key.uid == *uid).ok_or(StoreError::NoKey)?;
+        key.name = name.into();
+        key.modified = now;
+        self.write(keys)
+    }
+
+    /// Ends one.
+    pub(super) fn remove(&self, uid: &str) -> Result<Vec<MadeKey>, StoreError> {
+        let mut keys = self.read()?;
+        let before = keys.len();
+        keys.retain(|key| *key.uid != *uid);
+        if keys.len() == before {
+            return Err(StoreError::NoKey);
+        }
+        self.write(keys)
+    }
+
+    fn failed(&self, done: &'static str, error: io::Error) -> StoreError {
+        StoreError::Io {
+            path: self.path.clone(),
+            done,
+            error,
+        }
+    }
+
+    fn malformed(&self, wrong: &str) -> StoreError {
+        StoreError::Malformed {
+            path: self.path.clone(),
+            wrong: wrong.to_owned(),
+        }
+    }
+}
+
+/// Whether somebody may call a key so: anything that is short and prints.
+pub(in crate::http) fn is_made_name(name: &str) -> bool {
+    name.len() <= MAX_MADE_NAME_BYTES && !name.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const NOW: UnixTime = UnixTime(1_700_000_000);
+
+    fn store() -> (TempDir, Store) {
+        let directory = TempDir::new().unwrap();
+        let (store, keys) = Store::open(&directory.path().join("keys.json")).unwrap();
+        assert!(keys.is_empty());
+        (directory, store)
+    }
+
+    #[test]
+    fn what_is_made_is_there_after_a_restart_readable_by_its_owner_alone_and_without_the_key() {
+        let (directory, store) = store();
+        let key = NewKey::make().unwrap();
+        let made = store.add(&key, "shop", Some("acme"), NOW).unwrap();
+        let (_, read) = Store::open(&store.path).unwrap();
+        assert_eq!(read, made);
+        assert_eq!((&*read[0].name, read[0].hash()), ("shop", Some(key.hash())));
+        let mode = fs::metadata(&store.path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(!fs::read_to_string(&store.path).unwrap().contains(key.expose()));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+
+        let uid = read[0].uid.clone();
+        let renamed = store.rename(&uid, "new", UnixTime(NOW.0 + 5)).unwrap();
+        assert_eq!(
+            (&*renamed[0].name, renamed[0].created, renamed[0].modified.0),
+            ("new", NOW, NOW.0 + 5)
+        );
+        assert!(store.remove(&uid).unwrap().is_empty());
+        assert!(matches!(store.remove(&uid), Err(StoreError::NoKey)));
+        assert!(matches!(store.rename(&uid, "x", NOW), Err(StoreError::NoKey)));
+    }
+
+    #[test]
+    fn there_are_as_many_as_may_and_no_more() {
+        let (_directory, store) = store();
+        let key = || MadeKey::new(&NewKey::make().unwrap(), "", None, NOW).unwrap();
+        store.write((1..MAX_MADE_KEYS).map(|_| key()).collect()).unwrap();
+        let one = NewKey::make().unwrap();
+        assert_eq!(store.add(&one, "last", None, NOW).unwrap().len(), MAX_MADE_KEYS);
+        assert!(matches!(
+            store.add(&NewKey::make().unwrap(), "", None, NOW),
+            Err(StoreError::Full)
+        ));
+        assert_eq!(store.read().unwrap().len(), MAX_MADE_KEYS);
+    }
+
+    #[test]
+    fn what_somebody_else_wrote_meanwhile_is_kept() {
+        let (_directory, store) = store();
+        let (other, _) = Store::open(&store.path).unwrap();
+        other.add(&NewKey::make().unwrap(), "theirs", None, NOW).unwrap();
+        let all = store.add(&NewKey::make().unwrap(), "ours", None, NOW).unwrap();
+        assert_eq!(all.iter().map(|key| &*key.name).collect::<Vec<_>>(), ["theirs", "ours"]);
+    }
+
+    #[test]
+    fn a_file_that_is_something_else_is_refused_by_its_line_and_left_as_it_is() {
+        let (_directory, store) = store();
+        store.add(&NewKey::make().unwrap(), "shop", None, NOW).unwrap();
+        let good = fs::read_to_string(&store.path).unwrap();
+        let uid = store.read().unwrap()[0].uid.clone();
+        for (text, word) in [
+            (String::new(), "line 1"),
+            ("hunter2".to_owned(), "line 1"),
+            (good.replace("\"version\": 1", "\"version\": 2"), "version 2"),
+            (good.replace("\"name\"", "\"hunter2\""), "line 6"),
+            (good.replace("sha256:", "sha1:"), "key 1: hash"),
+            (good.replace(&*uid, "../../etc"), "key 1: uid"),
+            (good.replace("shop", "a\\u0000b"), "key 1: name"),
+            (" ".repeat(2 * 1024 * 1024 + 1), "too long"),
+        ] {
+            fs::write(&store.path, &text).unwrap();
+            let error = Store::open(&store.path).unwrap_err().to_string();
+            assert!(error.contains(word) && error.contains("keys.json"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+            assert!(store.add(&NewKey::make().unwrap(), "", None, NOW).is_err());
+            assert_eq!(fs::read_to_string(&store.path).unwrap(), text);
+        }
+        let missing = Store::open(Path::new("/nowhere/at/all/keys.json")).unwrap_err();
+        assert!(missing.to_string().contains("cannot be written"), "{missing}");
+    }
+}
