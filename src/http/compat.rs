@@ -107,7 +107,10 @@ impl Service {
 /// What is documented of a service.
 pub(super) fn operations(service: Service) -> Vec<Operation> {
     match service {
-        Service::Cloudflare => cloudflare::operations(),
+        Service::Cloudflare => cloudflare::operations()
+            .into_iter()
+            .chain(turn_keys::operations())
+            .collect(),
         Service::Twilio => twilio::operations(),
         Service::Metered => metered::operations(),
         Service::Xirsys => xirsys::operations(),

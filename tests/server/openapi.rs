@@ -88,7 +88,7 @@ fn everything(config: Config) -> Api {
         admin: Some(tokens.clone()),
     };
     let state = api.state();
-    let more = http::compat_router(&state, Arc::new(Nobody), intake.clone())
+    let more = http::compat_router(&state, tokens.clone(), Arc::new(Nobody), intake.clone())
         .merge(http::admin_router(&state, tokens, Arc::new(Nobody), (intake, feed)))
         .merge(http::tunnel_router(&state, Arc::new(NoTunnel)))
         .merge(http::openapi_router(&state, served));

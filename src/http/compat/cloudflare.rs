@@ -67,7 +67,7 @@ struct CloudflareServer<'a> {
 }
 
 pub(super) fn operations() -> Vec<Operation> {
-    let key = "Not looked at";
+    let key = "The name of an API key, or the id of one that was made; what names none is not looked at";
     let wish = || json!({ "ttl": 86_400, "customIdentifier": "alice" });
     let turn = || {
         json!({

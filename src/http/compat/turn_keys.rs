@@ -7,13 +7,14 @@ use std::time::SystemTime;
 
 use axum::body::Bytes;
 use axum::extract::{Extension, Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::task::spawn_blocking;
+use utoipa::ToSchema;
 
 use super::Compat;
 use crate::credentials::UnixTime;
@@ -24,25 +25,168 @@ use crate::http::code::Code;
 use crate::http::error::Problem;
 use crate::http::ice_servers::read_json;
 use crate::http::keys::{self, Asks, Keys, MadeKey, Scope, StoreError, to_rfc3339};
+use crate::http::openapi::{Access, Operation, Tag};
 
 /// What its routes begin with.
 pub(super) const BASES: [&str; 2] = ["/client/v4/accounts/", "/accounts/"];
 
-const ALL: &str = "{account}/calls/turn_keys";
-const ONE: &str = "{account}/calls/turn_keys/{key}";
+/// All keys, and one, below each of these.
+const PATHS: [(&str, &str); 2] = [
+    (
+        "/client/v4/accounts/{account}/calls/turn_keys",
+        "/client/v4/accounts/{account}/calls/turn_keys/{key}",
+    ),
+    (
+        "/accounts/{account}/calls/turn_keys",
+        "/accounts/{account}/calls/turn_keys/{key}",
+    ),
+];
 
-/// What may be said of a key. Unknown names are ignored; `realm` is ours.
-#[derive(Default, Deserialize)]
+/// What may be said of a key. Unknown names are ignored.
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(as = TurnKeyWish)]
 struct Body {
+    /// What to call it, at most 128 bytes.
+    #[schema(value_type = Option<String>, max_length = 128)]
     name: Option<Box<str>>,
+    /// Whose credentials it fetches, as configured in `[realms.NAME]`. Not of the service; looked at when a key is made.
+    #[schema(value_type = Option<String>)]
     realm: Option<Box<str>>,
 }
 
+/// A key. With `key` only for whoever makes it.
+#[derive(Serialize, ToSchema)]
+struct TurnKey<'a> {
+    uid: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    name: &'a str,
+    /// RFC 3339.
+    created: String,
+    /// RFC 3339.
+    modified: String,
+}
+
+/// As the service's API wraps its answers.
+#[derive(Serialize, ToSchema)]
+struct CloudflareAnswer<T: ToSchema> {
+    success: bool,
+    #[schema(max_items = 0)]
+    errors: [String; 0],
+    #[schema(max_items = 0)]
+    messages: [String; 0],
+    result: T,
+}
+
+/// What was made or ended: bare, as its documents have it, and wrapped, since clients read either.
+#[derive(Serialize, ToSchema)]
+struct CloudflareKey<'a> {
+    #[serde(flatten)]
+    key: TurnKey<'a>,
+    #[serde(flatten)]
+    answer: CloudflareAnswer<TurnKey<'a>>,
+}
+
+/// All of them, on one page.
+#[derive(Serialize, ToSchema)]
+struct CloudflareKeys<'a> {
+    #[serde(flatten)]
+    answer: CloudflareAnswer<Vec<TurnKey<'a>>>,
+    result_info: Pages,
+}
+
+/// How many there are.
+#[derive(Serialize, ToSchema)]
+struct Pages {
+    page: usize,
+    per_page: usize,
+    count: usize,
+    total_count: usize,
+}
+
+/// An error as the service writes it.
+#[derive(Serialize, ToSchema)]
+struct CloudflareError {
+    success: bool,
+    errors: Vec<CloudflareReason>,
+    #[schema(max_items = 0)]
+    messages: [String; 0],
+    #[schema(value_type = Option<String>)]
+    result: (),
+}
+
+/// Why.
+#[derive(Serialize, ToSchema)]
+struct CloudflareReason {
+    /// 1000 and the status.
+    code: u16,
+    /// The code of this server, a colon, and what it means.
+    message: String,
+}
+
+pub(super) fn operations() -> Vec<Operation> {
+    let bare = || {
+        json!({ "uid": "5f0c0d3a7d1f4a53a1f6c1f0f7a3e2b1", "name": "shop",
+                "created": "2026-08-19T20:00:00Z", "modified": "2026-08-19T20:00:00Z" })
+    };
+    let wrapped = move || json!({ "success": true, "errors": [], "messages": [], "result": bare() });
+    let mut all = Vec::new();
+    for (many, one) in PATHS {
+        let account = |operation: Operation| {
+            let operation = operation.by(Access::Administrator);
+            operation.part("account", "Not looked at").fails_as::<CloudflareError>()
+        };
+        let of_one = |operation: Operation| {
+            let codes = [Code::BadRequest, Code::NoKey, Code::NoKeysFile];
+            account(operation).part("key", "Its `uid`").fails(&codes)
+        };
+        let mut made = wrapped();
+        for (name, value) in bare().as_object().into_iter().flatten() {
+            made[name] = value.clone();
+        }
+        let wish = json!({ "name": "shop" });
+        all.extend([
+            account(Operation::post(
+                many,
+                Tag::Compat,
+                "Cloudflare: make a key, which is shown this once",
+            ))
+            .takes::<Body>(false, wish.clone())
+            .answers::<CloudflareKey<'_>>(201, "The key", made.clone())
+            .fails(&[Code::BadRequest, Code::BadJson, Code::BadName, Code::UnknownRealm])
+            .fails(&[Code::NoKeysFile, Code::KeysNotKept, Code::KeysFull]),
+            account(Operation::get(many, Tag::Compat, "Cloudflare: the keys that were made"))
+                .answers::<CloudflareKeys<'_>>(
+                    200,
+                    "All of them",
+                    json!({ "success": true, "errors": [], "messages": [], "result": [bare()],
+                            "result_info": { "page": 1, "per_page": 1, "count": 1, "total_count": 1 } }),
+                )
+                .fails(&[Code::BadRequest, Code::NoKeysFile]),
+            of_one(Operation::get(one, Tag::Compat, "Cloudflare: a key that was made"))
+                .answers::<CloudflareAnswer<TurnKey<'_>>>(200, "The key, without its text", wrapped()),
+            of_one(Operation::new(
+                &Method::PUT,
+                one,
+                Tag::Compat,
+                "Cloudflare: give a key another name",
+            ))
+            .takes::<Body>(false, wish)
+            .answers::<CloudflareAnswer<TurnKey<'_>>>(200, "The key, without its text", wrapped())
+            .fails(&[Code::BadJson, Code::BadName, Code::KeysNotKept]),
+            of_one(Operation::delete(one, Tag::Compat, "Cloudflare: end a key"))
+                .answers::<CloudflareKey<'_>>(200, "What it was", made)
+                .fails(&[Code::KeysNotKept]),
+        ]);
+    }
+    all
+}
+
 pub(super) fn routes() -> Router<Compat> {
-    BASES.into_iter().fold(Router::new(), |routes, base| {
+    PATHS.into_iter().fold(Router::new(), |routes, (many, one)| {
         routes
-            .route(&format!("{base}{ALL}"), post(make).get(list))
-            .route(&format!("{base}{ONE}"), get(show).put(rename).delete(end))
+            .route(many, post(make).get(list))
+            .route(one, get(show).put(rename).delete(end))
     })
 }
 
@@ -99,25 +243,25 @@ async fn make(
     };
     let target = made.as_ref().ok().map(|(key, _)| key.uid.clone());
     let response = made.map_or_else(refuse, |(made, key)| {
-        let mut shown = shown(&made);
-        shown["key"] = json!(key.expose());
-        (StatusCode::CREATED, Json(both(shown))).into_response()
+        (StatusCode::CREATED, Json(both(&made, Some(key.expose())))).into_response()
     });
     audit(&compat, &client, by, "make_key", target, &response);
     response
 }
 
 async fn list(State(compat): State<Compat>, Extension(client): Extension<Client>, headers: HeaderMap) -> Response {
-    let listed = administrator(&compat, &client, &headers).await.map(|by| {
-        let keys = compat.state.keys().made(by.realm.as_deref());
-        Value::from(keys.iter().map(shown).collect::<Vec<_>>())
-    });
+    let listed = administrator(&compat, &client, &headers).await;
+    let listed = listed.and_then(|by| compat.state.keys().made(by.realm.as_deref()).map_err(problem));
     listed.map_or_else(refuse, |keys| {
-        let count = keys.as_array().map_or(0, Vec::len);
-        let mut answer = envelope(keys);
         // One page: there are not so many.
-        answer["result_info"] = json!({ "page": 1, "per_page": count, "count": count, "total_count": count });
-        Json(answer).into_response()
+        let result_info = Pages {
+            page: 1,
+            per_page: keys.len(),
+            count: keys.len(),
+            total_count: keys.len(),
+        };
+        let answer = envelope(keys.iter().map(|key| shown(key, None)).collect::<Vec<_>>());
+        Json(CloudflareKeys { answer, result_info }).into_response()
     })
 }
 
@@ -131,7 +275,7 @@ async fn show(
         let key = compat.state.keys().made_key(&uid, by.realm.as_deref());
         key.map_err(problem)
     });
-    found.map_or_else(refuse, |key| Json(envelope(shown(&key))).into_response())
+    found.map_or_else(refuse, |key| Json(envelope(shown(&key, None))).into_response())
 }
 
 async fn rename(
@@ -156,7 +300,7 @@ async fn rename(
         }
         Err(problem) => Err(problem),
     };
-    let response = renamed.map_or_else(refuse, |key| Json(envelope(shown(&key))).into_response());
+    let response = renamed.map_or_else(refuse, |key| Json(envelope(shown(&key, None))).into_response());
     audit(&compat, &client, by, "rename_key", target, &response);
     response
 }
@@ -173,7 +317,7 @@ async fn end(
     };
     let (of, target) = (by.realm.clone(), Some(uid.as_str().into()));
     let ended = ask(&compat, move |keys| keys.end(&uid, of.as_deref())).await;
-    let response = ended.map_or_else(refuse, |key| Json(both(shown(&key))).into_response());
+    let response = ended.map_or_else(refuse, |key| Json(both(&key, None)).into_response());
     audit(&compat, &client, by, "end_key", target, &response);
     response
 }
@@ -220,35 +364,45 @@ fn problem(error: StoreError) -> Problem {
     }
 }
 
-fn shown(key: &MadeKey) -> Value {
-    json!({
-        "uid": key.uid,
-        "name": key.name,
-        "created": to_rfc3339(key.created),
-        "modified": to_rfc3339(key.modified),
-    })
-}
-
-/// As the service's API wraps most of its answers.
-fn envelope(result: Value) -> Value {
-    json!({ "success": true, "errors": [], "messages": [], "result": result })
-}
-
-/// Its documents have what was made and what was ended bare, and clients read either.
-fn both(result: Value) -> Value {
-    let mut answer = envelope(result.clone());
-    if let (Some(answer), Value::Object(fields)) = (answer.as_object_mut(), result) {
-        answer.extend(fields);
+fn shown<'a>(made: &'a MadeKey, key: Option<&'a str>) -> TurnKey<'a> {
+    TurnKey {
+        uid: &made.uid,
+        key,
+        name: &made.name,
+        created: to_rfc3339(made.created),
+        modified: to_rfc3339(made.modified),
     }
-    answer
+}
+
+fn envelope<T: ToSchema>(result: T) -> CloudflareAnswer<T> {
+    CloudflareAnswer {
+        success: true,
+        errors: [],
+        messages: [],
+        result,
+    }
+}
+
+fn both<'a>(made: &'a MadeKey, key: Option<&'a str>) -> CloudflareKey<'a> {
+    CloudflareKey {
+        key: shown(made, key),
+        answer: envelope(shown(made, key)),
+    }
 }
 
 /// Its errors have numbers above 1000.
 fn refuse(problem: Problem) -> Response {
     problem.into_response_with(|problem| {
-        let code = 1000 + problem.status().as_u16();
-        let message = format!("{}: {}", problem.code().name(), problem.detail());
-        json!({ "success": false, "errors": [{ "code": code, "message": message }], "messages": [], "result": null })
+        let reason = CloudflareReason {
+            code: 1000 + problem.status().as_u16(),
+            message: format!("{}: {}", problem.code().name(), problem.detail()),
+        };
+        json!(CloudflareError {
+            success: false,
+            errors: vec![reason],
+            messages: [],
+            result: (),
+        })
     })
 }
 

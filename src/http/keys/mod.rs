@@ -227,10 +227,13 @@ impl Keys {
     }
 
     /// Those that were made, of one tenant or of all.
-    pub(super) fn made(&self, realm: Option<&str>) -> Vec<MadeKey> {
+    pub(super) fn made(&self, realm: Option<&str>) -> Result<Vec<MadeKey>, StoreError> {
         let sources = self.sources();
+        if sources.store.is_none() {
+            return Err(StoreError::NoFile);
+        }
         let is_of = |key: &&MadeKey| realm.is_none() || key.realm.as_deref() == realm;
-        sources.made.iter().filter(is_of).cloned().collect()
+        Ok(sources.made.iter().filter(is_of).cloned().collect())
     }
 
     /// Makes one, whose text is in what is given back and nowhere else. As the other two it blocks for as long as the disk takes.
@@ -257,10 +260,7 @@ impl Keys {
 
     /// One of a tenant, or of anybody.
     pub(super) fn made_key(&self, uid: &str, of: Option<&str>) -> Result<MadeKey, StoreError> {
-        if self.sources().store.is_none() {
-            return Err(StoreError::NoFile);
-        }
-        let mut keys = self.made(of).into_iter();
+        let mut keys = self.made(of)?.into_iter();
         keys.find(|key| *key.uid == *uid).ok_or(StoreError::NoKey)
     }
 

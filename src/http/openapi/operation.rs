@@ -61,6 +61,8 @@ pub(in crate::http) enum Access {
     Client(&'static [&'static str]),
     /// The servers of a tenant alone.
     Tenant,
+    /// Operators, and holders of keys for keys.
+    Administrator,
     /// Operators.
     Operator,
 }
@@ -154,7 +156,7 @@ impl Operation {
                 Code::QuotaExceeded,
                 Code::AuthUnavailable,
             ],
-            Access::Tenant => &[
+            Access::Tenant | Access::Administrator => &[
                 Code::KeyRequired,
                 Code::InvalidKey,
                 Code::ExpiredKey,
@@ -362,6 +364,7 @@ impl Operation {
                     .collect()
             }
             Access::Tenant => vec![scheme("realmToken"), scheme("apiKey")],
+            Access::Administrator => vec![scheme("adminToken"), scheme("apiKey")],
             Access::Operator => vec![scheme("adminToken")],
         };
         operation.securities(Some(schemes)).build()
