@@ -210,6 +210,9 @@ else
     skip interop "needs coturn and haproxy:$missing"
 fi
 
+# The program held to its own /openapi.json, in each way of letting clients in.
+stage contract test 600 "$venv/bin/python" tests/contract/run.py "$target/debug/meetpoint"
+
 if have chromium || [[ -n ${MEETPOINT_CHROMIUM:-} ]] || $list_only; then
     stage browser test 1200 cargo test --no-fail-fast --test browser
 else

@@ -53,7 +53,7 @@ function shown(path, method, operation, root) {
     "article",
     { id: operation.operationId, "data-find": `${method} ${path} ${operation.summary} ${JSON.stringify(operation.responses)}`.toLowerCase() },
     element("h3", {}, element("span", { class: "method", "data-method": method }, method.toUpperCase()), " ", element("code", {}, path)),
-    element("p", {}, operation.summary, ". ", prose(operation.description)),
+    element("p", {}, prose(operation.summary), ". ", prose(operation.description)),
     element("p", { class: "hint" }, prose(access(operation, root))),
     parameters.length ? element("h4", {}, "Parameters") : null,
     parameters.length ? element("ul", { class: "fields" }, parameters) : null,

@@ -1,13 +1,15 @@
 //! Cross-origin access (Fetch standard §3.3), on every route and every error.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
-use tower::{Layer as _, ServiceExt as _};
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use axum::response::{IntoResponse as _, Response};
+use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower_http::cors::{AllowOrigin, AllowPrivateNetwork, CorsLayer};
 
 use super::compat::Service;
 use super::config::{Config, Cors};
@@ -20,7 +22,28 @@ const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(7_200);
 
 /// Treats a request by the configuration of its moment: a reload must not need a new router.
 pub(super) async fn apply(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let is_preflight = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if request.method() == Method::OPTIONS && !is_preflight {
+        return options(&state, request, next).await;
+    }
     let Ok(response) = state.cors().layer(next).oneshot(request).await;
+    response
+}
+
+/// What a path takes (RFC 9110 §9.3.7). The layer would take it for a preflight, and so is shown the answer to something else.
+async fn options(state: &AppState, request: Request, next: Next) -> Response {
+    let mut shown = Request::new(Body::empty());
+    if let Some(origin) = request.headers().get(header::ORIGIN) {
+        shown.headers_mut().insert(header::ORIGIN, origin.clone());
+    }
+    let mut answer = next.run(request).await;
+    if answer.status() == StatusCode::METHOD_NOT_ALLOWED {
+        // Of routes, the router writes `Allow` outside of this; of other paths it is there.
+        let allow = answer.headers().get(header::ALLOW).cloned();
+        answer = (StatusCode::NO_CONTENT, allow.map(|allow| [(header::ALLOW, allow)])).into_response();
+    }
+    let service = service_fn(move |_: Request| std::future::ready(Ok::<_, Infallible>(std::mem::take(&mut answer))));
+    let Ok(response) = state.cors().layer(service).oneshot(shown).await;
     response
 }
 
@@ -47,6 +70,16 @@ pub(super) fn layer(config: &Config) -> CorsLayer {
             X_API_KEY.clone(),
             REQUEST_ID.clone(),
         ])
-        .expose_headers([header::RETRY_AFTER, REQUEST_ID.clone()])
+        .expose_headers([
+            header::RETRY_AFTER,
+            header::WWW_AUTHENTICATE,
+            header::ETAG,
+            REQUEST_ID.clone(),
+        ])
+        // A page of the Internet reaches a server in its visitor's network where the operator named that page.
+        .allow_private_network(match &config.cors {
+            Cors::Any => AllowPrivateNetwork::default(),
+            Cors::Origins(_) => AllowPrivateNetwork::yes(),
+        })
         .max_age(PREFLIGHT_MAX_AGE)
 }

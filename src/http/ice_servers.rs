@@ -338,8 +338,16 @@ pub(super) fn read_json<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -
     if !essence.eq_ignore_ascii_case("application/json") {
         return Err(Problem::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
+    if !is_object(body) {
+        return Err(Problem::new(Code::BadJson, "the body is not a JSON object"));
+    }
     serde_json::from_slice(body)
         .map_err(|error| Problem::new(Code::BadJson, format!("the body is not as expected: {error}")))
+}
+
+/// Whether JSON is an object. What is read into a struct may also be a list, of its fields in their order: that is in no document.
+pub(super) fn is_object(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"{")
 }
 
 pub(super) fn parse_ttl(text: &str) -> Result<u64, Problem> {

@@ -165,8 +165,12 @@ fn answer(state: &AppState, request: Request) -> Result<Response, Box<Request>> 
                 Ok(()) => ws::upgrade(state.hub(), Dialect::PeerJs, request),
                 Err(error) => error.into_response(),
             }),
-            Some(asked) if request.method() == Method::GET => Ok(asked.answer(state)),
-            Some(_) => Ok(StatusCode::METHOD_NOT_ALLOWED.into_response()),
+            // The body of a HEAD is left out where it is written.
+            Some(asked) if matches!(*request.method(), Method::GET | Method::HEAD) => Ok(asked.answer(state)),
+            Some(_) => {
+                let allow = [(header::ALLOW, HeaderValue::from_static("GET,HEAD"))];
+                Ok((StatusCode::METHOD_NOT_ALLOWED, allow).into_response())
+            }
             None => Ok(StatusCode::NOT_FOUND.into_response()),
         };
     }

@@ -14,6 +14,7 @@ mod topology;
 mod candidates;
 mod dialects;
 mod errors;
+mod lists;
 mod nat;
 mod readme;
 mod rooms;

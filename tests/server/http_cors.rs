@@ -103,6 +103,100 @@ async fn errors_can_be_read_across_origins_too() {
     }
 }
 
+#[tokio::test]
+async fn a_page_may_read_what_is_exposed_and_nobody_is_asked_for_cookies() {
+    let reply = allow_listed().get("/v1/ice", &[("origin", APP)]).await;
+    let exposed = reply.header("access-control-expose-headers").unwrap();
+    for name in ["retry-after", "www-authenticate", "etag", "x-request-id"] {
+        assert!(exposed.split(',').any(|one| one == name), "{exposed}");
+    }
+    assert_eq!(reply.header("access-control-allow-credentials"), None);
+}
+
+/// The Private Network Access draft: asked by a page of the Internet for a server in its visitor's network.
+#[tokio::test]
+async fn a_private_network_is_opened_to_pages_that_the_operator_named_alone() {
+    for (api, opened) in [(allow_listed(), Some("true")), (Api::new(Config::default()), None)] {
+        let headers = [
+            ("origin", APP),
+            ("access-control-request-method", "GET"),
+            ("access-control-request-private-network", "true"),
+        ];
+        let reply = api
+            .answer_to(STRANGER, request("OPTIONS", "/v1/ice", &headers, ""))
+            .await;
+        assert_eq!(reply.header("access-control-allow-private-network"), opened);
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_lets_the_keys_of_the_api_through() {
+    let headers = [
+        ("origin", APP),
+        ("access-control-request-method", "GET"),
+        ("access-control-request-headers", "authorization,x-api-key"),
+    ];
+    let reply = allow_listed()
+        .answer_to(STRANGER, request("OPTIONS", "/v1/ice", &headers, ""))
+        .await;
+    let allowed = reply.header("access-control-allow-headers").unwrap();
+    assert!(
+        allowed.contains("x-api-key") && allowed.contains("authorization"),
+        "{allowed}"
+    );
+}
+
+#[tokio::test]
+async fn options_that_is_no_preflight_says_what_a_path_takes() {
+    let api = Api::new(Config::default());
+    for (path, status, allow) in [
+        ("/v1/ice", 204, Some("GET,HEAD")),
+        ("/api/ice-servers", 204, Some("GET,HEAD,POST")),
+        ("/healthz", 204, Some("GET,HEAD")),
+        ("/", 204, Some("GET,HEAD")),
+        ("/client.js", 204, Some("GET,HEAD")),
+        ("/nothing", 404, None),
+        ("/v1/ws", 426, None),
+    ] {
+        let reply = api
+            .answer_to(STRANGER, request("OPTIONS", path, &[("origin", APP)], ""))
+            .await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.header("allow")),
+            (status, allow),
+            "{path}"
+        );
+        assert_eq!(reply.header("access-control-allow-origin"), Some("*"), "{path}");
+        assert!(reply.header("x-request-id").is_some(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn head_is_the_get_without_its_body_and_a_wrong_method_is_told_which_are_right() {
+    let api = Api::new(Config::default());
+    for path in [
+        "/v1/ice",
+        "/api/ice-servers",
+        "/v1/turn",
+        "/healthz",
+        "/api/health",
+        "/",
+        "/client.js",
+        "/metrics",
+    ] {
+        let get = api.get(path, &[]).await;
+        let head = api.answer_to(STRANGER, request("HEAD", path, &[], "")).await;
+        assert_eq!((head.status, head.body.len()), (get.status, 0), "{path}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
+        let reply = api
+            .answer_to(STRANGER, request("PATCH", path, &[("origin", APP)], ""))
+            .await;
+        reply.assert_problem(405, "method_not_allowed");
+        assert!(reply.header("allow").unwrap().starts_with("GET,HEAD"), "{path}");
+        assert_eq!(reply.header("access-control-allow-origin"), Some("*"), "{path}");
+    }
+}
+
 /// DNS rebinding: to the browser the page is this server's own, so only the name is left to judge by.
 #[tokio::test]
 async fn a_name_that_is_not_on_the_list_is_misdirected_whatever_its_origin_says() {

@@ -19,6 +19,7 @@ use super::{Admin, MAX_PAGE, PAGE, ask};
 use crate::credentials::UnixTime;
 use crate::http::code::Code;
 use crate::http::error::Problem;
+use crate::http::ice_servers::is_object;
 use crate::http::openapi::{Access, Operation, Tag};
 use crate::turn::Revoked;
 
@@ -132,6 +133,9 @@ pub(super) async fn revoke(
             "one of user, username and session, of at most 508 bytes, and until, in Unix seconds and in the future, are needed",
         )
     };
+    if !is_object(&body) {
+        return Err(bad());
+    }
     let wanted: Revocation = serde_json::from_slice(&body).map_err(|_| bad())?;
     let who = who(wanted.user, wanted.username, wanted.session).ok_or_else(bad)?;
     let now = now();
