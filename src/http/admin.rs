@@ -215,6 +215,7 @@ pub(super) fn operations() -> Vec<Operation> {
     all.extend(revocations::operations());
     all.extend(fleet::operations());
     all.extend(probed::operations());
+    all.extend(super::usage::operations_of_all());
     all.extend(stream::operations());
     all.extend(shown_rooms::operations());
     all.extend(bans::operations());

@@ -39,8 +39,11 @@ async fn options(state: &AppState, request: Request, next: Next) -> Response {
     let mut answer = next.run(request).await;
     if answer.status() == StatusCode::METHOD_NOT_ALLOWED {
         // Of routes, the router writes `Allow` outside of this; of other paths it is there.
-        let allow = answer.headers().get(header::ALLOW).cloned();
-        answer = (StatusCode::NO_CONTENT, allow.map(|allow| [(header::ALLOW, allow)])).into_response();
+        let allow = answer.headers_mut().remove(header::ALLOW);
+        answer = StatusCode::NO_CONTENT.into_response();
+        if let Some(allow) = allow {
+            answer.headers_mut().insert(header::ALLOW, allow);
+        }
     }
     let service = service_fn(move |_: Request| std::future::ready(Ok::<_, Infallible>(std::mem::take(&mut answer))));
     let Ok(response) = state.cors().layer(service).oneshot(shown).await;

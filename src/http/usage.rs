@@ -14,11 +14,13 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use utoipa::{IntoParams, ToSchema};
 
 use super::client::Client;
 use super::code::Code;
 use super::error::Problem;
 use super::keys::{Asks, Scope, admit};
+use super::openapi::{Access, Operation, Tag};
 use super::state::AppState;
 use crate::credentials::{DEFAULT_REALM, UnixTime};
 use crate::usage::day::Day;
@@ -30,6 +32,61 @@ pub(super) const PATH: &str = "/v1/usage";
 const MAX_DAYS: u64 = 31;
 /// When whoever finds another reading under way may come again.
 const AGAIN: Duration = Duration::from_secs(2);
+
+/// The days, as they are documented; [`wanted`] reads them.
+#[derive(IntoParams)]
+#[expect(dead_code, reason = "for the document")]
+struct Days {
+    /// The first UTC day; that of `to` without it.
+    #[param(format = Date)]
+    from: Option<String>,
+    /// The last, at most 31 days later; today without it.
+    #[param(format = Date)]
+    to: Option<String>,
+}
+
+/// What else operators may say.
+#[derive(IntoParams)]
+#[expect(dead_code, reason = "for the document")]
+struct OfRealm {
+    /// Of this tenant alone.
+    realm: Option<String>,
+}
+
+/// What was used, as `docs/usage.md` has it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "for the document; the sums write themselves")]
+struct Usage {
+    from: String,
+    to: String,
+    /// Of each day and tenant: `day`, `realm`, and the sums of its records.
+    #[schema(value_type = Vec<Object>)]
+    usage: Value,
+    /// What is wrong with the files.
+    #[schema(value_type = Object)]
+    findings: Value,
+}
+
+fn described(operation: Operation) -> Operation {
+    let none = json!({ "doubles": 0, "conflicts": 0, "gaps": 0, "unfinished": 1, "malformed": 0, "named": [] });
+    let example = json!({ "from": "2026-11-21", "to": "2026-11-21", "usage": [], "findings": none });
+    operation
+        .query::<Days>()
+        .answers::<Usage>(200, "The sums", example)
+        .fails(&[Code::BadQuery, Code::NoUsage, Code::Busy])
+}
+
+pub(super) fn operations() -> Vec<Operation> {
+    let summary = "What a tenant used, by UTC day, for itself";
+    vec![described(Operation::get(PATH, Tag::Ice, summary).by(Access::Tenant))]
+}
+
+/// What operators have of it.
+pub(super) fn operations_of_all() -> Vec<Operation> {
+    let summary = "What tenants used, by UTC day";
+    let all = Operation::get("/api/admin/usage", Tag::Admin, summary).by(Access::Operator);
+    vec![described(all.query::<OfRealm>())]
+}
 
 /// The files. Clones share.
 #[derive(Clone, Debug)]

@@ -33,7 +33,9 @@ use super::asset::Made;
 use super::compat::{self, Service};
 use super::error::Body as ProblemBody;
 use super::state::AppState;
-use super::{console, cors, health, ice_servers, observe, peerjs, places, router, sdk, stats, turn_rest, validate};
+use super::{
+    console, cors, health, ice_servers, observe, peerjs, places, router, sdk, stats, turn_rest, usage, validate,
+};
 use crate::telemetry::build_info;
 
 /// Where the document is.
@@ -120,6 +122,7 @@ fn operations(served: &Served, moment: Moment) -> Vec<Operation> {
     if served.public {
         all.extend(ice_servers::operations());
         all.extend(turn_rest::operations());
+        all.extend(usage::operations());
         all.extend(validate::operations());
         all.extend(places::operations());
         all.extend(peerjs::operations());
