@@ -36,7 +36,7 @@ how = [
     lines("Why tokens are refused", [(rate("meetpoint_auth_token_failures_total", by="surface, reason"), "{{surface}}: {{reason}}")], "reqps",
           runbook=("MeetpointIceApiRefusing", "MeetpointClockSkew"),
           says="Bearer tokens turned away.", good="`expired` now and then.", bad="`invalid` for all: the issuer changed its key. `unavailable`: the service that judges is away. `expired` for all: a clock.",
-          do="`POST /v1/validate` says about a token what an attempt would."),
+          do="`GET /v1/validate` says about a token what an attempt would."),
     lines("Lists by realm", [
         (rate("meetpoint_realm_credentials_issued_total", by="realm", realm=True), "{{realm}}"),
         (rate("meetpoint_realm_credentials_refused_total", by="realm, reason", realm=True), "{{realm}} refused: {{reason}}"),

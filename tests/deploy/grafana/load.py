@@ -201,7 +201,7 @@ async def hub(stage, node, other, turn):
     # Away, and back.
     sid = welcomes[2].get("sid"), welcomes[2].get("key")
     sockets[2].transport.abort()
-    await asyncio.sleep(0.7)
+    await asyncio.sleep(1.6)
     again = await connect(node)
     await hello(again, "peer2", resume={"sid": sid[0], "key": sid[1], "seq": 1})
     sockets[2] = again

@@ -17,6 +17,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
+from PIL import Image  # noqa: E402
 
 GROUND, PANEL, TEXT, FAINT = "#111217", "#181b1f", "#d8d9da", "#6e7079"
 COLOURS = {"green": "#73bf69", "yellow": "#f2cc0c", "orange": "#ff9830", "red": "#f2495c", "blue": "#5794f2", None: "#5794f2"}
@@ -141,8 +142,11 @@ def main(source, directory):
             axes = figure.add_axes([place["x"] / 24 + left, 1 - (place["y"] + place["h"]) / height + below,
                                     place["w"] / 24 - left - right, place["h"] / height - below - above])
             draw(axes, entry, data["began"], data["ended"])
-        figure.savefig(pathlib.Path(directory) / f"dashboard-{title.lower().replace(' ', '-')}.png", dpi=80, facecolor=GROUND)
+        path = pathlib.Path(directory) / f"dashboard-{title.lower().replace(' ', '-')}.png"
+        figure.savefig(path, dpi=80, facecolor=GROUND)
         plt.close(figure)
+        # A palette: a third of the size.
+        Image.open(path).convert("RGB").quantize(128).save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -192,6 +192,7 @@ class Stage:
             "ice": {"host": ["127.0.0.1"]},
             # The own URLs, and one where nobody listens.
             "probes": {"own": "on", "interval": "1s", "timeout": "1s", "failures": 1},
+            "usage": {"directory": f"{self.directory}/usage-{name}", "interval": "1s"},
             "admin": {"tokens": [f"operator={ADMIN}"]},
             "events": {"log": True, "subscribers": 2},
             "realms": {"acme": {"secrets": [TENANT], "tokens": [TENANT_TOKEN], "allocations": 4}},

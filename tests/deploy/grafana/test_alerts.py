@@ -55,7 +55,7 @@ class Alerts(unittest.TestCase):
         self.assertIn(f"{len(self.alerts)} rules found", found.stdout)
 
     def test_the_sample_of_a_prometheus_is_one_it_takes(self):
-        found = subprocess.run(["promtool", "check", "config", rules.FILE.with_name("prometheus.yml")], capture_output=True, text=True)
+        found = subprocess.run(["promtool", "check", "config", rules.FILE.with_name("prometheus.yaml")], capture_output=True, text=True)
         self.assertEqual(found.returncode, 0, found.stdout + found.stderr)
 
     def test_every_alert_says_what_is_wrong_how_bad_and_where_to_read_on(self):
