@@ -131,6 +131,14 @@ replicas = [
         says="What replicas tell each other beside rooms: whom operators turned away.", good="all hear the same number.",
         bad="`without room`: the table of revocations is full, and somebody who was turned away may come in at one replica.",
         do="`GET /api/admin/revocations` at each; lift old ones, give shorter ends."),
+    lines("Relays that replicas know", [
+        ("max by (standing) (meetpoint_fleet_relays{@})", "{{standing}}"),
+        (f"max by ({EACH}) (meetpoint_fleet_load_percent{{@}})", "load of " + EACH_LEGEND + ", percent"),
+        (rate("meetpoint_fleet_announcements_total"), "announcements/s"),
+    ], "short", runbook=("MeetpointReplicasDisagree", "MeetpointQuotaPressure"),
+        says="Relays by whether they take rooms, and how full each one is, as they tell each other.",
+        good="`open` as many as run, loads alike.", bad="none `open`: rooms go to busy ones. One load far above: a very large room, or a balancer.",
+        do="add a replica, or raise `fleet.busy_percent` if the machines bear it."),
     lines("All replicas together", [
         ("max(meetpoint_backplane_total_connections{@})", "connections"), ("max(meetpoint_backplane_total_peers{@})", "peers"),
         ("max(meetpoint_backplane_total_rooms{@})", "rooms, each once"), (now("meetpoint_backplane_mirrored_peers"), "members mirrored"),
