@@ -78,6 +78,9 @@ const fn mix(value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
+/// Busy or not, score, key: what is compared for a room.
+type Rank = (bool, f64, u64);
+
 /// The relays that rooms can be given. Made anew when one comes, goes, or has another standing.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Choice(Vec<Candidate>);
@@ -103,7 +106,7 @@ impl Choice {
             .map(|one| Candidate::new(&one.relay, one.standing == Standing::Busy))
             .collect();
         // Two that say the same are one: a replica that was restarted and its ghost. Open, if either is.
-        candidates.sort_by(|one, other| (one.key, one.is_busy).cmp(&(other.key, other.is_busy)));
+        candidates.sort_by_key(|candidate| (candidate.key, candidate.is_busy));
         candidates.dedup_by_key(|candidate| candidate.key);
         Self(candidates)
     }
@@ -136,7 +139,7 @@ impl Choice {
 
     /// The best two.
     fn ranked(&self, room: RoomKey) -> (Option<&Candidate>, Option<&Candidate>) {
-        let better = |one: &(bool, f64, u64), other: &(bool, f64, u64)| {
+        let better = |one: &Rank, other: &Rank| {
             // Open before busy, then the score; equal scores are no coincidence worth more than a fixed order.
             (!one.0)
                 .cmp(&!other.0)
@@ -144,7 +147,7 @@ impl Choice {
                 .then(one.2.cmp(&other.2))
                 .is_gt()
         };
-        let mut best: [Option<((bool, f64, u64), &Candidate)>; 2] = [None, None];
+        let mut best: [Option<(Rank, &Candidate)>; 2] = [None, None];
         for candidate in &self.0 {
             let rank = (candidate.is_busy, candidate.score(room), candidate.key);
             if best[0].as_ref().is_none_or(|(first, _)| better(&rank, first)) {
