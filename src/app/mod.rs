@@ -26,13 +26,14 @@ mod tunnel;
 mod watch;
 
 use crate::config::detect::Machine;
-use crate::config::types::{LogFormat, SecretText};
+use crate::config::types::{LogFormat, LogOutput, SecretText};
 use crate::config::{Config, Settings, advertised, show_values};
 use crate::events::Events;
 use crate::fleet::Load;
 use crate::http::{self, MetricsAccess, Served, admin::Tokens};
 use crate::probe::Prober;
 use crate::telemetry::labels::FrontListener;
+use crate::telemetry::repeats::Repeats;
 use crate::telemetry::{Metrics, build_info, logging};
 use crate::transport::Relay;
 use crate::usage::{self, Usage};
@@ -63,6 +64,9 @@ const WATCH: Duration = Duration::from_secs(1);
 /// The machine's addresses are looked at once in so many of these: that reads the kernel's table of routes.
 const ADDRESSES_EVERY: u32 = 15;
 
+/// What the log holds back (`log.burst`) is told of so often.
+const REPEATS: Duration = Duration::from_secs(10);
+
 /// Serves until a signal ends it, with what was read from `files`; `read` reads it again. `err` gets the greeting when a person reads it.
 ///
 /// # Errors
@@ -81,7 +85,11 @@ pub fn run(
             LogFormat::Text => logging::Format::Text,
             LogFormat::Json => logging::Format::Json,
         },
-        output: logging::Output::Stderr,
+        output: match config.log.output {
+            LogOutput::Stderr => logging::Output::Stderr,
+            LogOutput::Stdout => logging::Output::Stdout,
+        },
+        burst: config.log.burst,
     })?;
     let inherited = Inherited::from_environment()?;
     let mut machine = Machine::ask();
@@ -118,7 +126,7 @@ struct Start<'a> {
     settings: Settings,
     machine: Machine,
     own: Own,
-    log: logging::FilterHandle,
+    log: logging::LogHandle,
     inherited: Inherited,
     watch: Watch,
     read: &'a dyn Fn() -> Reading,
@@ -272,6 +280,9 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     metrics.readiness().set(true);
     supervisor.ready(&serving);
 
+    let repeats = reloader.log.repeats();
+    // To the last moment: a flood may be why it ends.
+    let counting = tokio::spawn(tell_repeats(repeats.clone()));
     let mut ticks = 0_u32;
     // Kept across turns: however many orders come, the files are looked at.
     let mut watches = tokio::time::interval(WATCH);
@@ -348,7 +359,22 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         () = events.finish(flush) => {}
         name = signals.stop() => tracing::warn!(signal = name, "webhooks were not waited for"),
     }
+    counting.abort();
+    repeats.tell(REPEATS);
     ended.map(|_| ())
+}
+
+/// Says every so often what the log held back, for as long as it is polled.
+async fn tell_repeats(repeats: Repeats) {
+    let mut ticks = tokio::time::interval(REPEATS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    let mut began = std::time::Instant::now();
+    loop {
+        ticks.tick().await;
+        repeats.tell(began.elapsed());
+        began = std::time::Instant::now();
+    }
 }
 
 /// On a terminal a greeting, elsewhere log lines with the same content.

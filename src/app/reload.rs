@@ -15,7 +15,7 @@ use crate::http::{AppState, TokenAuthenticator};
 use crate::probe::Prober;
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::ReloadResult;
-use crate::telemetry::logging::FilterHandle;
+use crate::telemetry::logging::LogHandle;
 use crate::transport::Relay;
 use crate::turn;
 use crate::usage::Usage;
@@ -31,7 +31,7 @@ pub(super) struct Reloader<'a> {
     /// Where this process listens, which no reload changes.
     pub(super) listening: Listening,
     pub(super) own: Own,
-    pub(super) log: FilterHandle,
+    pub(super) log: LogHandle,
     pub(super) relay: &'a Relay,
     pub(super) state: AppState,
     pub(super) tokens: Tokens,
@@ -115,6 +115,7 @@ impl Reloader<'_> {
             let replaced = self.log.replace(&config.log.level);
             replaced.map_err(|error| format!("log.level: {error}"))?;
         }
+        self.log.repeats().replace(config.log.burst);
         // The relay knows a new secret before anybody mints with it.
         let core = Arc::new(settings.turn.clone());
         self.relay.reconfigure(&core);

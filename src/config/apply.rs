@@ -342,6 +342,7 @@ impl Config {
                 burst: web.burst,
                 ..http::RateLimit::default()
             },
+            logged_addresses: self.shown_addresses(),
             limits: http::Limits {
                 connections: web.max_connections,
                 connections_per_ip: web.max_connections_per_client,

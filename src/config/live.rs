@@ -48,6 +48,8 @@ const LIVE: &[&str] = &[
     "realms.*",
     "keys.*",
     "log.level",
+    "log.addresses",
+    "log.burst",
 ];
 
 /// Whether a reload changes the key `section.name`.

@@ -7,14 +7,15 @@ use zeroize::Zeroizing;
 
 pub use crate::outbound::Url;
 use crate::telemetry::labels::RecordKind;
+use crate::telemetry::redact::Addresses;
 
 /// Who is told what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Write events to the log. Default no: they name clients.
     pub log: bool,
-    /// Whole addresses in the log; otherwise their networks. Default no.
-    pub log_addresses: bool,
+    /// How much of addresses stands there. Default their networks.
+    pub log_addresses: Addresses,
     /// Receivers by HTTP. Default none.
     pub hooks: Vec<Hook>,
     /// Bounds of what waits for one of them.
@@ -30,7 +31,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             log: false,
-            log_addresses: false,
+            log_addresses: Addresses::Network,
             hooks: Vec::new(),
             queue: Queue::default(),
             retry_for: Duration::from_secs(900),

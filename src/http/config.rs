@@ -15,6 +15,7 @@ use crate::credentials::{Advertised, Host, IceServer, UriTransport};
 use crate::events::config::Secret;
 use crate::outbound::Url;
 use crate::signaling::Dialect;
+use crate::telemetry::redact::Addresses;
 
 /// Everything the HTTP side needs to know. What is bound, and by whom, is `app`'s business.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub struct Config {
     pub rate: RateLimit,
     /// Bounds on connections and requests.
     pub limits: Limits,
+    /// How much of a client's address the line of its request shows. Default its network.
+    pub logged_addresses: Addresses,
     /// Who sees room names and peer ids in `/api/signaling/stats`; totals are for everybody.
     pub room_listing: RoomListing,
     /// Where `/metrics` is served.

@@ -11,11 +11,12 @@ use super::config::Ice;
 use super::lists::{Headers, ListFor, Listed, Listing, of_browser, without_dead};
 use super::realm::Realm;
 use crate::credentials::{
-    DEFAULT_REALM, Host, IceList, KeyRing, MintError, TransportPolicy, UnixTime, in_realm, is_probe, mint, named_realm,
-    of_session,
+    DEFAULT_REALM, Host, IceList, KeyRing, MintError, TransportPolicy, UnixTime, Username, in_realm, is_probe, mint,
+    named_realm, of_session,
 };
 use crate::fleet::{Choice, Chosen, RoomKey};
 use crate::telemetry::labels::{IssueResult, Surface};
+use crate::telemetry::redact::CredentialId;
 use crate::telemetry::{ApiMetrics, Metrics};
 use crate::ws::{self, IceAsker, IceSource, Told};
 
@@ -203,6 +204,15 @@ impl Issuer {
             }
             None => (mint(&self.0.keys.load(), now, user, ttl)?, &ice.extra),
         };
+        // The name is hashed only if somebody reads it.
+        tracing::debug!(
+            target: "meetpoint::access",
+            credential = %CredentialId::of(&credential.username),
+            session = Username::parse(&credential.username).ok().and_then(|name| name.session()),
+            realm,
+            seconds = ttl.as_secs(),
+            "credential issued"
+        );
         let mut list = match chosen {
             Some(Chosen { stun, turn }) => IceList::of_urls(stun, turn, &credential, now, extra),
             None => IceList::new(hosts, &ice.listeners, &credential, now, extra),
@@ -289,7 +299,7 @@ impl std::fmt::Debug for Issuer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credentials::{IceServer, Username, verify};
+    use crate::credentials::{IceServer, verify};
     use crate::ws::IceUser;
 
     const NOW: UnixTime = UnixTime(1_700_000_000);

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
+use tracing::Instrument as _;
 
 use super::client::Client;
 use super::code::Code;
@@ -17,7 +18,7 @@ use super::compat;
 use super::error::Problem;
 use super::state::AppState;
 use crate::telemetry::labels::{self, Route, StatusClass};
-use crate::telemetry::redact::{Network, Target};
+use crate::telemetry::redact::Target;
 use crate::ws::{ClientIp, UpgradeError, is_upgrade};
 
 /// Names a request in answers and in the log.
@@ -62,7 +63,9 @@ pub(super) async fn observe(State(state): State<AppState>, mut request: Request<
     extensions.insert(client);
     extensions.insert(RequestId(id.as_str().into()));
 
-    let mut response = next.run(request).await;
+    // What is said on the way says whose request it was.
+    let span = tracing::debug_span!(target: "meetpoint::access", "request", request_id = id.as_str());
+    let mut response = next.run(request).instrument(span).await;
 
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {
@@ -81,8 +84,9 @@ pub(super) async fn observe(State(state): State<AppState>, mut request: Request<
         .api()
         .answered(route, method_label(&method), status_class(status), elapsed);
     tracing::debug!(
+        target: "meetpoint::access",
         request_id = id,
-        client = %Network(ip),
+        client = state.config().logged_addresses.shown(ip, None),
         %method,
         uri = %Target::new(uri.path(), uri.query()),
         status = status.as_u16(),

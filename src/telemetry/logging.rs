@@ -4,8 +4,11 @@ use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use super::repeats::Repeats;
 
 /// What the log shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +20,9 @@ pub struct Config {
     pub format: Format,
     /// Where lines go. Default standard error.
     pub output: Output,
+    /// Lines from `info` up that one place in the program may write in ten seconds; the rest are told of in one. Default 20; 0: all
+    /// are written.
+    pub burst: u32,
 }
 
 impl Default for Config {
@@ -25,6 +31,7 @@ impl Default for Config {
             filter: "info".into(),
             format: Format::Auto,
             output: Output::Stderr,
+            burst: 20,
         }
     }
 }
@@ -82,23 +89,31 @@ impl Output {
 }
 
 /// Changes what the log shows while the process runs.
-pub struct FilterHandle(Box<Refilter>);
+pub struct LogHandle {
+    refilter: Box<Refilter>,
+    repeats: Repeats,
+}
 
 type Refilter = dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync;
 
-impl FilterHandle {
+impl LogHandle {
     /// Shows from now on what `filter` says, written as in [`Config::filter`].
     ///
     /// # Errors
     /// When the filter cannot be read, or the log is gone; it then shows what it showed.
     pub fn replace(&self, filter: &str) -> Result<(), LoggingError> {
-        (self.0)(self::filter(filter)?).map_err(|_| LoggingError::Gone)
+        (self.refilter)(self::filter(filter)?).map_err(|_| LoggingError::Gone)
+    }
+
+    /// What was said too often, to be told of every so often.
+    pub fn repeats(&self) -> Repeats {
+        self.repeats.clone()
     }
 }
 
-impl std::fmt::Debug for FilterHandle {
+impl std::fmt::Debug for LogHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FilterHandle").finish_non_exhaustive()
+        f.debug_struct("LogHandle").finish_non_exhaustive()
     }
 }
 
@@ -106,7 +121,7 @@ impl std::fmt::Debug for FilterHandle {
 ///
 /// # Errors
 /// When the filter cannot be read, or a log is installed already.
-pub fn init(config: &Config) -> Result<FilterHandle, LoggingError> {
+pub fn init(config: &Config) -> Result<LogHandle, LoggingError> {
     let terminal = config.output.is_terminal();
     let (subscriber, handle) = subscriber(config, config.output.writer(), terminal)?;
     subscriber.try_init().map_err(|_| LoggingError::AlreadyInstalled)?;
@@ -127,31 +142,28 @@ fn filter(text: &str) -> Result<EnvFilter, LoggingError> {
 
 type Subscriber = Box<dyn tracing::Subscriber + Send + Sync>;
 
-fn subscriber(
-    config: &Config,
-    writer: BoxMakeWriter,
-    terminal: bool,
-) -> Result<(Subscriber, FilterHandle), LoggingError> {
-    let filter = filter(&config.filter)?;
-    let builder = tracing_subscriber::fmt().with_writer(writer).with_ansi(terminal);
+fn subscriber(config: &Config, writer: BoxMakeWriter, terminal: bool) -> Result<(Subscriber, LogHandle), LoggingError> {
+    let (filter, handle) = reload::Layer::new(filter(&config.filter)?);
+    let repeats = Repeats::new(config.burst);
+    let registry = tracing_subscriber::registry().with(filter).with(repeats.clone());
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(terminal);
     let json = match config.format {
         Format::Auto => !terminal,
         Format::Text => false,
         Format::Json => true,
     };
-    // The two formats are two types, and so are the handles to their filters.
-    Ok(if json {
-        let builder = builder.json().flatten_event(true);
-        let builder = builder.with_env_filter(filter).with_filter_reloading();
-        let handle = builder.reload_handle();
-        let replace = move |filter| handle.reload(filter);
-        (Box::new(builder.finish()), FilterHandle(Box::new(replace)))
+    let handle = LogHandle {
+        refilter: Box::new(move |filter| handle.reload(filter)),
+        repeats,
+    };
+    let subscriber: Subscriber = if json {
+        // There is one span, that of a request, and it is shown once.
+        let lines = lines.json().flatten_event(true).with_span_list(false);
+        Box::new(registry.with(lines))
     } else {
-        let builder = builder.with_env_filter(filter).with_filter_reloading();
-        let handle = builder.reload_handle();
-        let replace = move |filter| handle.reload(filter);
-        (Box::new(builder.finish()), FilterHandle(Box::new(replace)))
-    })
+        Box::new(registry.with(lines))
+    };
+    Ok((subscriber, handle))
 }
 
 #[cfg(test)]

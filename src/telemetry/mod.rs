@@ -13,6 +13,7 @@ pub mod labels;
 pub mod logging;
 pub mod metrics;
 pub mod redact;
+pub mod repeats;
 
 pub use driver_stats::{
     DriverStats, DtlsEnd, DtlsPhase, DtlsRefusal, SendFailure, StreamEnd, StreamKind, StreamRefusal,

@@ -1,7 +1,10 @@
 //! What must not reach a log, a metric or an error text as it is.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use sha2::{Digest as _, Sha256};
+use tracing::field::{DisplayValue, display};
 
 /// Holds a secret that prints as `[redacted]`, whatever formats it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,6 +54,76 @@ impl fmt::Display for Network {
 }
 
 impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// How much of an address a line shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Addresses {
+    /// The [`Network`] it is of.
+    #[default]
+    Network,
+    /// All of it, with its port where that is known.
+    Full,
+    /// Nothing.
+    None,
+}
+
+impl Addresses {
+    /// As much of an address as may be shown, as a field of a line.
+    pub fn shown(self, ip: IpAddr, port: Option<u16>) -> Option<DisplayValue<ShownAddr>> {
+        let shown = ShownAddr {
+            ip,
+            port,
+            whole: self == Self::Full,
+        };
+        (self != Self::None).then(|| display(shown))
+    }
+}
+
+/// An address as a line may show it.
+#[derive(Clone, Copy, Debug)]
+pub struct ShownAddr {
+    ip: IpAddr,
+    port: Option<u16>,
+    whole: bool,
+}
+
+impl fmt::Display for ShownAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.whole, self.port) {
+            (true, Some(port)) => SocketAddr::new(self.ip, port).fmt(f),
+            (true, None) => self.ip.fmt(f),
+            (false, _) => Network(self.ip).fmt(f),
+        }
+    }
+}
+
+/// Names a credential in lines without telling it: the first 6 bytes of its username's SHA-256, in hexadecimal. Whoever has the
+/// username finds its lines (`printf %s USERNAME | sha256sum`); whoever has the lines cannot go the other way but by guessing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct CredentialId([u8; 6]);
+
+impl CredentialId {
+    /// Of a username as it is sent.
+    pub fn of(username: &str) -> Self {
+        let mut id = [0; 6];
+        for (byte, digest) in id.iter_mut().zip(Sha256::digest(username)) {
+            *byte = digest;
+        }
+        Self(id)
+    }
+}
+
+impl fmt::Display for CredentialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for CredentialId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -114,6 +187,24 @@ mod tests {
         assert_eq!(shown("203.0.113.77"), "203.0.113.0/24");
         assert_eq!(shown("::ffff:203.0.113.77"), "203.0.113.0/24");
         assert_eq!(shown("2001:db8:1:2:3:4:5:6"), "2001:db8:1::/48");
+    }
+
+    #[test]
+    fn an_address_shows_as_much_as_is_asked_for() {
+        let shown = |how: Addresses, port| {
+            how.shown("203.0.113.77".parse().unwrap(), port)
+                .map(|shown| shown.to_string())
+        };
+        assert_eq!(shown(Addresses::Network, Some(7)).unwrap(), "203.0.113.0/24");
+        assert_eq!(shown(Addresses::Full, Some(7)).unwrap(), "203.0.113.77:7");
+        assert_eq!(shown(Addresses::Full, None).unwrap(), "203.0.113.77");
+        assert_eq!(shown(Addresses::None, Some(7)), None);
+    }
+
+    #[test]
+    fn a_credential_is_named_by_what_sha256sum_says_of_its_username() {
+        // printf %s 1700000000:alice | sha256sum
+        assert_eq!(CredentialId::of("1700000000:alice").to_string(), "8766925a1e64");
     }
 
     #[test]

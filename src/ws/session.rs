@@ -186,7 +186,7 @@ pub(crate) async fn run<S>(
     // Tell the rooms now; the farewell below may take a while.
     admission.hub.disconnect(admission.connection, code);
     admission.hub.share_waiting(admission.connection, opening.slot.owner());
-    tracing::debug!(sid = admission.sid.as_str(), code = code.as_label(), "socket ends");
+    tracing::debug!(target: "meetpoint::access", session = admission.sid.as_str(), code = code.as_label(), "socket ends");
     if code != CloseCode::Abnormal {
         let farewell = Box::pin(farewell(socket, &admission.outbox, code));
         let _ = tokio::time::timeout(close_timeout, farewell).await;

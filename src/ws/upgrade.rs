@@ -221,6 +221,8 @@ fn try_upgrade(
         .remove::<hyper::upgrade::OnUpgrade>()
         .ok_or(UpgradeError::NotUpgradable)?;
     let admission = hub.connect(dialect, ip).map_err(|_full| UpgradeError::Full)?;
+    // In the span of its request, which joins the two.
+    tracing::debug!(target: "meetpoint::access", session = admission.sid.as_str(), dialect = dialect.as_label(), "socket opens");
     tokio::spawn(async move {
         match upgrading.await {
             Ok(upgraded) => session::run(TokioIo::new(upgraded), admission, opening, (dialect, said)).await,

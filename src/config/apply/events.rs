@@ -1,14 +1,20 @@
 //! Who is told what happens.
 
 use crate::config::Config;
+use crate::config::types::LogAddresses;
 use crate::events;
+use crate::telemetry::redact::Addresses;
 
 impl Config {
     pub(super) fn event_settings(&self) -> events::Config {
         let told = &self.events;
         events::Config {
             log: told.log,
-            log_addresses: told.log_addresses,
+            log_addresses: if told.log_addresses {
+                Addresses::Full
+            } else {
+                self.shown_addresses()
+            },
             hooks: told.webhooks.iter().map(|hook| hook.0.clone()).collect(),
             queue: events::config::Queue {
                 events: told.queue_events,
@@ -16,6 +22,15 @@ impl Config {
             },
             retry_for: told.retry_for,
             subscribers: told.subscribers,
+        }
+    }
+
+    /// How much of clients' addresses lines show.
+    pub(super) const fn shown_addresses(&self) -> Addresses {
+        match self.log.addresses {
+            LogAddresses::Network => Addresses::Network,
+            LogAddresses::Full => Addresses::Full,
+            LogAddresses::None => Addresses::None,
         }
     }
 

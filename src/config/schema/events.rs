@@ -17,7 +17,7 @@ section! {
         ///
         /// They name users and where they come from. What operators do is logged in any case, under `meetpoint::audit`.
         log: bool = false;
-        /// Whole addresses of clients and peers in those lines, instead of their networks (/24, /48).
+        /// Whole addresses of clients and peers in those lines, whatever `log.addresses` says.
         log_addresses: bool = false;
         /// Receivers of events by HTTP, at most 16: `[[events.webhooks]]` tables with `url` and `secret` (or `secret_file`), and
         /// optionally `kinds` (default: all but `refreshed`), `batch` (most events of one delivery, default 100, at most 1000),

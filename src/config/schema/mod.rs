@@ -34,8 +34,8 @@ pub use tls::Tls;
 pub use usage::Usage;
 pub use web::{Admin, Auth, Http, Ice, Metrics};
 
-use super::types::LogFormat;
-use super::value::Must;
+use super::types::{LogAddresses, LogFormat, LogOutput};
+use super::value::{Between, Must};
 use crate::http::keys::MAX_KEYS;
 use crate::turn::MAX_REALMS;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -61,14 +61,24 @@ fn everywhere(port: u16) -> Vec<SocketAddr> {
 }
 
 section! {
-    /// What is written to standard error.
+    /// What is written about what happens (docs/logging.md).
     Log as "log" {
         /// `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `"info,meetpoint::turn=debug"`.
         ///
-        /// Addresses of clients appear at `debug` and below only.
+        /// Addresses of clients appear at `debug` and below only, and in events (`events.log`).
         level: String = "info".to_owned(), Must("a level or a filter of levels", |filter: &String| is_filter(filter));
         /// How lines look.
         format: LogFormat = LogFormat::Auto;
+        /// Where lines go. What greets a person at a terminal, and errors before the log is open, go to standard error in any case.
+        output: LogOutput = LogOutput::Stderr;
+        /// How much of a client's or peer's address a line shows: its network (/24, /48), all of it, or nothing.
+        ///
+        /// Lines of the audit trail (`meetpoint::audit`) name operators' addresses in full in any case.
+        addresses: LogAddresses = LogAddresses::Network;
+        /// Lines from `info` up that one place in the program may write in ten seconds; what comes beyond is counted and told of in
+        /// one line. Events, the audit trail, and what start, reload and stop say are never held back. 0 writes everything: then
+        /// whoever can make the program warn can fill the disk.
+        burst: u32 = 20, Between(0, 1_000_000);
     }
 }
 

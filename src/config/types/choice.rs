@@ -50,6 +50,28 @@ choice! {
 }
 
 choice! {
+    /// Where log lines go.
+    LogOutput {
+        /// Standard error.
+        Stderr = "stderr",
+        /// Standard output.
+        Stdout = "stdout",
+    }
+}
+
+choice! {
+    /// How much of a client's address a log line shows.
+    LogAddresses {
+        /// The /24 of IPv4, the /48 of IPv6.
+        Network = "network",
+        /// All of it.
+        Full = "full",
+        /// Nothing.
+        None = "none",
+    }
+}
+
+choice! {
     /// Whether those who show neither token nor key get TURN credentials, where nobody is asked for a token.
     AnonymousTurn {
         /// Until there is an API key.

@@ -16,7 +16,9 @@ mod webhook;
 
 pub use alternate::AlternateServer;
 pub use amount::{ByteSize, Rate};
-pub use choice::{AnonymousTurn, LogFormat, ProbeOwn, RedirectWhen, RoomListing, TakeoverPolicy};
+pub use choice::{
+    AnonymousTurn, LogAddresses, LogFormat, LogOutput, ProbeOwn, RedirectWhen, RoomListing, TakeoverPolicy,
+};
 pub use dialect::DialectPath;
 pub use dialect_listener::DialectListener;
 pub use files::{CertificatePair, FilePath};
