@@ -101,7 +101,7 @@ skip() {
 # --- what is needed ----------------------------------------------------------------------------------------------------
 # Commands and the Debian packages that bring them.
 needs='nginx:nginx caddy:caddy strace:strace turnutils_uclient:coturn systemd-analyze:systemd turnserver:coturn haproxy:haproxy redis-server:redis-server chromium:chromium ip:iproute2 nft:nftables openssl:openssl python3:python3 node:nodejs npm:npm curl:curl cc:build-essential'
-needs+=' prometheus:prometheus promtool:prometheus'
+needs+=' prometheus:prometheus promtool:prometheus jq:jq'
 
 prepare() {
     local pair packages=()

@@ -196,7 +196,7 @@ mod tests {
 
     fn knock(times: u64) {
         for number in 0..times {
-            tracing::warn!("a stranger knocks with {number:0200}");
+            tracing::warn!(target: "meetpoint::transport::front", "a stranger knocks with {number:0200}");
         }
     }
 
@@ -204,7 +204,7 @@ mod tests {
     fn the_first_lines_of_a_place_pass_and_the_rest_are_told_of_in_one() {
         let lines = logged(3, |repeats| {
             knock(100_000);
-            tracing::warn!("another place");
+            tracing::warn!(target: "meetpoint::http", "another place");
             assert_eq!(repeats.0.places.lock().unwrap().len(), 2, "whatever the lines hold");
             repeats.tell(Duration::from_secs(10));
             assert!(repeats.0.places.lock().unwrap().is_empty());

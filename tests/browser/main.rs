@@ -4,6 +4,9 @@
 //! `$CARGO_TARGET_TMPDIR/console/`.
 #![cfg(feature = "server")]
 
+#[path = "../support/udp/mod.rs"]
+mod support;
+
 mod cdp;
 mod chromium;
 mod namespace;
@@ -13,6 +16,7 @@ mod topology;
 
 mod candidates;
 mod dialects;
+mod drain;
 mod errors;
 mod lists;
 mod nat;

@@ -13,14 +13,14 @@ const FILE_BYTES: f64 = 320.0 * 65536.0;
 const PAYLOAD_BYTES: &str = "meetpoint_relay_payload_bytes_total";
 
 /// From now on, `made` is the number of peer connections made.
-const COUNT_CONNECTIONS: &str = "
+pub(crate) const COUNT_CONNECTIONS: &str = "
     window.made = 0;
     window.RTCPeerConnection = class extends RTCPeerConnection {
         constructor(...given) { super(...given); made++; }
     };";
 
 /// Sends a line and returns what arrived.
-async fn chat(from: &Page, to: &Page, text: &str) -> Result<String> {
+pub(crate) async fn chat(from: &Page, to: &Page, text: &str) -> Result<String> {
     to.run("window.heard = meetpoint.nextChat()").await?;
     let links: u64 = from.evaluate(&format!("meetpoint.send('{text}')")).await?;
     ensure!(links == 1, "sent to {links} peers");

@@ -5,11 +5,14 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::namespace::{self, Namespace};
+
+/// What the server mints with.
+pub(crate) const SECRET: &str = "a secret of the browser tests alone";
 
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -67,6 +70,37 @@ impl Server {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
+    }
+
+    /// Asks the process to end.
+    pub(crate) fn terminate(&self) -> Result<()> {
+        let sent = Command::new("kill")
+            .args(["-s", "TERM", &self.child.id().to_string()])
+            .status()?;
+        ensure!(sent.success(), "cannot send a signal");
+        Ok(())
+    }
+
+    /// The exit code, if it has ended.
+    pub(crate) fn has_ended(&mut self) -> Result<Option<i32>> {
+        Ok(self.child.try_wait()?.map(|status| status.code().unwrap_or(-1)))
+    }
+
+    /// The exit code, once it ends by itself.
+    pub(crate) async fn until_ended(&mut self, patience: Duration) -> Result<i32> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.has_ended()? {
+                Some(code) => return Ok(code),
+                None if Instant::now() > deadline => bail!("it still runs"),
+                None => sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    /// Where TURN is spoken.
+    pub(crate) const fn relay(&self) -> SocketAddr {
+        self.relay
     }
 
     /// Where the page is.
@@ -173,7 +207,7 @@ fn spawn(
         .env("MEETPOINT__RELAY__EXTERNAL_IP", relay.ip().to_string())
         // Below the ports that the kernel hands out, so that no listener of a test lies inside.
         .env("MEETPOINT__RELAY__PORT_RANGE", "20000-29999")
-        .env("MEETPOINT__CREDENTIALS__SECRETS", "a secret of the browser tests alone")
+        .env("MEETPOINT__CREDENTIALS__SECRETS", SECRET)
         .envs(settings.iter().copied())
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)

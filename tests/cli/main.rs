@@ -23,6 +23,7 @@ mod events;
 mod external_address;
 mod idle;
 mod keys;
+mod logging;
 mod moderation;
 mod program;
 mod realms;

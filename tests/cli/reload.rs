@@ -123,6 +123,70 @@ fn a_secret_is_rotated_while_an_allocation_relays_and_nothing_is_lost() {
     thread.join().unwrap();
 }
 
+/// Puts a secret's file behind `..data` in one step, as the kubelet does.
+fn swap(directory: &std::path::Path, version: &str, secrets: &str) {
+    use std::os::unix::fs::symlink;
+    std::fs::create_dir(directory.join(version)).unwrap();
+    std::fs::write(directory.join(version).join("secrets"), secrets).unwrap();
+    symlink(version, directory.join("..data_tmp")).unwrap();
+    std::fs::rename(directory.join("..data_tmp"), directory.join("..data")).unwrap();
+}
+
+#[test]
+fn secrets_behind_kubernetes_links_are_rotated_twice_and_no_valid_credential_is_ever_refused() {
+    const THIRD: &str = "the third secret of this test";
+    let mounted = tempfile::TempDir::new().unwrap();
+    swap(mounted.path(), "..1", FIRST);
+    std::os::unix::fs::symlink("..data/secrets", mounted.path().join("secrets")).unwrap();
+    let file = mounted.path().join("secrets");
+    let config = toml("").replace("\"secrets\"", &format!("\"{}\"", file.display()));
+    let server = Server::start_with(&[("meetpoint.toml", &config)], &[]);
+    let mut held = Vec::new();
+    // Each list opens an allocation at once, and what was issued before goes on to do so.
+    let mut fetch_and_use = |keep: bool| {
+        let list = get(server.http, "/api/ice-servers?user=alice").unwrap();
+        let text = |name: &str| {
+            let (_, rest) = list.split_once(&format!("\"{name}\":\"")).unwrap();
+            rest.split('"').next().unwrap().to_owned()
+        };
+        let fresh = (text("username"), text("credential"));
+        for (username, password) in held.iter().chain([&fresh]) {
+            let mut client = Client::new(server.relay);
+            client.log_in_with(username, password);
+            client.allocate();
+            assert_eq!(client.refresh(0), Ok(()));
+        }
+        if keep {
+            held.push(fresh);
+        }
+    };
+    fetch_and_use(true);
+    for (times, (version, secrets)) in [
+        ("..2", format!("{SECOND}\n{FIRST}\n")),
+        ("..3", format!("{THIRD}\n{SECOND}\n{FIRST}\n")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        swap(mounted.path(), version, &secrets);
+        // Nobody sends a signal.
+        while server.log().matches(RELOADED).count() <= times {
+            fetch_and_use(false);
+        }
+        fetch_and_use(true);
+        let newest = if times == 0 { SECOND } else { THIRD };
+        client(&server, newest).allocate();
+    }
+    let metric = "meetpoint_config_reloads_total{result=\"applied\"}";
+    assert_eq!(server.metric(metric), Some("2".to_owned()));
+    // Once the oldest is taken away, what it had signed opens nothing, and the rest still does.
+    swap(mounted.path(), "..4", &format!("{THIRD}\n{SECOND}\n"));
+    server.wait_for_log(RELOADED, 3);
+    let refused = client(&server, FIRST).try_allocate(Wish::default()).map(|_| ());
+    assert_eq!(refused, Err(401));
+    client(&server, SECOND).allocate();
+}
+
 #[test]
 fn a_bad_configuration_changes_nothing_and_says_all_that_is_wrong() {
     let server = start(FIRST);

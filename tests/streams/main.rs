@@ -16,6 +16,7 @@ mod client;
 mod framing;
 mod one_port;
 mod proxied;
+mod rotated;
 mod secure;
 mod stage;
 mod tcp;

@@ -22,6 +22,6 @@ section! {
         /// cannot be used are logged and counted, and the old ones stay.
         ///
         /// Renaming over a file and swapping a symbolic link on the way to it (Kubernetes) are noticed as well.
-        reload_interval: Duration = seconds(10), Between(seconds(1), minutes(60));
+        reload_interval: Duration = seconds(2), Between(seconds(1), minutes(60));
     }
 }
