@@ -106,7 +106,7 @@ async fn a_session_of_the_hub_is_found_from_its_request_to_what_its_kick_ended()
     let server = admin::start(CALLS);
     let peer = Peer::join(&server, "alice", "room").await;
     let session = peer.welcome["sid"].as_str().unwrap().to_owned();
-    let mut client = log_in(&server, &credential(&peer.welcome["ice"]));
+    let mut client = log_in(&server, &credential(&peer.welcome["ice"]["servers"]));
     tokio::task::block_in_place(|| client.allocate());
     let (status, kicked) = operate(&server, "POST /v1/rooms/room/kick", json!({"peer": "alice"})).await;
     assert_eq!((status, &kicked["allocations"]), (200, &json!(1)), "{kicked}");

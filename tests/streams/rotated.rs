@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustls::pki_types::CertificateDer;
 use tempfile::TempDir;
-use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _, client_with_config};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::{IntoClientRequest as _, client_with_config};
 
 use crate::client::Arrival;
 use crate::secure::{client, handshake, try_handshake};
