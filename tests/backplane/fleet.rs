@@ -181,7 +181,7 @@ fn a_replica_that_starts_or_was_cut_off_catches_up_in_both_directions() {
 }
 
 /// TURN URLs of a list, in order, with what opens them.
-fn list(replica: &Replica, query: &str) -> (Vec<String>, String, String) {
+pub(crate) fn list(replica: &Replica, query: &str) -> (Vec<String>, String, String) {
     let list = replica.json(&format!("/api/ice-servers{query}"));
     let servers = list["iceServers"].as_array().unwrap();
     let turn = servers

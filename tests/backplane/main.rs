@@ -20,5 +20,6 @@ mod node;
 mod redis;
 mod replica;
 mod replicas;
+mod rotation;
 #[path = "../support/udp/mod.rs"]
 mod support;

@@ -281,7 +281,7 @@ pub(crate) fn replicas<const N: usize>(redis: &str, arguments: &[&str]) -> [Repl
 }
 
 /// For nobody else to read, as secrets have to be.
-fn write_private(path: &std::path::Path, content: &str) {
+pub(crate) fn write_private(path: &std::path::Path, content: &str) {
     std::fs::write(path, content).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
