@@ -172,6 +172,13 @@ else
     skip dialect-clients 'needs node and npm'
 fi
 
+if { have node && have npm; } || $list_only; then
+    # Other services' official clients against our answers in their shapes.
+    stage api-clients test 300 bash -c 'cd tests/api-clients/node && npm ci --silent --no-audit --no-fund && npm test -s'
+else
+    skip api-clients 'needs node and npm'
+fi
+
 if have promtool || $list_only; then
     # What Grafana and Prometheus are given: up to date, parses, names what there is.
     stage dashboards test 120 python3 tests/deploy/grafana/run.py test_dashboards
