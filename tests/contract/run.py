@@ -141,7 +141,7 @@ def hold(program, name, more, token):
             command += ["--phases", "coverage,fuzzing", "--mode", "all", "--max-examples", "20", "--seed", "20261121"]
             command += ["--max-time", str(MAX_SECONDS), "--request-timeout", "15", "--max-redirects", "0"]
             command += ["--continue-on-failure", "--no-color", "--warnings", "off", "--no-shrink"]
-            command += ["--generation-database", "none", "--suppress-health-check", "all", "--workers", "2"]
+            command += ["--generation-database", "none", "--suppress-health-check", "all", "--workers", "1"]
             command += ["--exclude-checks", ",".join(NOT_HELD)]
             for path in LEFT_OUT:
                 command += ["--exclude-path", path]
