@@ -22,6 +22,7 @@ mod secrets;
 mod services;
 mod signals;
 mod supervisor;
+mod talkers;
 mod tunnel;
 mod watch;
 
@@ -51,6 +52,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 use supervisor::Supervisor;
+use talkers::Looker;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use watch::Watch;
@@ -194,10 +196,13 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     };
     let prober = Prober::start(settings.probes.clone(), Arc::new(of_lists), metrics.probe()).context("probes.ca")?;
     let (sender, mut orders) = mpsc::channel(MAX_ORDERS);
+    let looker = Arc::new(Looker::new(relay.inquiry(), relay.ledger(), events.talkers()));
+    tokio::spawn(talkers::watch(Arc::clone(&looker)));
     let desk = Desk {
         relay: relay.inquiry(),
         revocations: core.revocations.clone(),
         fleet: services.fleet(),
+        looker,
         probed: prober.board(),
         orders: sender,
     };

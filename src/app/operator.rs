@@ -2,7 +2,9 @@
 
 use super::fleet::FleetHandle;
 use super::probes;
+use super::talkers::Looker;
 use crate::credentials::UnixTime;
+use crate::events::talkers::{Question, Top};
 use crate::fleet::Announced;
 use crate::http::Issuer;
 use crate::http::admin::{Cursor, Operator, OperatorError, PATIENCE, ProbedServer, Reloaded};
@@ -38,6 +40,8 @@ pub(super) struct Desk {
     pub(super) revocations: Revocations,
     /// The other replicas, which do as operators of this one say.
     pub(super) fleet: Option<FleetHandle>,
+    /// Who did most.
+    pub(super) looker: Arc<Looker>,
     /// What probes found.
     pub(super) probed: Board,
     pub(super) orders: mpsc::Sender<Order>,
@@ -134,6 +138,10 @@ impl Operator for Desk {
             fleet.tell(change);
         }
         change.is_some()
+    }
+
+    fn top(&self, question: Question) -> Result<Top, OperatorError> {
+        Ok(self.looker.top(question)?)
     }
 
     fn probed(&self) -> Vec<ProbedServer> {

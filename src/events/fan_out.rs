@@ -14,6 +14,7 @@ use super::feed::Feed;
 use super::intake::{Intake, Message};
 use super::log;
 use super::record::Happened;
+use super::talkers::Talkers;
 use super::webhook::{Shared, Webhook};
 use crate::telemetry::{EventMetrics, Metrics};
 
@@ -25,6 +26,7 @@ const WAITING: usize = 65_536;
 pub struct Events {
     intake: Intake,
     feed: Feed,
+    talkers: Talkers,
     config: Arc<ArcSwap<Config>>,
     changed: watch::Sender<()>,
     task: JoinHandle<()>,
@@ -43,6 +45,7 @@ impl Events {
         let metrics = metrics.events().clone();
         let (sender, receiver) = mpsc::channel(WAITING);
         let feed = Feed::new(config.subscribers, metrics.clone());
+        let talkers = Talkers::new();
         let (ending, ends) = watch::channel(None);
         let (changed, changes) = watch::channel(());
         let config = Arc::new(ArcSwap::from_pointee(config));
@@ -51,6 +54,7 @@ impl Events {
             number: 0,
             config: Arc::clone(&config),
             feed: feed.clone(),
+            talkers: talkers.clone(),
             hooks: HashMap::new(),
             shared: Shared::new(metrics.clone(), ends),
             metrics: metrics.clone(),
@@ -60,6 +64,7 @@ impl Events {
         Ok(Self {
             intake: Intake { sender, metrics },
             feed,
+            talkers,
             config,
             changed,
             task,
@@ -75,6 +80,11 @@ impl Events {
     /// The way out for those who listen.
     pub fn feed(&self) -> Feed {
         self.feed.clone()
+    }
+
+    /// Who did most lately.
+    pub fn talkers(&self) -> Talkers {
+        self.talkers.clone()
     }
 
     /// Tells others from now on. What waits for a webhook whose address stays goes there, signed with its new secret; what waits
@@ -115,6 +125,7 @@ struct Teller {
     number: u64,
     config: Arc<ArcSwap<Config>>,
     feed: Feed,
+    talkers: Talkers,
     /// By address.
     hooks: HashMap<String, Webhook>,
     shared: Shared,
@@ -145,6 +156,9 @@ impl Teller {
         self.number += 1;
         let kind = happened.kind();
         self.metrics.told(kind);
+        if let Happened::Relay(event) = happened {
+            self.talkers.handle_event(event);
+        }
         let config = self.config.load();
         match happened {
             Happened::Relay(event) if config.log => log::relay(self.number, event, config.log_addresses),

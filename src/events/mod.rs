@@ -1,7 +1,8 @@
 //! What happened, told to those who keep records: the log, webhooks, and whoever listens to the admin stream.
 //!
 //! What it is: one bounded channel that the relay's workers and the admin API put things into ([`Intake`]), one task that gives
-//! each a number, writes it down once and passes it on ([`Events`]), and the ways out: the log, [`webhook`], [`Feed`].
+//! each a number, writes it down once and passes it on ([`Events`]), and the ways out: the log, [`webhook`], [`Feed`], and the counts of
+//! who did most ([`talkers`]).
 //! What it is not: a store. What is not delivered within its bounds is counted and gone.
 //!
 //! Invariants:
@@ -19,6 +20,7 @@ mod intake;
 mod log;
 mod record;
 mod server;
+pub mod talkers;
 pub mod webhook;
 
 pub use audit::Audit;
@@ -29,3 +31,4 @@ pub use hub::HubEvent;
 pub use intake::Intake;
 pub use record::{Record, UsageEvent};
 pub use server::ServerEvent;
+pub use talkers::Talkers;

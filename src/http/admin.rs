@@ -17,6 +17,7 @@ mod shown_rooms;
 mod stream;
 mod tokens;
 mod told;
+mod top;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use super::openapi::Operation;
 use super::state::AppState;
 use super::usage::Files;
 use crate::credentials::UnixTime;
+use crate::events::talkers::{Question, Top};
 use crate::events::{Feed, Intake};
 use crate::fleet::Announced;
 use crate::signaling::NodeId;
@@ -122,6 +124,12 @@ pub trait Operator: Send + Sync + 'static {
     /// Lets somebody in again; `false` if nobody of that name was turned away.
     fn lift(&self, now: UnixTime, who: &Revoked) -> bool;
 
+    /// Who did most lately.
+    ///
+    /// # Errors
+    /// [`OperatorError::Busy`].
+    fn top(&self, question: Question) -> Result<Top, OperatorError>;
+
     /// What probes found of the servers in the ICE lists, by URL.
     fn probed(&self) -> Vec<ProbedServer>;
 
@@ -188,6 +196,7 @@ pub fn admin_router(state: &AppState, tokens: Tokens, operator: Arc<dyn Operator
         )
         .route("/api/admin/relays", get(probed::list))
         .route("/api/admin/usage", get(usage))
+        .route("/api/admin/top", get(top::list))
         .route("/api/admin/fleet", get(fleet::list))
         .route("/api/admin/config", get(configuration))
         .route("/api/admin/reload", post(reload))
@@ -216,6 +225,7 @@ pub(super) fn operations() -> Vec<Operation> {
     all.extend(fleet::operations());
     all.extend(probed::operations());
     all.extend(super::usage::operations_of_all());
+    all.extend(top::operations());
     all.extend(stream::operations());
     all.extend(shown_rooms::operations());
     all.extend(bans::operations());

@@ -23,7 +23,7 @@ pub const MAX_LOOK: u32 = 2048;
 pub const MAX_JUDGED: u32 = 256;
 
 /// Names one allocation of this process. Never used again for a later one in the same place, short of 2³² of them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct AllocationId {
     /// The shard that holds it.
     pub shard: u16,

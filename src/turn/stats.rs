@@ -26,14 +26,18 @@ impl Traffic {
         self.bytes += bytes as u64;
     }
 
-    pub(super) const fn plus(self, other: Self) -> Self {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
         Self {
             packets: self.packets + other.packets,
             bytes: self.bytes + other.bytes,
         }
     }
 
-    pub(super) const fn minus(self, other: Self) -> Self {
+    /// What has been added since.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
         Self {
             packets: self.packets.saturating_sub(other.packets),
             bytes: self.bytes.saturating_sub(other.bytes),

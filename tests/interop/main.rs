@@ -23,6 +23,7 @@ mod realms;
 mod redirect;
 mod stunclient;
 mod support;
+mod talkers;
 mod tcp_relay;
 mod turn_crate;
 mod uclient;

@@ -14,12 +14,12 @@ use tempfile::TempDir;
 
 const ACME: &str = "acme's secret of 32 characters!!";
 const GLOBEX: &str = "globex's secret of 32 characters";
-const ADMIN: &str = "an-operators-token-of-32-characters";
+pub(crate) const ADMIN: &str = "an-operators-token-of-32-characters";
 const TOKEN: &str = "acme-token-of-32-characters-or-more";
 const HOOK: &str = "webhook-secret-0123456789";
 
 /// What is compared, by realm.
-type Totals = BTreeMap<(String, &'static str), u64>;
+pub(crate) type Totals = BTreeMap<(String, &'static str), u64>;
 
 const COUNTED: [(&str, &str, &[&str]); 6] = [
     (
@@ -120,7 +120,7 @@ impl Site {
     }
 }
 
-fn login(user: &str, realm: &str, secret: &str) -> [String; 4] {
+pub(crate) fn login(user: &str, realm: &str, secret: &str) -> [String; 4] {
     let mut command = Meetpoint::command();
     let name = realm.to_uppercase();
     command
@@ -132,7 +132,7 @@ fn login(user: &str, realm: &str, secret: &str) -> [String; 4] {
 }
 
 /// What `/metrics` says now. All clients have left, so that it does not change any more once the workers have told.
-fn metrics(server: &Meetpoint) -> Totals {
+pub(crate) fn settled(server: &Meetpoint) -> Totals {
     let look = || -> Totals {
         let mut totals = Totals::new();
         for realm in ["default", "acme", "globex"] {
@@ -213,7 +213,7 @@ fn records_of_usage_add_up_to_the_relays_counters_over_every_transport_and_a_res
     run_at_port(first.udp, "127.0.0.1", &[&["-y", "-c"][..], &alice].concat());
     let (status, _) = http_get(first.http, "/api/ice-servers");
     assert_eq!(status, 200);
-    let of_first = metrics(&first);
+    let of_first = settled(&first);
     assert!(of_first[&("acme".into(), "/toPeer/bytes")] > 3000, "{of_first:?}");
     assert!(of_first[&("globex".into(), "/toClient/bytes")] > 5000, "{of_first:?}");
     assert!(of_first[&("default".into(), "/issued")] > 0);
@@ -236,7 +236,7 @@ fn records_of_usage_add_up_to_the_relays_counters_over_every_transport_and_a_res
     let (success, output) = output_of(&mut command, Duration::from_secs(60));
     assert!(success, "{output}");
     run_at_port(second.udp, "127.0.0.1", &[&to_echo[..], &bob].concat());
-    let of_second = metrics(&second);
+    let of_second = settled(&second);
     assert!(of_second[&("acme".into(), "/toPeer/bytes")] > 0, "{of_second:?}");
 
     // For operators of all, for a tenant of itself alone, for nobody else.
@@ -297,7 +297,7 @@ fn records_of_usage_add_up_to_the_relays_counters_over_every_transport_and_a_res
     }
 }
 
-fn get(port: u16, path: &str, token: &str) -> (u16, String) {
+pub(crate) fn get(port: u16, path: &str, token: &str) -> (u16, String) {
     use std::io::{Read as _, Write as _};
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();

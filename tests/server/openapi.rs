@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use jsonschema::Validator;
 use meetpoint::credentials::UnixTime;
+use meetpoint::events::talkers::{Question, Top};
 use meetpoint::events::{self, Events};
 use meetpoint::http::admin::{Cursor, Operator, OperatorError, ProbedServer, Reloaded, Tokens};
 use meetpoint::http::{self, Auth, Code, Config, Jwt, JwtSecret, Served, Service};
@@ -47,6 +48,9 @@ impl Operator for Nobody {
     }
     fn relays(&self) -> Vec<(meetpoint::signaling::NodeId, meetpoint::fleet::Announced)> {
         Vec::new()
+    }
+    fn top(&self, _: Question) -> Result<Top, OperatorError> {
+        Ok(Top::default())
     }
     fn probed(&self) -> Vec<ProbedServer> {
         Vec::new()
