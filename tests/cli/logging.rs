@@ -238,6 +238,37 @@ fn strangers_write_nothing_into_the_log_and_no_line_of_it_is_there_twice() {
     assert_eq!(without_times.len(), said, "{}", server.log());
 }
 
+#[test]
+fn a_line_that_comes_again_and_again_is_counted_instead() {
+    let config = toml("[log]\nburst = 3\n");
+    let server = Server::start_with(&[("meetpoint.toml", &config), ("secrets", FIRST)], &[]);
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
+    let limit = |number: usize| {
+        let limited = Command::new("prlimit")
+            .args(["--pid", &server.pid().to_string(), &format!("--nofile={number}:")])
+            .status();
+        assert!(limited.unwrap().success());
+    };
+    // Without a free descriptor every look at the queue of connections fails, several times a second.
+    limit(open());
+    let waiting: Vec<_> = (0..8).map(|_| TcpStream::connect(server.http).unwrap()).collect();
+    server.wait_for_log("more times in", 1);
+    let all = lines(&server.log());
+    let told = all.iter().find(|line| line["repeated"].is_u64()).unwrap();
+    assert_eq!(told["level"], "WARN", "{told}");
+    assert!(
+        told["message"]
+            .as_str()
+            .unwrap()
+            .ends_with("s: cannot accept a connection"),
+        "{told}"
+    );
+    let said = |line: &&Value| line["message"] == "cannot accept a connection";
+    let before = all.iter().take_while(|line| !line["repeated"].is_u64());
+    assert_eq!(before.filter(said).count(), 3, "{}", server.log());
+    drop(waiting);
+}
+
 /// Opens a socket at a path, says something there, and waits for any answer.
 async fn say(server: SocketAddr, path: &str, frames: &[&str]) {
     let request = format!("ws://{server}{path}").into_client_request().unwrap();

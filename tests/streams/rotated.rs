@@ -31,6 +31,11 @@ impl Drop for Program {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test that waits for another process")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(20));
+}
+
 /// Puts a new certificate behind `..data` in one step, as the kubelet does, and takes the old one away.
 fn swap(directory: &Path, version: &str) -> CertificateDer<'static> {
     let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
@@ -76,7 +81,7 @@ fn start(directory: &Path) -> (Program, SocketAddr, SocketAddr) {
             if TcpStream::connect(tls).is_ok() && TcpStream::connect(https).is_ok() {
                 return (program, tls, https);
             }
-            std::thread::sleep(Duration::from_millis(20));
+            pause();
         }
     }
     panic!("{}", fs::read_to_string(directory.join("log")).unwrap());
@@ -115,7 +120,7 @@ fn a_certificate_swapped_by_a_symbolic_link_is_served_in_five_seconds_and_no_con
             assert!(swapped.elapsed() < PATIENCE, "after {looks} looks");
             peer.send_to(b"meanwhile", relayed).unwrap();
             assert_eq!(living.receive(), Some(Arrival::Channel(0x4000, b"meanwhile".to_vec())));
-            std::thread::sleep(Duration::from_millis(50));
+            pause();
         }
         // How long that takes is a matter of the default, which the next test holds: clocks of busy machines prove nothing.
         println!("served after {:?}", swapped.elapsed());
