@@ -20,25 +20,25 @@ const SETTINGS: Settings = &[
 
 const PAIRS: u32 = 100;
 
-fn client(relay: SocketAddr, user: u32) -> Client {
+fn client(relay: SocketAddr, user: u32) -> Result<Client> {
     let mut client = Client::new(relay);
-    let ring = KeyRing::from_bytes([SECRET]).unwrap();
+    let ring = KeyRing::from_bytes([SECRET])?;
     let now = UnixTime::from_system_time(std::time::SystemTime::now());
-    let credential = mint(&ring, now, &format!("user{user}"), Duration::from_secs(600)).unwrap();
+    let credential = mint(&ring, now, &format!("user{user}"), Duration::from_secs(600))?;
     client.log_in_with(&credential.username, credential.password.as_str());
-    client
+    Ok(client)
 }
 
 /// Two clients who send to each other's relayed address.
 struct Pair([Client; 2]);
 
 impl Pair {
-    fn new(relay: SocketAddr, number: u32) -> Self {
-        let mut both = [0, 1].map(|side| client(relay, 2 * number + side));
+    fn new(relay: SocketAddr, number: u32) -> Result<Self> {
+        let mut both = [client(relay, 2 * number)?, client(relay, 2 * number + 1)?];
         let [a, b] = both.each_mut().map(Client::allocate);
         both[0].bind(0x4000, b);
         both[1].bind(0x4000, a);
-        Self(both)
+        Ok(Self(both))
     }
 
     /// One datagram each way through both allocations.
@@ -69,7 +69,11 @@ async fn a_server_that_is_stopped_lets_a_call_and_two_hundred_allocations_go_on_
         for page in [&elder, &newcomer] {
             page.run(COUNT_CONNECTIONS).await?;
         }
-        let mut pairs: Vec<Pair> = blocking(|| (0..PAIRS).map(|number| Pair::new(relay, number)).collect());
+        let mut pairs = blocking(|| {
+            (0..PAIRS)
+                .map(|number| Pair::new(relay, number))
+                .collect::<Result<Vec<_>>>()
+        })?;
         let all_talk = |pairs: &[Pair], round| blocking(|| pairs.iter().filter(|pair| !pair.talk(round)).count());
         ensure!(all_talk(&pairs, 0) == 0, "before it is stopped");
 
@@ -86,7 +90,7 @@ async fn a_server_that_is_stopped_lets_a_call_and_two_hundred_allocations_go_on_
             let text = format!("round {round}");
             ensure!(chat(&elder, &newcomer, &text).await? == text);
             ensure!(chat(&newcomer, &elder, &text).await? == text);
-            let refused = blocking(|| client(relay, 9999).try_allocate(Wish::default()).err());
+            let refused = blocking(|| anyhow::Ok(client(relay, 9999)?.try_allocate(Wish::default()).err()))?;
             ensure!(refused == Some(508), "a new allocation: {refused:?}");
         }
         ensure!(
