@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Turns the lines that relay.sh or hub.sh collects into Markdown tables: median (min-max) per server, for the relay the ratio to
-coturn too.
+"""Turns the lines that relay.sh, hub.sh or api.sh collects into Markdown tables: median (min-max) per server, for the relay the ratio
+to coturn too.
 
-Usage: table.py [--hub] results.jsonl. The first round is left out, unless it is the only one.
+Usage: table.py [--hub|--api] results.jsonl. The first round is left out, unless it is the only one.
 """
 
 import json
@@ -66,6 +66,16 @@ HUB_FIGURES = {
     "server_rss_mib": ("resident, MiB", 0, True),
     "failed": ("failed", 0, True),
 }
+# The same for api.sh.
+API_FIGURES = {
+    "lists_per_second": ("lists/s", 0, False),
+    "cpu_us_per_list": ("server CPU, µs per list", 1, True),
+    "lists_per_core_second": ("lists per second of server CPU", 0, False),
+    "p50_us": ("p50, µs", 0, True),
+    "p99_us": ("p99, µs", 0, True),
+    "max_us": ("longest, µs", 0, True),
+    "failed": ("failed", 0, True),
+}
 # Above this many cores of other work, the whole system's busy time says nothing about the server.
 QUIET = 0.15
 NEEDS_QUIET = "system_cpu_us_per_packet"
@@ -81,12 +91,22 @@ def cell(values: list[float], decimals: int) -> str:
     return f"{median:,.{decimals}f} ({min(values):,.{decimals}f}–{max(values):,.{decimals}f})"
 
 
+def of_api(run: dict) -> None:
+    """Adds what a list cost, which is no matter of how much of the machine the server got."""
+    figures, cpu_s = run["figures"], run["cpu_s"]
+    figures["cpu_us_per_list"] = cpu_s * 1e6 / max(figures["lists"], 1)
+    if cpu_s > 0:
+        figures["lists_per_core_second"] = figures["lists"] / cpu_s
+
+
 def main() -> None:
     arguments = sys.argv[1:]
-    hub = arguments[0] == "--hub"
-    figures = HUB_FIGURES if hub else FIGURES
+    figures = {"--hub": HUB_FIGURES, "--api": API_FIGURES}.get(arguments[0], FIGURES)
     with open(arguments[-1], encoding="utf-8") as lines:
         runs = [json.loads(line) for line in lines]
+    if figures is API_FIGURES:
+        for run in runs:
+            of_api(run)
     if max(run["round"] for run in runs) > 0:
         runs = [run for run in runs if run["round"] > 0]
     servers = list(dict.fromkeys(run["server"] for run in runs))
