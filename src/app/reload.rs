@@ -5,6 +5,7 @@
 
 use super::notice::{self, Listening};
 use super::secrets::Own;
+use super::services::countries;
 use super::watch::{Reading, Watched};
 use crate::config::detect::Machine;
 use crate::config::types::SecretText;
@@ -97,7 +98,11 @@ impl Reloader<'_> {
 
     fn take_over(&mut self, wanted: Config) -> Result<Changes, String> {
         let (config, changes) = wanted.continuing(&self.running);
+        let file = config.ice.countries_file.as_ref().map(|file| file.0.as_path());
+        // The file may be another one while its name is the same.
+        let countries = countries(file).map_err(|error| format!("{error:#}"))?;
         if changes.applied.is_empty() {
+            self.state.replace_countries(countries);
             return Ok(changes);
         }
         let mut settings = config.settings(&self.machine);
@@ -119,6 +124,7 @@ impl Reloader<'_> {
         // The relay knows a new secret before anybody mints with it.
         let core = Arc::new(settings.turn.clone());
         self.relay.reconfigure(&core);
+        self.state.replace_countries(countries);
         let realm_keys = settings.realm_keys();
         let reconfigured = self.state.reconfigure(settings.http.clone(), keys, &realm_keys);
         reconfigured.map_err(|error| format!("[auth]: {error}"))?;
@@ -147,6 +153,6 @@ const ICE_RENEWAL: Duration = Duration::from_secs(10);
 
 /// Whether what clients were given is not what they would be given now.
 fn concerns_ice(key: &str) -> bool {
-    let sections = ["credentials.", "ice.", "realms."];
+    let sections = ["credentials.", "ice.", "lists.", "realms.", "servers."];
     sections.iter().any(|section| key.starts_with(section)) || key == "http.public_url"
 }

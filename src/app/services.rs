@@ -15,6 +15,7 @@ use crate::transport::Relay;
 use crate::turn;
 use crate::ws::HubHandle;
 use anyhow::Context as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -49,6 +50,7 @@ impl Services {
         let authenticator = TokenAuthenticator::new(&settings.http.auth, metrics).context("[auth]")?;
         let issuer = Issuer::new(settings.http.ice.clone(), keys, metrics);
         issuer.replace_realms(&settings.http.realms, &settings.realm_keys());
+        issuer.replace_countries(countries(settings.http.lists.countries.as_deref())?);
         let mut signaling = settings.signaling.clone();
         let mut fleet = settings.fleet.clone();
         if let (Some(bus), Some(fleet)) = (&mut signaling.bus, &mut fleet) {
@@ -168,6 +170,14 @@ impl Services {
             fleet: self.fleet,
         }
     }
+}
+
+/// The database of countries, read whole.
+pub(super) fn countries(file: Option<&Path>) -> anyhow::Result<Option<Arc<http::Countries>>> {
+    let read = |path: &Path| {
+        http::Countries::try_open(path).with_context(|| format!("ice.countries_file: {}", path.display()))
+    };
+    Ok(file.map(read).transpose()?.map(Arc::new))
 }
 
 /// What it takes to end.

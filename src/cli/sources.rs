@@ -34,6 +34,14 @@ pub(super) fn read(arguments: &ConfigArguments, variables: &[(String, String)]) 
         std::fs::read_to_string(path)
     };
     let result = try_read(arguments, variables, &open);
+    // Read by whoever needs it, as it is no text.
+    let countries = result
+        .as_ref()
+        .ok()
+        .and_then(|loaded| loaded.config.ice.countries_file.as_ref());
+    if let Some(file) = countries {
+        files.borrow_mut().push(Watched::new(&file.0));
+    }
     Reading {
         result,
         files: files.into_inner(),

@@ -4,6 +4,7 @@ mod auth;
 mod backplane;
 mod events;
 mod keys;
+mod lists;
 mod probes;
 mod realms;
 mod usage;
@@ -322,6 +323,7 @@ impl Config {
             compat: web.compat.clone(),
             trusted_proxies: web.trusted_proxies.clone(),
             ice: self.ice_settings(relay_addrs),
+            lists: self.lists_settings(),
             realms: self.http_realms(),
             auth: self.auth_settings(),
             refuse_strangers: self.refuses_strangers(),
@@ -386,6 +388,8 @@ impl Config {
             extra: ice.extra.iter().map(|server| server.0.clone()).collect(),
             ttl: self.credentials.ttl,
             max_ttl: self.credentials.max_ttl,
+            plain_turns: ice.plain_turns,
+            port_53_for_browsers: ice.port_53_for_browsers,
             relay_only: ice.relay_only,
         }
     }

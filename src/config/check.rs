@@ -1,6 +1,7 @@
 //! What must hold between keys.
 
 mod keys;
+mod lists;
 mod realms;
 
 use super::apply::overlap;
@@ -33,6 +34,7 @@ pub(super) fn across(
     third_party(config, &mut rules);
     realms::check(config, &mut rules);
     keys::check(config, &mut rules);
+    lists::check(config, &mut rules);
     dialects(config, &mut rules);
     drain_window(config, &mut rules);
     backplane(config, &mut rules);

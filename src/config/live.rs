@@ -47,6 +47,8 @@ const LIVE: &[&str] = &[
     "usage.retention_days",
     "realms.*",
     "keys.*",
+    "servers.*",
+    "lists.*",
     "log.level",
     "log.addresses",
     "log.burst",

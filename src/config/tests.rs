@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 mod keys;
+mod lists;
 mod realms;
 
 fn file(text: &str) -> Sources<'static> {

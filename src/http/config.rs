@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::auth::VerifyingKey;
 use super::compat::Service;
 use super::keys::ApiKey;
+use super::lists::Lists;
 use super::realm::Realm;
 use crate::credentials::{Advertised, Host, IceServer, UriTransport};
 use crate::events::config::Secret;
@@ -38,6 +39,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// What goes into the ICE list.
     pub ice: Ice,
+    /// Servers of others, and who gets which. Default none: everybody gets this server's own.
+    pub lists: Lists,
     /// Tenants: their names, tokens and lists. Default none.
     pub realms: Vec<Realm>,
     /// Who may ask for it.
@@ -95,6 +98,10 @@ pub struct Ice {
     pub ttl: Duration,
     /// Longest lifetime a client may ask for with `?ttl=`. Default 48 h, as clients of other services ask for a day.
     pub max_ttl: Duration,
+    /// Whether clients that are no browsers get the first TLS URL once more without its query. Default yes.
+    pub plain_turns: bool,
+    /// Whether browsers get URLs to port 53, to which they do not connect. Default no.
+    pub port_53_for_browsers: bool,
     /// `iceTransportPolicy` to recommend: relay only. Default off. Hides clients' addresses from each other and sends all
     /// traffic through this server.
     pub relay_only: bool,
@@ -115,6 +122,8 @@ impl Default for Ice {
             extra: Vec::new(),
             ttl: Duration::from_secs(3_600),
             max_ttl: Duration::from_secs(48 * 3_600),
+            plain_turns: true,
+            port_53_for_browsers: false,
             relay_only: false,
         }
     }
@@ -146,6 +155,8 @@ pub struct Jwt {
     pub audience: Option<String>,
     /// `iss` that a token must carry. Default: not looked at.
     pub issuer: Option<String>,
+    /// Claims that are kept of a token, because a rule of lists looks at them. Default none.
+    pub kept_claims: Vec<Box<str>>,
     /// How far the clocks of the issuer and this server may differ. Default 30 s. A token lives this much longer.
     pub leeway: Duration,
 }
@@ -159,6 +170,7 @@ impl Jwt {
             jwks: None,
             audience: None,
             issuer: None,
+            kept_claims: Vec::new(),
             leeway: Duration::from_secs(30),
         }
     }

@@ -237,6 +237,7 @@ fn list(
         ttl: wish.ttl.map(Duration::from_secs),
         room: wish.room.as_deref(),
         client: Some(client.ip),
+        claims: identity.claims.as_deref().unwrap_or_default(),
         headers: Headers::Request {
             map: headers,
             proxied: client.proxied,

@@ -1,46 +1,37 @@
 //! Makes ICE lists with a fresh credential, for the API and for the hub.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 
 use super::config::Ice;
-use super::lists::{Headers, ListFor, Listed, Listing, of_browser, without_dead};
+use super::lists::{Countries, Headers, ListFor, Listed, Lists, Parts, Plan, of_browser};
 use super::realm::Realm;
-use crate::credentials::{
-    DEFAULT_REALM, Host, IceList, KeyRing, MintError, TransportPolicy, UnixTime, Username, in_realm, is_probe, mint,
-    named_realm, of_session,
-};
-use crate::fleet::{Choice, Chosen, RoomKey};
+use crate::credentials::{DEFAULT_REALM, Host, IceList, KeyRing, MintError, UnixTime, of_session};
+use crate::fleet::{Choice, RoomKey};
 use crate::telemetry::labels::{IssueResult, Surface};
-use crate::telemetry::redact::CredentialId;
 use crate::telemetry::{ApiMetrics, Metrics};
 use crate::ws::{self, IceAsker, IceSource, Told};
 
-/// Mints credentials and puts them into ICE lists. Clones share; secrets and list can be replaced while it runs.
+/// Longest header of the request for a socket that is kept for the rules of lists, bytes.
+const MAX_TOLD_BYTES: usize = 256;
+/// Most lines of one that are.
+const MAX_TOLD_LINES: usize = 4;
+
+/// Mints credentials and puts them into ICE lists. Clones share; secrets, list and rules can be replaced while it runs.
 #[derive(Clone)]
 pub struct Issuer(Arc<Inner>);
 
 struct Inner {
-    keys: ArcSwap<KeyRing>,
-    ice: ArcSwap<Ice>,
-    realms: ArcSwap<Realms>,
-    /// URLs that are left out.
-    dead: ArcSwap<HashSet<Box<str>>>,
+    /// Locked to change it, never to make a list.
+    parts: Mutex<Parts>,
+    plan: ArcSwap<Plan>,
     /// The relays of all replicas, for rooms.
     fleet: ArcSwap<Choice>,
     metrics: ApiMetrics,
-}
-
-type Realms = HashMap<Box<str>, OfRealm>;
-
-/// What a tenant's lists are made of.
-struct OfRealm {
-    keys: KeyRing,
-    realm: Realm,
 }
 
 /// Why there is no list.
@@ -64,57 +55,65 @@ pub enum IssueError {
 }
 
 impl Issuer {
-    /// Mints with the first secret of `keys`, for the default realm alone.
+    /// Mints with the first secret of `keys`, for the default realm alone, and gives everybody the same list.
     pub fn new(ice: Ice, keys: KeyRing, metrics: &Metrics) -> Self {
         let metrics = metrics.api().clone();
+        let parts = Parts {
+            ice,
+            keys,
+            realms: Vec::new(),
+            lists: Lists::default(),
+            countries: None,
+            dead: Arc::default(),
+        };
         Self(Arc::new(Inner {
-            keys: ArcSwap::from_pointee(keys),
-            ice: ArcSwap::from_pointee(ice),
-            realms: ArcSwap::default(),
-            dead: ArcSwap::default(),
+            plan: ArcSwap::from_pointee(Plan::new(&parts, &metrics)),
+            parts: Mutex::new(parts),
             fleet: ArcSwap::default(),
             metrics,
         }))
     }
 
+    fn replace(&self, change: impl FnOnce(&mut Parts)) {
+        // A panic in between leaves parts that are each whole.
+        let mut parts = self.0.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut parts);
+        self.0.plan.store(Arc::new(Plan::new(&parts, &self.0.metrics)));
+    }
+
     /// Mints with other secrets from now on; what was minted before stays valid where the relay still has its secret.
     pub fn replace_keys(&self, keys: KeyRing) {
-        self.0.keys.store(Arc::new(keys));
+        self.replace(|parts| parts.keys = keys);
     }
 
     /// Advertises other servers from now on.
     pub fn replace_ice(&self, ice: Ice) {
-        self.0.ice.store(Arc::new(ice));
+        self.replace(|parts| parts.ice = ice);
+    }
+
+    /// Goes by other rules from now on, with other servers of others.
+    pub fn replace_lists(&self, lists: Lists) {
+        self.replace(|parts| parts.lists = lists);
+    }
+
+    /// Knows the countries of addresses from this database from now on, or from none.
+    pub fn replace_countries(&self, countries: Option<Arc<Countries>>) {
+        self.replace(|parts| parts.countries = countries);
     }
 
     /// Mints for these tenants from now on, each with its own secrets. One without any is known, and gets no credentials.
     pub fn replace_realms(&self, realms: &[Realm], keys: &HashMap<Box<str>, KeyRing>) {
-        let of = |realm: &Realm| {
-            let name: Box<str> = realm.name.as_str().into();
-            let keys = keys.get(&name)?.clone();
-            Some((
-                name,
-                OfRealm {
-                    keys,
-                    realm: realm.clone(),
-                },
-            ))
-        };
-        self.0.realms.store(Arc::new(realms.iter().filter_map(of).collect()));
+        let of = |realm: &Realm| Some((realm.clone(), keys.get(realm.name.as_str())?.clone()));
+        self.replace(|parts| parts.realms = realms.iter().filter_map(of).collect());
         self.0
             .metrics
             .replace_realms(realms.iter().map(|realm| realm.name.as_str()));
     }
 
-    /// What is advertised now.
-    pub fn ice(&self) -> Arc<Ice> {
-        self.0.ice.load_full()
-    }
-
-    /// Leaves these out from now on, exactly as they stand in lists. A list that would lose its last TURN server by that is given
-    /// whole.
+    /// Leaves these out from now on, exactly as they stand in lists. A list that would lose its last TURN server by that has them
+    /// all.
     pub fn replace_dead(&self, dead: Arc<HashSet<Box<str>>>) {
-        self.0.dead.store(dead);
+        self.replace(|parts| parts.dead = dead);
     }
 
     /// Gives rooms these relays from now on. Without any, and to those who name no room, lists are made of this server's own listeners.
@@ -130,30 +129,29 @@ impl Issuer {
     /// Every URL that a list may hold, each once, with what opens it. URLs whose host is known from requests alone are not among
     /// them: those of a server for which neither `ice.host` nor `http.public_url` is set, but for its own addresses.
     pub fn relays(&self) -> Vec<Listed> {
-        let (ice, realms) = (self.0.ice.load(), self.0.realms.load());
-        let mut all = Listing::default();
-        let hosts = if ice.hosts.is_empty() {
-            &ice.fallback_hosts
-        } else {
-            &ice.hosts
-        };
-        all.own(hosts, &ice.listeners, &self.0.keys.load(), None);
-        all.extra(&ice.extra);
-        let mut names: Vec<_> = realms.keys().collect();
-        names.sort_unstable();
-        for of in names.into_iter().filter_map(|name| realms.get(name)) {
-            all.own(&of.realm.hosts, &ice.listeners, &of.keys, Some(&of.realm.name));
-            all.extra(&of.realm.extra);
-        }
-        all.into_all()
+        self.0.plan.load().listed()
     }
 
-    /// What a request for a socket of the hub tells about later lists for it.
+    /// What is advertised now.
+    pub fn ice(&self) -> Ice {
+        self.0.plan.load().ice().clone()
+    }
+
+    /// What a request for a socket of the hub tells about later lists for it, as far as a rule of now looks at it.
     pub(super) fn told(&self, headers: &HeaderMap, proxied: bool) -> Told {
+        let plan = self.0.plan.load();
+        let of_name = |name: &HeaderName| {
+            let values = headers
+                .get_all(name)
+                .iter()
+                .filter(|value| value.len() <= MAX_TOLD_BYTES);
+            let named = values.take(MAX_TOLD_LINES).map(|value| (name.clone(), value.clone()));
+            named.collect::<Vec<_>>()
+        };
         Told {
             browser: of_browser(headers),
             proxied,
-            headers: Box::default(),
+            headers: plan.headers().iter().flat_map(of_name).collect(),
         }
     }
 
@@ -162,78 +160,17 @@ impl Issuer {
     /// # Errors
     /// When there is no host to advertise, the user cannot be part of a username, or the realm issues none.
     pub fn list(&self, now: UnixTime, asker: &ListFor<'_>) -> Result<IceList, IssueError> {
-        let ListFor {
-            realm, user, host, ttl, ..
-        } = *asker;
-        let ice = self.0.ice.load();
-        let realms = self.0.realms.load();
-        if is_probe(user) {
-            return Err(IssueError::Reserved);
-        }
-        let of = match realm {
-            Some(name) => Some(realms.get(name).ok_or(IssueError::NoRealm)?),
-            // Nobody is given what would open nothing, and nobody a name that looks like a tenant's.
-            None if named_realm(user).is_some_and(|name| realms.contains_key(name)) => {
-                return Err(IssueError::OtherRealm);
-            }
-            None => None,
-        };
-        let choice = self.0.fleet.load();
-        let own_hosts = of.map_or(&[][..], |of| &of.realm.hosts);
-        // A tenant with servers of its own has none of the fleet's.
-        let room = asker.room.filter(|_| own_hosts.is_empty());
-        let chosen = room.and_then(|room| choice.of(RoomKey::new(realm, room)));
-        let requested;
-        let hosts = match host {
-            _ if chosen.is_some() => &[],
-            _ if !own_hosts.is_empty() => own_hosts,
-            _ if !ice.hosts.is_empty() => &ice.hosts[..],
-            Some(host) => {
-                requested = [host.clone()];
-                &requested
-            }
-            None if !ice.fallback_hosts.is_empty() => &ice.fallback_hosts,
-            None => return Err(IssueError::NoHost),
-        };
-        let (default, most) = of.map_or((ice.ttl, ice.max_ttl), |of| (of.realm.ttl, of.realm.max_ttl));
-        let ttl = ttl.unwrap_or(default).min(most);
-        let (credential, extra) = match of {
-            Some(of) => {
-                let user = in_realm(user, &of.realm.name);
-                (mint(&of.keys, now, &user, ttl)?, &of.realm.extra)
-            }
-            None => (mint(&self.0.keys.load(), now, user, ttl)?, &ice.extra),
-        };
-        // The name is hashed only if somebody reads it.
-        tracing::debug!(
-            target: "meetpoint::access",
-            credential = %CredentialId::of(&credential.username),
-            session = Username::parse(&credential.username).ok().and_then(|name| name.session()),
-            realm,
-            seconds = ttl.as_secs(),
-            "credential issued"
-        );
-        let mut list = match chosen {
-            Some(Chosen { stun, turn }) => IceList::of_urls(stun, turn, &credential, now, extra),
-            None => IceList::new(hosts, &ice.listeners, &credential, now, extra),
-        };
-        without_dead(&mut list, &self.0.dead.load());
-        list.policy = ice.relay_only.then_some(TransportPolicy::Relay);
-        Ok(list)
+        self.0.plan.load().list(now, asker, &self.0.fleet.load())
     }
 
     /// The lifetime of a credential of this realm when nobody asks for one.
     pub(super) fn usual_ttl(&self, realm: Option<&str>) -> Duration {
-        let realms = self.0.realms.load();
-        let of = realm.and_then(|name| realms.get(name));
-        of.map_or_else(|| self.0.ice.load().ttl, |of| of.realm.ttl)
+        self.0.plan.load().usual_ttl(realm)
     }
 
     /// The longest time for which credentials that exist may still open allocations.
     pub fn longest(&self) -> Duration {
-        let realms = self.0.realms.load();
-        let of_realms = realms.values().map(|of| of.realm.max_ttl);
-        of_realms.fold(self.0.ice.load().max_ttl, Duration::max)
+        self.0.plan.load().longest()
     }
 
     /// Counts how a wish by HTTP ended, and for whom.
@@ -265,6 +202,7 @@ impl IceSource for Issuer {
             host: host.as_ref(),
             room: asker.room,
             client: asker.ip,
+            claims: user.claims.as_deref().unwrap_or_default(),
             headers: Headers::Kept(asker.told),
             ..ListFor::default()
         };
@@ -291,7 +229,7 @@ impl IceSource for Issuer {
 impl std::fmt::Debug for Issuer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Issuer")
-            .field("ice", &self.ice())
+            .field("ice", self.0.plan.load().ice())
             .finish_non_exhaustive()
     }
 }
@@ -401,6 +339,7 @@ mod tests {
             user: "alice".into(),
             realm: None,
             session: "mJ7rTq0c2nLxWb5A".into(),
+            claims: None,
         };
         let told = Told::default();
         let ask = |host| {

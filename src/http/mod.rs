@@ -58,7 +58,7 @@ pub use config::{
 };
 pub use issuer::{IssueError, Issuer};
 pub use keys::{ApiKey, KeyHash, Scope};
-pub use lists::{Headers, ListFor, Listed};
+pub use lists::{Countries, CountriesError, Headers, ListFor, Listed, Lists};
 pub use openapi::{Served, openapi_router};
 pub use places::SpokenHere;
 pub use realm::{Realm, Token};

@@ -13,6 +13,7 @@ use super::config::{Config, Cors};
 use super::cors;
 use super::issuer::Issuer;
 use super::keys::{Keys, StoreError};
+use super::lists::Countries;
 use super::rate_limit::{Decision, RateLimiter};
 use super::realm::TenantRates;
 use super::usage;
@@ -54,6 +55,7 @@ impl AppState {
         let asked = hub.clone();
         metrics.hub_slot().ask(move || asked.stats());
         authenticator.replace_realms(&config.realms);
+        issuer.replace_lists(config.lists.clone());
         authenticator.replace_failures(config.failures);
         authenticator.refuse_strangers(config.refuse_strangers);
         let keys = Keys::new(metrics.keys());
@@ -93,6 +95,7 @@ impl AppState {
         self.0.keys.replace(&config.keys);
         self.0.issuer.replace_keys(keys);
         self.0.issuer.replace_ice(config.ice.clone());
+        self.0.issuer.replace_lists(config.lists.clone());
         self.0.issuer.replace_realms(&config.realms, realm_keys);
         if !self.0.tenant_rates.load().are_for(&config.realms) {
             let rates = TenantRates::new(&config.realms, Instant::now());
@@ -150,6 +153,11 @@ impl AppState {
 
     pub(super) fn keys(&self) -> &Keys {
         &self.0.keys
+    }
+
+    /// Knows the countries of addresses from this database from now on.
+    pub fn replace_countries(&self, countries: Option<Arc<Countries>>) {
+        self.0.issuer.replace_countries(countries);
     }
 
     pub(super) fn issuer(&self) -> &Issuer {

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Names and values. A name with several values stands there several times.
+pub type KeptClaims = Arc<[(Box<str>, Box<str>)]>;
+
 /// What an identity may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rights {
@@ -57,6 +60,8 @@ pub struct Identity {
     pub key: Option<Arc<str>>,
     /// What it may do there.
     pub rights: Rights,
+    /// What else its token says, where somebody looks at that.
+    pub claims: Option<KeptClaims>,
     /// When this ends, milliseconds since the Unix epoch; `None` never. At that time the connection is closed with 4102
     /// unless it was refreshed by `auth`.
     pub expires_at_ms: Option<u64>,
@@ -72,6 +77,7 @@ impl Identity {
         realm: None,
         key: None,
         rights: Rights::ALL,
+        claims: None,
         expires_at_ms: None,
     };
 
@@ -102,6 +108,8 @@ pub struct IceUser {
     pub realm: Option<Box<str>>,
     /// The session that they are handed out to.
     pub session: Box<str>,
+    /// What else its token says.
+    pub claims: Option<KeptClaims>,
 }
 
 impl IceUser {
@@ -111,6 +119,7 @@ impl IceUser {
             user: identity.user.clone().unwrap_or_else(|| sid.into()),
             realm: identity.realm.clone(),
             session: sid.into(),
+            claims: identity.claims.clone(),
         }
     }
 }

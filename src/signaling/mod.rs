@@ -54,7 +54,7 @@ pub use hub::{
     Admitted, Banned, Connected, Ended, Frame, Full, Grants, Hub, Ice, MemberPage, NotDone, Output, PutOut,
     RoomSummary, RoomView, SERVER,
 };
-pub use identity::{AuthError, IceUser, Identity, Rights, Takeover};
+pub use identity::{AuthError, IceUser, Identity, KeptClaims, Rights, Takeover};
 pub use labels::{CloseCode, ErrorCode, MessageKind, RelayBudget};
 pub use payload::Payload;
 pub use room::Realm;

@@ -87,6 +87,8 @@ fn a_server_with_tls_passes_every_step_by_https_and_by_turns() {
         "TURN",
         "TURN",
         "TURN",
+        // The first one of TLS once more, without a query.
+        "TURN",
         "signaling",
     ];
     let expected: Vec<_> = expected
@@ -94,7 +96,7 @@ fn a_server_with_tls_passes_every_step_by_https_and_by_turns() {
         .map(|&step| (step.to_owned(), "ok".to_owned()))
         .collect();
     assert_eq!(outcomes(&out), expected);
-    assert_eq!(out.matches("turns:localhost:").count(), 2, "{out}");
+    assert_eq!(out.matches("turns:localhost:").count(), 3, "{out}");
     // A certificate that nobody vouches for is found out.
     let (code, out, _) = run(&["check", &server.url(), "--relay-only"]);
     assert_eq!(code, 1);

@@ -9,6 +9,8 @@
 
 #[path = "../support/hook.rs"]
 mod hook;
+#[path = "../support/mmdb.rs"]
+mod mmdb;
 #[path = "../support/udp/mod.rs"]
 mod support;
 
@@ -21,6 +23,7 @@ mod dialects;
 mod drain;
 mod events;
 mod external_address;
+mod ice_lists;
 mod idle;
 mod keys;
 mod logging;

@@ -164,7 +164,12 @@ fn every_sample_configuration_is_one_that_the_server_takes() {
 
 #[test]
 fn every_toml_block_of_the_pages_is_a_configuration_that_the_server_takes() {
-    for page in ["README.md", "docs/balancing.md", "docs/nat-discovery.md"] {
+    for page in [
+        "README.md",
+        "docs/balancing.md",
+        "docs/ice-lists.md",
+        "docs/nat-discovery.md",
+    ] {
         let text = fs::read_to_string(root().join(page)).unwrap();
         let blocks: Vec<&str> = text
             .split("```toml\n")

@@ -29,9 +29,14 @@ pub(crate) struct Api {
     pub(crate) hub: ws::HubHandle,
     config: http::Config,
     state: AppState,
+    issuer: Issuer,
 }
 
 impl Api {
+    pub(crate) fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
     pub(crate) fn new(config: http::Config) -> Self {
         let metrics = Metrics::new().unwrap();
         let authenticator = TokenAuthenticator::new(&config.auth, &metrics).unwrap();
@@ -43,10 +48,17 @@ impl Api {
             Arc::new(issuer.clone()),
             [7; 32],
         );
-        let state = AppState::new(config.clone(), authenticator, issuer, hub.clone(), metrics.clone());
+        let state = AppState::new(
+            config.clone(),
+            authenticator,
+            issuer.clone(),
+            hub.clone(),
+            metrics.clone(),
+        );
         Self {
             router: http::router(state.clone()),
             state,
+            issuer,
             metrics,
             hub,
             config,

@@ -10,6 +10,8 @@
 
 #[path = "../support/hook.rs"]
 mod hook;
+#[path = "../support/mmdb.rs"]
+mod mmdb;
 #[path = "../support/udp/mod.rs"]
 mod support;
 
@@ -22,6 +24,7 @@ mod http_server;
 mod http_support;
 mod http_v1_ice;
 mod http_validate;
+mod ice_lists;
 mod openapi;
 mod places;
 mod relay;

@@ -50,6 +50,7 @@ impl Config {
             jwks,
             audience: auth.jwt_audience.clone(),
             issuer: auth.jwt_issuer.clone(),
+            kept_claims: self.kept_claims(),
             leeway: auth.jwt_leeway,
             ..http::Jwt::new(secrets)
         }

@@ -8,6 +8,7 @@ mod events;
 mod fleet;
 mod hub;
 mod key;
+mod lists;
 mod nat_discovery;
 mod probes;
 mod realm;
@@ -24,6 +25,7 @@ pub use events::Events;
 pub use fleet::Fleet;
 pub use hub::Signaling;
 pub use key::ApiKey;
+pub use lists::{List, Server};
 pub use nat_discovery::NatDiscovery;
 pub use probes::Probes;
 pub use realm::Realm;
@@ -37,6 +39,7 @@ pub use web::{Admin, Auth, Http, Ice, Metrics};
 use super::types::{LogAddresses, LogFormat, LogOutput};
 use super::value::{Between, Must};
 use crate::http::keys::MAX_KEYS;
+use crate::http::lists::config::{MAX_LISTS, MAX_SERVERS};
 use crate::turn::MAX_REALMS;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -122,5 +125,7 @@ sections! {
     several {
         realms: Realm, at most MAX_REALMS;
         keys: ApiKey, at most MAX_KEYS;
+        servers: Server, at most MAX_SERVERS;
+        lists: List, at most MAX_LISTS;
     }
 }

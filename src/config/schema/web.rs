@@ -2,7 +2,7 @@
 
 use super::{everywhere, hours, minutes, seconds};
 use crate::config::types::{
-    AnonymousTurn, Endpoint, ExtraServer, FilePath, HostName, PublicKeys, Rate, RoomListing, SecretText,
+    AnonymousTurn, Endpoint, ExtraServer, FilePath, HeaderField, HostName, PublicKeys, Rate, RoomListing, SecretText,
 };
 use crate::config::value::{Between, Must, NonEmpty};
 use crate::http::Service;
@@ -136,6 +136,22 @@ section! {
         ///
         /// Each makes every client send more probes.
         extra: Vec<ExtraServer> = Vec::new();
+        /// Whether clients that are no browsers get the URL of the first TLS listener once more without `?transport=tcp`, which is what
+        /// `turns:` means without it: some clients lose what is behind the question mark, or cannot read it.
+        ///
+        /// Browsers, which would only gather twice, do not get it.
+        plain_turns: bool = true;
+        /// Whether browsers get URLs with port 53, to which they do not connect. A browser is who sends `Origin`,
+        /// `Sec-Fetch-Mode` or a `User-Agent` that begins with `Mozilla/`.
+        port_53_for_browsers: bool = false;
+        /// A file that knows countries of addresses, in the format of MaxMind (`.mmdb`), for `lists.NAME.countries`. It is read into
+        /// memory at the start and when the file changes.
+        countries_file: Option<FilePath> = None;
+        /// The header in which one of `http.trusted_proxies` tells the client's country, such as `"CF-IPCountry"`. It comes before
+        /// `countries_file`.
+        ///
+        /// From anybody else it is not believed. The proxy must set it itself, whatever the client sent.
+        country_header: Option<HeaderField> = None;
         /// Recommends `iceTransportPolicy: "relay"`: hides clients' addresses from each other, and sends all traffic
         /// through this server.
         relay_only: bool = false;

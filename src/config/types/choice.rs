@@ -96,6 +96,16 @@ choice! {
 }
 
 choice! {
+    /// `iceTransportPolicy` of a list.
+    IcePolicy {
+        /// Any candidate.
+        All = "all",
+        /// Relayed ones alone.
+        Relay = "relay",
+    }
+}
+
+choice! {
     /// Who may take a peer id that is in use.
     TakeoverPolicy {
         /// Nobody, until the holder leaves or is found dead.

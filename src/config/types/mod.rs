@@ -7,6 +7,7 @@ mod dialect;
 mod dialect_listener;
 mod files;
 mod key;
+mod lists;
 mod net;
 mod redis;
 mod secret;
@@ -17,12 +18,13 @@ mod webhook;
 pub use alternate::AlternateServer;
 pub use amount::{ByteSize, Rate};
 pub use choice::{
-    AnonymousTurn, LogAddresses, LogFormat, LogOutput, ProbeOwn, RedirectWhen, RoomListing, TakeoverPolicy,
+    AnonymousTurn, IcePolicy, LogAddresses, LogFormat, LogOutput, ProbeOwn, RedirectWhen, RoomListing, TakeoverPolicy,
 };
 pub use dialect::DialectPath;
 pub use dialect_listener::DialectListener;
 pub use files::{CertificatePair, FilePath};
 pub use key::{Date, KeyDigest};
+pub use lists::{ClaimIs, CountryCode, HeaderField, HeaderIs, ListTransport, ServerUrl};
 pub use net::{ExternalIp, HostName, PortRange, TcpListen};
 pub use redis::RedisAddress;
 pub use secret::{ExtraServer, SecretText, StaticUser, TokenKey};

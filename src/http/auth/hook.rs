@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
 use super::AuthConfigError;
-use super::claims::{Can, sane_identity};
+use super::claims::{Can, kept, sane_identity};
 use super::object::Object;
 use crate::credentials::{DEFAULT_REALM, UnixTime};
 use crate::events::webhook::signature;
@@ -128,6 +128,8 @@ struct Answer {
     rooms: Option<Box<[Box<str>]>>,
     realm: Option<Box<str>>,
     can: Option<Object<Can>>,
+    /// What rules of ICE lists look at.
+    claims: Option<serde_json::Value>,
     /// Unix seconds.
     expires_at: Option<f64>,
     /// Seconds.
@@ -376,6 +378,10 @@ pub fn read_answer(body: &[u8]) -> Option<(Result<Identity, AuthError>, Option<f
         rooms: answer.rooms,
         realm: answer.realm.filter(|realm| **realm != *DEFAULT_REALM),
         rights: answer.can.map(|Object(can)| can.rights()).unwrap_or_default(),
+        claims: answer
+            .claims
+            .as_ref()
+            .and_then(|claims| kept(claims.as_object()?, |_| true)),
         // `as` saturates: a time before 1970 is over.
         expires_at_ms: answer.expires_at.map(|seconds| (seconds * 1000.0) as u64),
     });
@@ -393,6 +399,7 @@ fn merged(known: Option<Identity>, said: Identity) -> Identity {
         rooms: said.rooms.or(known.rooms),
         realm: said.realm.or(known.realm),
         key: None,
+        claims: said.claims.or(known.claims),
         rights: known.rights.and(said.rights),
         expires_at_ms: ends.into_iter().flatten().min(),
     }

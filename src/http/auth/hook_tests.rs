@@ -170,6 +170,7 @@ async fn the_service_is_told_who_asks_and_says_who_that_is() {
                 turn: false,
                 ..Rights::ALL
             },
+            claims: None,
             expires_at_ms: Some(4_102_444_800_000),
         }
     );

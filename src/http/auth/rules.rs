@@ -6,7 +6,7 @@ use std::time::Duration;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Validation, decode};
 
-use super::claims::{Claims, identity};
+use super::claims::{Claims, identity, kept_of_token};
 use super::header::Header;
 use super::jwks::Jwks;
 use super::key::{Algorithm, MIN_SECRET_BYTES, VerifyingKey};
@@ -115,7 +115,13 @@ impl Rules {
         let validation = &self.validations[header.algorithm as usize];
         for key in fitting.take(MAX_TRIES) {
             match decode::<Claims>(token, key.key(), validation) {
-                Ok(token) => return Judged::Settled(identity(token.claims, validation.leeway)),
+                Ok(verified) => {
+                    let known = identity(verified.claims, validation.leeway).map(|identity| Identity {
+                        claims: kept_of_token(token, &self.wanted.kept_claims),
+                        ..identity
+                    });
+                    return Judged::Settled(known);
+                }
                 Err(error) => match error.kind() {
                     // Another key may have signed it.
                     ErrorKind::InvalidSignature => {}

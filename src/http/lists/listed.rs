@@ -1,13 +1,13 @@
 //! What may stand in a list, for whoever wants to know whether it answers.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::credentials::{
-    Advertised, Credential, Host, IceList, IceServer, KeyRing, MintError, UnixTime, in_realm, mint, own_urls,
-};
+use super::urls::Source;
+use crate::credentials::{Credential, KeyRing, MintError, UnixTime, in_realm, mint};
 
 /// A STUN or TURN URL that a list may hold, exactly as it stands there, and what opens it.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct Listed {
 pub enum Origin {
     /// This one's relay.
     Own,
+    /// One of `[servers.NAME]`, by its name.
+    Server(Box<str>),
     /// One of `ice.extra`, or of a realm's `ice_servers`.
     Extra,
 }
@@ -33,22 +35,33 @@ impl Origin {
     pub fn name(&self) -> &str {
         match self {
             Self::Own => "own",
+            Self::Server(name) => name,
             Self::Extra => "extra",
         }
     }
 }
 
 #[derive(Clone)]
-enum Opens {
+pub(super) enum Opens {
     Nothing,
     Minted {
         keys: KeyRing,
         realm: Option<Box<str>>,
+        max_ttl: Option<Duration>,
     },
     Fixed {
         username: Box<str>,
         password: Zeroizing<String>,
     },
+}
+
+impl Opens {
+    pub(super) fn fixed(username: &str, password: &str) -> Self {
+        Self::Fixed {
+            username: username.into(),
+            password: Zeroizing::new(password.to_owned()),
+        }
+    }
 }
 
 /// Never a password.
@@ -80,11 +93,14 @@ impl Listed {
         };
         Ok(match &self.opens {
             Opens::Nothing => None,
-            Opens::Minted { keys, realm: None } => Some(minted(mint(keys, now, user, ttl)?)),
-            Opens::Minted {
-                keys,
-                realm: Some(realm),
-            } => Some(minted(mint(keys, now, &in_realm(user, realm), ttl)?)),
+            Opens::Minted { keys, realm, max_ttl } => {
+                let ttl = max_ttl.map_or(ttl, |most| most.min(ttl));
+                let user = match realm {
+                    Some(realm) => Cow::Owned(in_realm(user, realm)),
+                    None => Cow::Borrowed(user),
+                };
+                Some(minted(mint(keys, now, &user, ttl)?))
+            }
             Opens::Fixed { username, password } => Some((username.to_string(), password.clone())),
         })
     }
@@ -92,79 +108,25 @@ impl Listed {
 
 /// Collects each URL once: the first one that names it says what opens it.
 #[derive(Default)]
-pub(in crate::http) struct Listing {
+pub(super) struct Listing {
     seen: HashSet<Box<str>>,
     all: Vec<Listed>,
 }
 
 impl Listing {
-    /// This server's own, as tenants of `realm` are told of it.
-    pub(in crate::http) fn own(
-        &mut self,
-        hosts: &[Host],
-        listeners: &[Advertised],
-        keys: &KeyRing,
-        realm: Option<&str>,
-    ) {
-        let (stun, turn) = own_urls(hosts, listeners);
-        let minted = Opens::Minted {
-            keys: keys.clone(),
-            realm: realm.map(Box::from),
-        };
-        self.add(&stun, Origin::Own, &Opens::Nothing);
-        self.add(&turn, Origin::Own, &minted);
-    }
-
-    /// As the operator wrote them.
-    pub(in crate::http) fn extra(&mut self, servers: &[IceServer]) {
-        for server in servers {
-            let opens = match (&server.username, &server.credential) {
-                (Some(username), Some(password)) => Opens::Fixed {
-                    username: username.as_str().into(),
-                    password: Zeroizing::new(password.clone()),
-                },
-                _ => Opens::Nothing,
-            };
-            self.add(&server.urls, Origin::Extra, &opens);
-        }
-    }
-
-    fn add(&mut self, urls: &[String], origin: Origin, opens: &Opens) {
-        for url in urls {
-            if self.seen.insert(url.as_str().into()) {
+    pub(super) fn add(&mut self, source: &Source, origin: &Origin, opens: &Opens) {
+        for (url, relays) in source.urls() {
+            if self.seen.insert(url.into()) {
                 self.all.push(Listed {
-                    url: url.as_str().into(),
+                    url: url.into(),
                     origin: origin.clone(),
-                    opens: opens.clone(),
+                    opens: if relays { opens.clone() } else { Opens::Nothing },
                 });
             }
         }
     }
 
-    pub(in crate::http) fn into_all(self) -> Vec<Listed> {
+    pub(super) fn into_all(self) -> Vec<Listed> {
         self.all
-    }
-}
-
-/// Takes dead URLs out, unless no TURN server would be left where there was one: a prober that is wrong about all of them must not
-/// take everybody's relay away.
-pub(in crate::http) fn without_dead(list: &mut IceList, dead: &HashSet<Box<str>>) {
-    let is_dead = |url: &String| dead.contains(url.as_str());
-    if !list.ice_servers.iter().any(|server| server.urls.iter().any(is_dead)) {
-        return;
-    }
-    let relays = |servers: &[IceServer]| servers.iter().any(|server| server.credential.is_some());
-    let living: Vec<IceServer> = list
-        .ice_servers
-        .iter()
-        .map(|server| IceServer {
-            urls: server.urls.iter().filter(|url| !is_dead(url)).cloned().collect(),
-            ..server.clone()
-        })
-        .filter(|server| !server.urls.is_empty())
-        .collect();
-    let is_whole_again = living.is_empty() || relays(&list.ice_servers) && !relays(&living);
-    if !is_whole_again {
-        list.ice_servers = living;
     }
 }

@@ -32,6 +32,8 @@ pub struct ApiMetrics {
     realms: Arc<Mutex<BTreeSet<String>>>,
     /// What has been issued and refused since the process began, by realm and [`IssueResult`]. Bounded by [`MAX_COUNTED`].
     issues_in: Arc<Mutex<Issues>>,
+    lists: Named,
+    servers: Named,
     reloads: [IntCounter; ReloadResult::COUNT],
     last_reload_good: IntGauge,
     /// Keys whose new value waits for a restart.
@@ -54,6 +56,43 @@ pub struct ApiMetrics {
     pub timeouts: IntCounter,
     /// Handlers that panicked.
     pub panics: IntCounter,
+}
+
+/// A counter for each of the names that are configured.
+#[derive(Clone)]
+struct Named {
+    counters: IntCounterVec,
+    names: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Named {
+    fn new(counters: IntCounterVec) -> Self {
+        Self {
+            counters,
+            names: Arc::default(),
+        }
+    }
+
+    /// These are there whatever is configured.
+    fn with<const N: usize>(self, names: [&str; N]) -> Self {
+        for name in names {
+            self.counters.with_label_values(&[name]);
+        }
+        self
+    }
+
+    fn replace<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<IntCounter> {
+        let names: Vec<&str> = names.collect();
+        let wanted: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut known = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in known.difference(&wanted) {
+            // An error means that it was never counted.
+            let _ = self.counters.remove_label_values(&[gone.as_str()]);
+        }
+        *known = wanted;
+        let counter = |name: &&str| self.counters.with_label_values(&[name]);
+        names.iter().map(counter).collect()
+    }
 }
 
 impl ApiMetrics {
@@ -86,6 +125,8 @@ impl ApiMetrics {
             realm_refusals,
             realms: Arc::default(),
             issues_in: Arc::default(),
+            lists: Named::new(counters(registry, &t::ICE_LISTS)?).with([DEFAULT_REALM]),
+            servers: Named::new(counters(registry, &t::ICE_SERVERS)?).with(["own", "extra"]),
             reloads: ReloadResult::ALL.map(|result| reloads.with_label_values(&[result.as_label()])),
             last_reload_good,
             pending_keys: registered(registry, IntGauge::with_opts(t::CONFIG_PENDING.opts())?)?,
@@ -168,6 +209,26 @@ impl ApiMetrics {
     /// configured or not.
     pub(super) fn issues(&self) -> Issues {
         self.issues_in.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What counts the lists of each of these rules, in their order, from now on. Those of rules that are gone are not shown any more.
+    pub fn lists<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<IntCounter> {
+        self.lists.replace(names)
+    }
+
+    /// What counts the lists of those for whom there is no rule.
+    pub fn default_list(&self) -> IntCounter {
+        self.lists.counters.with_label_values(&[DEFAULT_REALM])
+    }
+
+    /// What counts the lists that this server's own relay is in, and those in which plain entries of the operator's are.
+    pub fn own_and_extra(&self) -> [IntCounter; 2] {
+        ["own", "extra"].map(|name| self.servers.counters.with_label_values(&[name]))
+    }
+
+    /// What counts how often each of these servers is given away, in their order. Those that are gone are not shown any more.
+    pub fn servers<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<IntCounter> {
+        self.servers.replace(names)
     }
 
     /// Counts how a reload of the configuration ended.

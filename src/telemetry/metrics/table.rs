@@ -98,6 +98,11 @@ const KEY: Label = Label {
     name: "key",
     values: || vec![MADE_KEYS],
 };
+/// The names of the configuration, as those of realms.
+const LIST: Label = Label {
+    name: "list",
+    values: || vec![DEFAULT_REALM],
+};
 const VERSION: Label = Label {
     name: "version",
     values: || vec![build_info::VERSION],
@@ -237,6 +242,12 @@ table! {
             "Bytes of the requests by UDP that were answered without credentials.";
         UNAUTHENTICATED_ANSWERS = Kind::Counter, "meetpoint_relay_unauthenticated_answer_bytes_total", [],
             "Bytes of those answers. Against the bytes of the requests it is what somebody gains who forges his source: above 3 something is wrong, whatever the packets.";
+    }
+    "ICE lists" {
+        ICE_LISTS = Kind::Counter, "meetpoint_ice_lists_total", [LIST],
+            "Lists that were made, by the rule that they were made by: `default` where none fits.";
+        ICE_SERVERS = Kind::Counter, "meetpoint_ice_servers_given_total", [SERVER],
+            "Times that a server of `[servers.NAME]` was put into a list; `own` is this server's relay, `extra` what `ice.extra` and realms add.";
     }
     "Relay: sockets" {
         WORKERS = Kind::Gauge, "meetpoint_relay_workers", [],
