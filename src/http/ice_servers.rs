@@ -242,7 +242,6 @@ fn list(
             map: headers,
             proxied: client.proxied,
         },
-        ..ListFor::default()
     };
     let mut list = state.issuer().list(now, &wanted).map_err(|error| {
         let problem = match error {

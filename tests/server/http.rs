@@ -82,7 +82,7 @@ async fn a_lifetime_is_capped_and_nonsense_is_refused() {
     let api = Api::new(Config::default());
     assert_eq!(
         api.get("/api/ice-servers?ttl=99999999", &[]).await.json()["ttl"],
-        43_200
+        172_800
     );
     api.get("/api/ice-servers?ttl=soon", &[])
         .await

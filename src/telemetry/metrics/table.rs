@@ -98,7 +98,6 @@ const KEY: Label = Label {
     name: "key",
     values: || vec![MADE_KEYS],
 };
-/// The names of the configuration, as those of realms.
 const LIST: Label = Label {
     name: "list",
     values: || vec![DEFAULT_REALM],
