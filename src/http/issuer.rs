@@ -237,7 +237,7 @@ impl std::fmt::Debug for Issuer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credentials::{IceServer, verify};
+    use crate::credentials::{IceServer, Username, verify};
     use crate::ws::IceUser;
 
     const NOW: UnixTime = UnixTime(1_700_000_000);
