@@ -50,13 +50,16 @@ out=$(cd "$out" && pwd)
 parts=$(mktemp -d "${TMPDIR:-/tmp}/meetpoint-release.XXXXXX")
 trap 'rm -rf "$parts"' EXIT
 
+# A static program has no dynamic linker to look up getrandom(2) with, and the files it would fall back to are not in every image.
+static='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"'
+
 build() {
     local target=$1 linker variable flags=()
     linker=$(linker_of "$target") variable=${target//-/_}
     [[ $profile == release ]] && flags+=(--release)
     # By target, so that build scripts and macros of this machine are built as ever.
     env "CARGO_TARGET_${variable^^}_LINKER=$linker" "CC_$variable=$linker" \
-        "CARGO_TARGET_${variable^^}_RUSTFLAGS=-C target-feature=+crt-static" \
+        "CARGO_TARGET_${variable^^}_RUSTFLAGS=$static" \
         cargo build --quiet --locked --bin meetpoint --target "$target" "${flags[@]}"
     "$(strip_of "$target")" --strip-debug -o "$parts/meetpoint-$target" "$built_in/$target/$built/meetpoint"
     install -m 755 "$parts/meetpoint-$target" "$out/meetpoint-$version-$target"
