@@ -271,6 +271,7 @@ fn every_option_of_coturn_has_its_line_in_the_page_for_those_who_come_from_there
     let own = [
         "version",
         "help",
+        "prod",
         "ne",
         "no-auth-pings",
         "no-dynamic-ip-list",
