@@ -24,6 +24,8 @@ install -d -m 755 "$root"/{usr/bin,etc/ssl/certs,etc/meetpoint,proc,sys,dev}
 install -d -m 750 "$root/var/lib/meetpoint"
 install -d -m 1777 "$root/tmp"
 install -m 755 "$binary" "$root/usr/bin/meetpoint"
+# Permitted, not effective: it starts where the capability is dropped, and has ports below 1024 where it is granted.
+if command -v setcap >/dev/null && ((EUID == 0)); then setcap cap_net_bind_service=p "$root/usr/bin/meetpoint"; fi
 install -m 644 "$authorities" "$root/etc/ssl/certs/ca-certificates.crt"
 # Files before DNS, so that /etc/hosts and what the engine writes there counts.
 echo 'hosts: files dns' >"$root/etc/nsswitch.conf"

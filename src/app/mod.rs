@@ -16,6 +16,7 @@ mod inherited;
 mod notice;
 mod operator;
 mod outside;
+mod privilege;
 mod probes;
 mod reload;
 mod secrets;
@@ -93,6 +94,7 @@ pub fn run(
         },
         burst: config.log.burst,
     })?;
+    privilege::raise_bind_service();
     let inherited = Inherited::from_environment()?;
     let mut machine = Machine::ask();
     if config.relay.external_ip.is_empty() && !config.relay.external_ip_from.is_empty() {

@@ -166,6 +166,20 @@ serves_in_the_image() {
 }
 check 'the program serves in the image, read-only and not as root, is healthy by its own check, and ends on SIGTERM' serves_in_the_image
 
+# Ports below 1024 in the image: with the capability they can be had, without it the program still starts. In a network of its own,
+# where no port is free for everybody.
+low_ports() {
+    local serve='--http-listen 127.0.0.1:443 --relay-listen 127.0.0.1:3478 --relay-external-ip 127.0.0.1'
+    # As an engine starts it: another user, the capability in the bounding set, none effective.
+    timeout 3 unshare --net --mount bash -c "ip link set lo up && sysctl -qw net.ipv4.ip_unprivileged_port_start=1024 && \
+        mount -t proc proc '$work/image/proc' && exec setpriv --reuid 65532 --regid 65532 --clear-groups --inh-caps=-all --ambient-caps=-all \
+        --bounding-set=-all,+net_bind_service,+sys_chroot -- '$work/image/usr/bin/meetpoint' $serve" >"$work/low.log" 2>&1
+    [[ $? == 124 ]] || { cat "$work/low.log"; return 1; }
+    timeout 3 unshare --net bash -c "ip link set lo up && exec setpriv --reuid 65532 --regid 65532 --clear-groups --inh-caps=-all \
+        --ambient-caps=-all --bounding-set=-all -- '$work/image/usr/bin/meetpoint' --version" >"$work/low.log" 2>&1 || { cat "$work/low.log"; return 1; }
+}
+check 'the program of the image has low ports where that is granted, and starts where it is not' low_ports
+
 # The compose file: what it mounts and builds from is there, and the program takes the settings that it gives.
 compose() {
     "${MEETPOINT_TEST_PYTHON:-python3}" - "$repository/ops/container" "$PWD/$program" <<'PYTHON'
