@@ -1,6 +1,7 @@
 //! `GET /v1/usage` and `GET /api/admin/usage`: what tenants used, summed by day from the files of `[usage]`, for whoever bills.
 //!
-//! One reading at a time: a month of many tenants is some hundred MiB to be read, and no reading holds up a packet.
+//! One reading at a time, and one more for operators, whom no tenant keeps from theirs: a month of many tenants is some hundred MiB
+//! to be read, and no reading holds up a packet.
 
 use std::io;
 use std::path::PathBuf;
@@ -92,26 +93,40 @@ pub(super) fn operations_of_all() -> Vec<Operation> {
 #[derive(Clone, Debug)]
 pub(super) struct Files {
     directory: Option<PathBuf>,
-    reading: Arc<Semaphore>,
+    /// Of operators, of tenants.
+    reading: [Arc<Semaphore>; 2],
+}
+
+/// Who reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    Operator,
+    /// Is told how much is wrong with the files, and not where: that names files, and records of other tenants.
+    Tenant,
 }
 
 impl Files {
     pub(super) fn new(directory: Option<PathBuf>) -> Self {
         Self {
             directory,
-            reading: Arc::new(Semaphore::new(1)),
+            reading: [(); 2].map(|()| Arc::new(Semaphore::new(1))),
         }
     }
 
     /// What is there.
-    async fn read(&self, wanted: Wanted) -> Result<Value, Problem> {
+    async fn read(&self, wanted: Wanted, reader: Reader) -> Result<Value, Problem> {
         let Some(directory) = self.directory.clone() else {
             return Err(Problem::new(
                 Code::NoUsage,
                 "no records are kept here (usage.directory is not set)",
             ));
         };
-        let Ok(permit) = Arc::clone(&self.reading).try_acquire_owned() else {
+        let [operators, tenants] = &self.reading;
+        let reading = match reader {
+            Reader::Operator => operators,
+            Reader::Tenant => tenants,
+        };
+        let Ok(permit) = Arc::clone(reading).try_acquire_owned() else {
             return Err(Problem::unavailable(Code::Busy, "another reading is under way", AGAIN));
         };
         let read = move || -> io::Result<Value> {
@@ -121,7 +136,10 @@ impl Files {
             for file in files(&directory, &wanted)? {
                 sums.read(&file)?;
             }
-            let (used, findings) = sums.finish();
+            let (used, mut findings) = sums.finish();
+            if reader == Reader::Tenant {
+                findings.named.clear();
+            }
             Ok(as_json(&used, &findings))
         };
         let read = spawn_blocking(read).await.map_err(io::Error::other).flatten();
@@ -164,9 +182,9 @@ fn wanted(query: &str, of_anybody: bool, now: UnixTime) -> Result<Wanted, Proble
     })
 }
 
-async fn answer(files: &Files, wanted: Wanted) -> Result<Response, Problem> {
+async fn answer(files: &Files, wanted: Wanted, reader: Reader) -> Result<Response, Problem> {
     let (from, to) = (wanted.from, wanted.to);
-    let mut read = files.read(wanted).await?;
+    let mut read = files.read(wanted, reader).await?;
     read["from"] = json!(from.map(|day| day.to_string()));
     read["to"] = json!(to.map(|day| day.to_string()));
     Ok(Json(read).into_response())
@@ -179,7 +197,7 @@ fn now() -> UnixTime {
 /// For operators, of all tenants or one.
 pub(super) async fn of_all(files: &Files, query: Option<&str>) -> Result<Response, Problem> {
     let wanted = wanted(query.unwrap_or_default(), true, now())?;
-    answer(files, wanted).await
+    answer(files, wanted, Reader::Operator).await
 }
 
 /// GET (and HEAD): for a tenant, by its token or by an API key with the scope `usage`, of itself alone.
@@ -195,7 +213,7 @@ pub(super) async fn get(
     let realm = caller.identity.realm.as_deref().unwrap_or(DEFAULT_REALM);
     wanted.realm = Some(realm.to_owned());
     let files = state.usage().clone();
-    answer(&files, wanted).await
+    answer(&files, wanted, Reader::Tenant).await
 }
 
 #[cfg(test)]
@@ -225,6 +243,59 @@ mod tests {
         ] {
             assert_eq!(days(wrong), None, "{wrong}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_tenant_is_told_how_much_is_wrong_and_neither_files_nor_other_tenants() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let line = |realm: &str, living: u64| {
+            json!({
+                "record": format!("i-1-{realm}"), "instance": "i", "sequence": 1, "realm": realm, "living": living,
+                "from": "2026-11-21T00:00:00.000Z", "to": "2026-11-21T00:05:00.000Z",
+                "toPeer": { "packets": 0, "bytes": 0 }, "toClient": { "packets": 0, "bytes": 0 },
+                "allocations": 0, "allocationMs": 0, "refused": {}, "authFailures": {}, "overRate": 0,
+                "issued": 0, "issuesRefused": {},
+            })
+        };
+        let lines = [line("acme", 1), line("globex", 1), line("globex", 2)];
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        std::fs::write(directory.path().join("usage-2026-11-21.jsonl"), text + "nonsense\n").unwrap();
+        let files = Files::new(Some(directory.path().to_owned()));
+        let of = |realm: &str| Wanted {
+            realm: Some(realm.to_owned()),
+            ..wanted("from=2026-11-21&to=2026-11-21", true, NOON).unwrap()
+        };
+        let told = files.read(of("acme"), Reader::Tenant).await.unwrap();
+        let findings = &told["findings"];
+        assert_eq!(
+            (&findings["conflicts"], &findings["malformed"]),
+            (&json!(1), &json!(1)),
+            "{told}"
+        );
+        assert_eq!(told["usage"][0]["realm"], "acme");
+        let (told, path) = (told.to_string(), directory.path().display().to_string());
+        assert!(!told.contains("globex") && !told.contains(&path), "{told}");
+        let told = files.read(of("acme"), Reader::Operator).await.unwrap();
+        assert_eq!(told["findings"]["named"].as_array().unwrap().len(), 2, "{told}");
+    }
+
+    #[tokio::test]
+    async fn no_tenant_keeps_another_reading_from_operators() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let files = Files::new(Some(directory.path().to_owned()));
+        let wanted = || wanted("", true, NOON).unwrap();
+        let [operators, tenants] = &files.reading;
+        let _under_way = tenants.try_acquire().unwrap();
+        assert_eq!(
+            files.read(wanted(), Reader::Tenant).await.unwrap_err().code(),
+            Code::Busy
+        );
+        assert!(files.read(wanted(), Reader::Operator).await.is_ok());
+        let _under_way = operators.try_acquire().unwrap();
+        assert_eq!(
+            files.read(wanted(), Reader::Operator).await.unwrap_err().code(),
+            Code::Busy
+        );
     }
 
     #[test]
