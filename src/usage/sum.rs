@@ -196,9 +196,10 @@ impl Sums {
         for (instance, intervals) in instances {
             let (first, last) = (intervals.seen.first(), intervals.seen.last());
             if let (Some(first), Some(last)) = (first, last) {
-                let missing = last - first + 1 - intervals.seen.len() as u64;
+                let between = (last - first).saturating_add(1);
+                let missing = between.saturating_sub(intervals.seen.len() as u64);
                 if missing > 0 {
-                    self.findings.gaps += missing;
+                    self.findings.gaps = self.findings.gaps.saturating_add(missing);
                     self.findings
                         .name(format!("{instance}: {missing} intervals are missing"));
                 }
@@ -310,6 +311,17 @@ mod tests {
         let (_, findings) = sums(&lines, Wanted::default());
         assert_eq!((findings.gaps, findings.unfinished, findings.doubles), (2, 1, 0));
         assert!(!findings.is_sound() && findings.named.len() == 1, "{findings:?}");
+    }
+
+    #[test]
+    fn intervals_with_numbers_that_nobody_reaches_are_gaps_and_no_overflow() {
+        let mut lines = process("a", 1);
+        let of_other = |number: u64| lines[0].replace("a-1-", &format!("a-{number}-"));
+        let more =
+            [0, u64::MAX].map(|number| of_other(number).replace("\"sequence\":1,", &format!("\"sequence\":{number},")));
+        lines.extend(more);
+        let (_, findings) = sums(&lines, Wanted::default());
+        assert_eq!((findings.malformed, findings.gaps), (0, u64::MAX - 3));
     }
 
     #[test]
