@@ -236,7 +236,8 @@ async fn make(
     });
     let made = match wanted {
         Ok((name, realm)) => {
-            let make = move |keys: &Keys| keys.make(&name, realm.as_deref(), now());
+            let tenant = by.realm.clone();
+            let make = move |keys: &Keys| keys.make(&name, realm.as_deref(), tenant.as_deref(), now());
             ask(&compat, make).await
         }
         Err(problem) => Err(problem),

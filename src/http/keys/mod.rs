@@ -236,10 +236,20 @@ impl Keys {
         Ok(sources.made.iter().filter(is_of).cloned().collect())
     }
 
-    /// Makes one, whose text is in what is given back and nowhere else. As the other two it blocks for as long as the disk takes.
-    pub(super) fn make(&self, name: &str, realm: Option<&str>, now: UnixTime) -> Result<(MadeKey, NewKey), StoreError> {
+    /// Makes one for `realm`, whose text is in what is given back and nowhere else; `by` is the tenant that makes it, if one does. As the
+    /// other two it blocks for as long as the disk takes.
+    pub(super) fn make(
+        &self,
+        name: &str,
+        realm: Option<&str>,
+        by: Option<&str>,
+        now: UnixTime,
+    ) -> Result<(MadeKey, NewKey), StoreError> {
         let key = NewKey::make().map_err(|_| StoreError::NoRandomness)?;
-        let made = self.change(|store| store.add(&key, name, realm, now))?;
+        let made = self.change(|store| {
+            store.has_room_for(by)?;
+            store.add(&key, name, realm, now)
+        })?;
         let last = made.last().cloned().ok_or(StoreError::NoKey)?;
         Ok((last, key))
     }

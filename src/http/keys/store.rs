@@ -17,6 +17,9 @@ use crate::credentials::{UnixTime, is_realm_name};
 /// Most keys that can be made. Past it there is no other until one is ended.
 pub(super) const MAX_MADE_KEYS: usize = 1024;
 
+/// Most that a tenant can make for itself. Without it one would leave no place for the others.
+pub(super) const MAX_MADE_BY_TENANT: usize = MAX_MADE_KEYS / 8;
+
 /// Longest name of one.
 pub(super) const MAX_MADE_NAME_BYTES: usize = 128;
 
@@ -200,6 +203,17 @@ impl Store {
         Ok(document.keys)
     }
 
+    /// Whether there is a place for one more that `tenant` makes for itself; operators have all that are left.
+    pub(super) fn has_room_for(&self, tenant: Option<&str>) -> Result<(), StoreError> {
+        let Some(tenant) = tenant else { return Ok(()) };
+        let keys = self.read()?;
+        let of_tenant = keys.iter().filter(|key| key.realm.as_deref() == Some(tenant));
+        if of_tenant.count() >= MAX_MADE_BY_TENANT {
+            return Err(StoreError::Full);
+        }
+        Ok(())
+    }
+
     /// Makes one more. All keys, the new one last.
     pub(super) fn add(
         &self,
@@ -310,6 +324,17 @@ mod tests {
             Err(StoreError::Full)
         ));
         assert_eq!(store.read().unwrap().len(), MAX_MADE_KEYS);
+    }
+
+    #[test]
+    fn a_tenant_makes_no_more_keys_than_its_share_and_operators_and_other_tenants_have_the_rest() {
+        let (_directory, store) = store();
+        let key = || MadeKey::new(&NewKey::make().unwrap(), "", Some("acme"), NOW).unwrap();
+        store.write((1..MAX_MADE_BY_TENANT).map(|_| key()).collect()).unwrap();
+        assert!(store.has_room_for(Some("acme")).is_ok());
+        store.add(&NewKey::make().unwrap(), "last", Some("acme"), NOW).unwrap();
+        assert!(matches!(store.has_room_for(Some("acme")), Err(StoreError::Full)));
+        assert!(store.has_room_for(Some("globex")).is_ok() && store.has_room_for(None).is_ok());
     }
 
     #[test]
