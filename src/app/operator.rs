@@ -11,7 +11,7 @@ use crate::http::admin::{Cursor, Operator, OperatorError, PATIENCE, ProbedServer
 use crate::probe::Board;
 use crate::signaling::{NodeId, Sid};
 use crate::transport::{Inquiry, NoAnswer};
-use crate::turn::{AllocationId, AllocationView, Change, Filter, Revocations, Revoked};
+use crate::turn::{AllocationId, AllocationView, Change, Filter, Revocations, RevocationsFull, Revoked};
 use std::sync::Arc;
 use std::sync::mpsc as answers;
 use std::time::{Duration, SystemTime};
@@ -121,11 +121,12 @@ impl Operator for Desk {
     fn revoke(&self, now: UnixTime, who: Revoked, until: UnixTime) -> Result<u32, OperatorError> {
         // Turned away first, then ended: nobody comes back in between.
         let inserted = self.revocations.insert(now, who.clone(), until);
-        let change = inserted.map_err(|_| OperatorError::Full)?;
-        if let Some(fleet) = &self.fleet {
-            fleet.tell(&change);
-        }
-        self.end_fitting(&all_of(who))
+        self.end_all_of(who, inserted)
+    }
+
+    fn revoke_for_tenant(&self, now: UnixTime, who: Revoked, until: UnixTime) -> Result<u32, OperatorError> {
+        let inserted = self.revocations.insert_for_tenant(now, who.clone(), until);
+        self.end_all_of(who, inserted)
     }
 
     fn revocations(&self, now: UnixTime, after: Option<&Revoked>, most: usize) -> (Vec<(Revoked, UnixTime)>, bool) {
@@ -190,6 +191,15 @@ impl Desk {
             }
         }
         Ok(all)
+    }
+
+    /// Tells the others who is turned away from now on, and ends what they hold.
+    fn end_all_of(&self, who: Revoked, inserted: Result<Change, RevocationsFull>) -> Result<u32, OperatorError> {
+        let change = inserted.map_err(|_| OperatorError::Full)?;
+        if let Some(fleet) = &self.fleet {
+            fleet.tell(&change);
+        }
+        self.end_fitting(&all_of(who))
     }
 
     /// Turns a session away of which every replica is told by its hub: by each for itself, so that none tells the others once more.

@@ -118,6 +118,12 @@ pub trait Operator: Send + Sync + 'static {
     /// [`OperatorError::Full`], [`OperatorError::Busy`].
     fn revoke(&self, now: UnixTime, who: Revoked, until: UnixTime) -> Result<u32, OperatorError>;
 
+    /// The same as a tenant says, who must leave room for operators.
+    ///
+    /// # Errors
+    /// As for an operator.
+    fn revoke_for_tenant(&self, now: UnixTime, who: Revoked, until: UnixTime) -> Result<u32, OperatorError>;
+
     /// At most `most` of the revocations in force behind `after`, and whether there are more.
     fn revocations(&self, now: UnixTime, after: Option<&Revoked>, most: usize) -> (Vec<(Revoked, UnixTime)>, bool);
 

@@ -93,7 +93,9 @@ pub use quota::Ledger;
 pub use realm::{MAX_REALMS, RealmConfig, RealmId, RealmLimits, RealmStats};
 pub use redirect::{AlternateServer, Redirect, RedirectWhen};
 pub use reservation::Reservations;
-pub use revocation::{Change, Digests, MAX_REVOCATIONS, Merged, PARTS, Revocations, RevocationsFull, Revoked};
+pub use revocation::{
+    Change, Digests, MAX_REVOCATIONS, MAX_REVOCATIONS_FOR_TENANTS, Merged, PARTS, Revocations, RevocationsFull, Revoked,
+};
 pub use server::Server;
 pub use stats::{Fill, Stats, Traffic};
 pub use tally::Period;

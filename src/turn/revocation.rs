@@ -18,6 +18,9 @@ pub use table::{Digests, Merged, PARTS};
 /// Most entries. A revocation that would be one more is refused: to forget one would let somebody in again.
 pub const MAX_REVOCATIONS: usize = 65_536;
 
+/// Past so many entries tenants revoke nothing: the rest is the operators', who could turn away nobody if tenants filled all of it.
+pub const MAX_REVOCATIONS_FOR_TENANTS: usize = MAX_REVOCATIONS / 2;
+
 /// Who is turned away.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Revoked {
@@ -58,6 +61,18 @@ impl Revocations {
     /// When the table is full of revocations that are in force.
     pub fn insert(&self, now: UnixTime, who: Revoked, until: UnixTime) -> Result<Change, RevocationsFull> {
         self.table().set(now, who, until, true)
+    }
+
+    /// The same for a tenant, which has no more than half of the table together with all others.
+    ///
+    /// # Errors
+    /// When that half is full.
+    pub fn insert_for_tenant(&self, now: UnixTime, who: Revoked, until: UnixTime) -> Result<Change, RevocationsFull> {
+        let mut table = self.table();
+        if !table.has_room(now, &who, MAX_REVOCATIONS_FOR_TENANTS) {
+            return Err(RevocationsFull);
+        }
+        table.set(now, who, until, true)
     }
 
     /// Lets `who` in again; `None` if no revocation of exactly that was in force.
@@ -233,6 +248,28 @@ mod tests {
             revocations.merge(UnixTime(1002), of_another("x", 9000)),
             Ok(Merged::Revoked)
         );
+    }
+
+    #[test]
+    fn tenants_fill_half_of_the_table_and_operators_have_the_rest() {
+        let revocations = Revocations::default();
+        let credential = |at: usize| Revoked::Username(format!("2000:{at}@acme").into());
+        for at in 0..MAX_REVOCATIONS_FOR_TENANTS {
+            let until = UnixTime(1001 + at as u64);
+            revocations.insert_for_tenant(NOW, credential(at), until).unwrap();
+        }
+        let for_tenant = |now, at| revocations.insert_for_tenant(UnixTime(now), credential(at), UnixTime(9000));
+        let one_more = MAX_REVOCATIONS_FOR_TENANTS;
+        assert_eq!(for_tenant(1000, one_more), Err(RevocationsFull));
+        assert!(for_tenant(1000, 7).is_ok(), "it has a place");
+        assert!(
+            revocations
+                .insert(NOW, Revoked::User("eve".into()), UnixTime(9000))
+                .is_ok()
+        );
+        // One is over for each of the two that have come.
+        assert_eq!(for_tenant(1001, one_more), Err(RevocationsFull));
+        assert!(for_tenant(1002, one_more).is_ok());
     }
 
     /// Hands everything of `from` to `to`, in parts of two.

@@ -40,6 +40,9 @@ impl Operator for Nobody {
     fn revoke(&self, _: UnixTime, _: Revoked, _: UnixTime) -> Result<u32, OperatorError> {
         Ok(0)
     }
+    fn revoke_for_tenant(&self, _: UnixTime, _: Revoked, _: UnixTime) -> Result<u32, OperatorError> {
+        Ok(0)
+    }
     fn revocations(&self, _: UnixTime, _: Option<&Revoked>, _: usize) -> (Vec<(Revoked, UnixTime)>, bool) {
         (Vec::new(), false)
     }

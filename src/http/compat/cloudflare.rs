@@ -209,6 +209,9 @@ async fn end(compat: &Compat, now: UnixTime, realm: Option<&str>, username: &str
     }
     let who = Revoked::Username(username.into());
     let operator = compat.operator.clone();
-    ask_operator(operator, move |operator| operator.revoke(now, who, expires_at)).await?;
+    ask_operator(operator, move |operator| {
+        operator.revoke_for_tenant(now, who, expires_at)
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }

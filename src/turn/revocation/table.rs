@@ -104,6 +104,14 @@ impl Table {
         Ok(())
     }
 
+    /// Whether `who` has a place, or there are fewer than `most` entries that are not over.
+    pub(super) fn has_room(&mut self, now: UnixTime, who: &Revoked, most: usize) -> bool {
+        if self.entries.len() >= most && !self.entries.contains_key(who) {
+            self.purge(now);
+        }
+        self.entries.len() < most || self.entries.contains_key(who)
+    }
+
     fn put(&mut self, change: Change) {
         let entry = change.entry();
         let (who, until) = (change.who, change.until);
