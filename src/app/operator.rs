@@ -3,7 +3,7 @@
 use super::fleet::FleetHandle;
 use super::probes;
 use super::talkers::Looker;
-use crate::credentials::UnixTime;
+use crate::credentials::{UnixTime, Username};
 use crate::events::talkers::{Question, Top};
 use crate::fleet::Announced;
 use crate::http::Issuer;
@@ -143,6 +143,10 @@ impl Operator for Desk {
 
     fn top(&self, question: Question) -> Result<Top, OperatorError> {
         Ok(self.looker.top(question)?)
+    }
+
+    fn turns_away(&self, now: UnixTime, username: &Username<'_>) -> bool {
+        self.revocations.contains(now, username.as_str(), username.user())
     }
 
     fn probed(&self) -> Vec<ProbedServer> {

@@ -8,6 +8,7 @@ use sha1::Sha1;
 use subtle::{Choice, ConstantTimeEq};
 
 use super::credential::Password;
+use super::credential_key::TAG_BYTES;
 use super::username::Username;
 
 /// Most secrets in a ring. Rotation needs two; each one more costs every failed login one more HMAC and MESSAGE-INTEGRITY.
@@ -44,6 +45,14 @@ impl Secret {
         let mut mac = self.0.clone();
         mac.update(username.as_bytes());
         Password::from_mac(&mac.finalize().into_bytes().into())
+    }
+
+    /// What signs a username as [`super::CredentialKey`] has it. No username begins with a zero byte, so this is no password of any.
+    fn tag(&self, username: &str) -> [u8; TAG_BYTES] {
+        let mut mac = self.0.clone();
+        mac.update(b"\0meetpoint credential key\0");
+        mac.update(username.as_bytes());
+        mac.finalize().into_bytes().into()
     }
 }
 
@@ -119,6 +128,21 @@ impl KeyRing {
     /// Mints with the newest secret.
     pub(super) fn newest_password(&self, username: &str) -> Password {
         self.0.newest.password(username)
+    }
+
+    /// Signs with the newest secret.
+    pub(super) fn newest_tag(&self, username: &str) -> [u8; TAG_BYTES] {
+        self.0.newest.tag(username)
+    }
+
+    /// The password by the secret that signed. Every secret is tried whether or not an earlier one matched.
+    pub(super) fn password_of(&self, username: &str, tag: &[u8; TAG_BYTES]) -> Option<Password> {
+        let all = std::iter::once(&self.0.newest).chain(&self.0.older);
+        all.fold(None, |found, secret| {
+            let password = secret.password(username);
+            let is_it: bool = secret.tag(username).ct_eq(tag).into();
+            if is_it { Some(password) } else { found }
+        })
     }
 
     /// Whether `password` is one of the username's. Every secret is tried whether or not an earlier one matched.

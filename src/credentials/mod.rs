@@ -22,6 +22,7 @@
 
 pub mod access_token;
 pub mod credential;
+pub mod credential_key;
 pub mod ice_list;
 pub mod key_ring;
 pub mod realm;
@@ -31,6 +32,7 @@ pub mod username;
 
 pub use access_token::{AccessToken, ThirdParty, ThirdPartyError, TokenError, TokenKey, TokenKeyError};
 pub use credential::{Credential, MintError, Password, VerifyError, mint, verify};
+pub use credential_key::CredentialKey;
 pub use ice_list::{Advertised, IceList, IceServer, TransportPolicy, Urls, own_urls};
 pub use key_ring::{KeyRing, KeyRingError, Secret, SecretError};
 pub use realm::{DEFAULT_REALM, in_realm, is_realm_name, named_realm};

@@ -42,7 +42,7 @@ use super::observe;
 use super::openapi::Operation;
 use super::state::AppState;
 use super::usage::Files;
-use crate::credentials::UnixTime;
+use crate::credentials::{UnixTime, Username};
 use crate::events::talkers::{Question, Top};
 use crate::events::{Feed, Intake};
 use crate::fleet::Announced;
@@ -135,6 +135,9 @@ pub trait Operator: Send + Sync + 'static {
     /// # Errors
     /// [`OperatorError::Busy`].
     fn top(&self, question: Question) -> Result<Top, OperatorError>;
+
+    /// Whether the holder of this username is turned away, by whatever name.
+    fn turns_away(&self, now: UnixTime, username: &Username<'_>) -> bool;
 
     /// What probes found of the servers in the ICE lists, by URL.
     fn probed(&self) -> Vec<ProbedServer>;

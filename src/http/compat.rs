@@ -37,7 +37,7 @@ use super::keys::Asks;
 use super::openapi::Operation;
 use super::router::surrounded;
 use super::state::AppState;
-use crate::credentials::{IceList, IceServer};
+use crate::credentials::{IceList, IceServer, UnixTime, Username};
 use crate::events::Intake;
 
 /// A service whose clients are answered as they expect.
@@ -122,7 +122,9 @@ pub(super) fn operations(service: Service) -> Vec<Operation> {
 /// Whether this route, as a template, is of a service.
 pub(super) fn is_route(matched: &str) -> bool {
     let is_of = |service: &Service| matched.starts_with(service.base());
-    Service::ALL.iter().any(is_of) || turn_keys::BASES.iter().any(|base| matched.starts_with(base))
+    Service::ALL.iter().any(is_of)
+        || turn_keys::BASES.iter().any(|base| matched.starts_with(base))
+        || matched.starts_with(metered::BASE_V2)
 }
 
 /// What the handlers share.
@@ -132,6 +134,7 @@ struct Compat {
     tokens: Tokens,
     operator: Arc<dyn Operator>,
     intake: Intake,
+    issued: metered::Issued,
 }
 
 /// The routes of the services in the configuration, for the public listeners. What is revoked there goes to `operator`, and is told
@@ -145,6 +148,7 @@ pub fn compat_router(state: &AppState, tokens: Tokens, operator: Arc<dyn Operato
         tokens,
         operator,
         intake,
+        issued: metered::Issued::default(),
     };
     surrounded(routes.with_state(compat), state)
 }
@@ -160,6 +164,14 @@ impl Compat {
     ) -> Result<IceList, Problem> {
         let headers = shown(headers, token);
         ice_servers::issue(&self.state, client, &Asks::new(path, &headers), wish).await
+    }
+
+    /// When this credential ends, if the realm can have been issued it: its name is the realm's, and it has no longer to live than the
+    /// API gives. No entry among the revocations stays for longer than that: a tenant must not fill the table.
+    fn expiry_of(&self, now: UnixTime, realm: Option<&str>, username: &str) -> Option<UnixTime> {
+        let expiry = Username::parse(username).ok()?.expires_at();
+        let is_of_realm = self.state.authenticator().realm_of(username) == realm;
+        (is_of_realm && expiry.saturating_since(now) <= self.state.issuer().longest()).then_some(expiry)
     }
 }
 

@@ -243,27 +243,32 @@ fn list(
             proxied: client.proxied,
         },
     };
-    let mut list = state.issuer().list(now, &wanted).map_err(|error| {
-        let problem = match error {
-            IssueError::NoHost => Problem::new(
-                Code::NoUsableHost,
-                "no host is configured to be advertised, and the request's Host is not one that could be",
-            ),
-            IssueError::NoRealm => Problem::new(Code::NoRealm, "the realm of this token issues no credentials"),
-            IssueError::OtherRealm => Problem::new(
-                Code::BadUser,
-                "user ends with the name of a realm, which issues its own credentials",
-            ),
-            IssueError::Reserved => Problem::new(Code::BadUser, error.to_string()),
-            IssueError::Mint(error) => Problem::new(Code::BadUser, error.to_string()),
-        };
-        (IssueResult::BadRequest, problem)
-    })?;
+    let mut list = state
+        .issuer()
+        .list(now, &wanted)
+        .map_err(|error| (IssueResult::BadRequest, refusal(error)))?;
     if identity.rights.turn {
         return Ok((IssueResult::Issued, list));
     }
     list.ice_servers.retain(|server| server.credential.is_none());
     Ok((IssueResult::Withheld, list))
+}
+
+/// What it is by HTTP that there is no list.
+pub(super) fn refusal(error: IssueError) -> Problem {
+    match error {
+        IssueError::NoHost => Problem::new(
+            Code::NoUsableHost,
+            "no host is configured to be advertised, and the request's Host is not one that could be",
+        ),
+        IssueError::NoRealm => Problem::new(Code::NoRealm, "the realm of this token issues no credentials"),
+        IssueError::OtherRealm => Problem::new(
+            Code::BadUser,
+            "user ends with the name of a realm, which issues its own credentials",
+        ),
+        IssueError::Reserved => Problem::new(Code::BadUser, error.to_string()),
+        IssueError::Mint(error) => Problem::new(Code::BadUser, error.to_string()),
+    }
 }
 
 /// 64 random bits: nobody shares a quota with a stranger by chance. `None` when the system has no randomness to give.

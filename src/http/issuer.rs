@@ -10,7 +10,9 @@ use axum::http::{HeaderMap, HeaderName};
 use super::config::Ice;
 use super::lists::{Countries, Headers, ListFor, Listed, Lists, Parts, Plan, of_browser};
 use super::realm::Realm;
-use crate::credentials::{DEFAULT_REALM, Host, IceList, KeyRing, MintError, UnixTime, of_session};
+use crate::credentials::{
+    Credential, CredentialKey, DEFAULT_REALM, Host, IceList, KeyRing, MintError, UnixTime, Username, of_session,
+};
 use crate::fleet::{Choice, RoomKey};
 use crate::telemetry::labels::{IssueResult, Surface};
 use crate::telemetry::{ApiMetrics, Metrics};
@@ -161,6 +163,20 @@ impl Issuer {
     /// When there is no host to advertise, the user cannot be part of a username, or the realm issues none.
     pub fn list(&self, now: UnixTime, asker: &ListFor<'_>) -> Result<IceList, IssueError> {
         self.0.plan.load().list(now, asker, &self.0.fleet.load())
+    }
+
+    /// The key by which the holder of a credential of this realm can have it again; `None` for a realm without secrets.
+    pub(super) fn key_of(&self, realm: Option<&str>, username: &Username<'_>) -> Option<CredentialKey> {
+        self.by_secrets(realm, |keys| CredentialKey::of(keys, username))
+    }
+
+    /// The credential of this realm that a key is for, expired or not.
+    pub(super) fn open(&self, realm: Option<&str>, key: &CredentialKey) -> Option<Credential> {
+        self.by_secrets(realm, |keys| key.open(keys))?
+    }
+
+    fn by_secrets<T>(&self, realm: Option<&str>, make: impl FnOnce(&KeyRing) -> T) -> Option<T> {
+        self.0.plan.load().keys(realm).map(make)
     }
 
     /// The lifetime of a credential of this realm when nobody asks for one.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use jsonschema::Validator;
-use meetpoint::credentials::UnixTime;
+use meetpoint::credentials::{UnixTime, Username};
 use meetpoint::events::talkers::{Question, Top};
 use meetpoint::events::{self, Events};
 use meetpoint::http::admin::{Cursor, Operator, OperatorError, ProbedServer, Reloaded, Tokens};
@@ -47,6 +47,9 @@ impl Operator for Nobody {
         (Vec::new(), false)
     }
     fn lift(&self, _: UnixTime, _: &Revoked) -> bool {
+        false
+    }
+    fn turns_away(&self, _: UnixTime, _: &Username<'_>) -> bool {
         false
     }
     fn relays(&self) -> Vec<(meetpoint::signaling::NodeId, meetpoint::fleet::Announced)> {

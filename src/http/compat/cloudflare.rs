@@ -13,7 +13,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{Compat, stun_urls, with_credential};
-use crate::credentials::{DEFAULT_REALM, IceServer, UnixTime, Username};
+use crate::credentials::{DEFAULT_REALM, IceServer, UnixTime};
 use crate::events::Audit;
 use crate::http::admin::ask_operator;
 use crate::http::client::Client;
@@ -195,17 +195,9 @@ async fn revoke(
 /// A credential that the realm was issued, if it is one.
 async fn end(compat: &Compat, now: UnixTime, realm: Option<&str>, username: &str) -> Result<StatusCode, Problem> {
     let unknown = || Problem::new(Code::NoCredential, "this realm was issued no such credential");
-    let parsed = Username::parse(username).ok();
-    let expires_at = parsed
-        .filter(|_| compat.state.authenticator().realm_of(username) == realm)
-        .map(|parsed| parsed.expires_at())
-        .ok_or_else(unknown)?;
+    let expires_at = compat.expiry_of(now, realm, username).ok_or_else(unknown)?;
     if expires_at <= now {
         return Ok(StatusCode::NO_CONTENT);
-    }
-    // No entry stays for longer than a credential of the API can live: a tenant must not fill the table.
-    if expires_at.saturating_since(now) > compat.state.issuer().longest() {
-        return Err(unknown());
     }
     let who = Revoked::Username(username.into());
     let operator = compat.operator.clone();

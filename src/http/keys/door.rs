@@ -143,6 +143,24 @@ impl Caller {
     }
 }
 
+/// Charges an address for what needs no more than what is shown.
+///
+/// # Errors
+/// 429.
+pub(in crate::http) fn charge_address(state: &AppState, ip: IpAddr) -> Result<(), Problem> {
+    charged(state, state.rate_limiter().check(ip, Instant::now()))
+}
+
+/// A key that is nobody's, which counts against its address.
+pub(in crate::http) fn refuse_key(state: &AppState, ip: IpAddr, detail: &'static str) -> Problem {
+    if let Some(wait) = state.authenticator().must_wait(ip) {
+        return Problem::rate_limited(wait);
+    }
+    state.keys().metrics().unknown.inc();
+    state.authenticator().note_bad(ip);
+    Problem::unauthorized(Code::InvalidKey, detail, INVALID)
+}
+
 fn charged(state: &AppState, decision: Decision) -> Result<(), Problem> {
     match decision {
         Decision::Allowed { evicted } => {
@@ -241,17 +259,12 @@ fn by_key(state: &AppState, ip: IpAddr, asks: &Asks<'_>, scope: Scope) -> Result
         if !must_be_one {
             return Ok(None);
         }
-        if let Some(wait) = state.authenticator().must_wait(ip) {
-            return Err(Problem::rate_limited(wait));
-        }
-        keys.metrics().unknown.inc();
-        state.authenticator().note_bad(ip);
         let detail = if form(shown) == Form::Mangled {
             "the key is cut off or mistyped"
         } else {
             "the key is not valid"
         };
-        return Err(Problem::unauthorized(Code::InvalidKey, detail, INVALID));
+        return Err(refuse_key(state, ip, detail));
     };
     let origin = asks.headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
     held.judge(scope, origin, unix_now()).map_err(|refusal| {
@@ -266,7 +279,7 @@ fn can_be_a_token(state: &AppState) -> bool {
     !(state.authenticator().is_open() && state.config().refuse_strangers)
 }
 
-const INVALID: &str = "Bearer realm=\"meetpoint\", error=\"invalid_token\"";
+pub(in crate::http) const INVALID: &str = "Bearer realm=\"meetpoint\", error=\"invalid_token\"";
 
 /// What a refusal is by HTTP.
 fn problem(refusal: Refusal) -> Problem {

@@ -28,7 +28,7 @@ use arc_swap::ArcSwap;
 
 pub use allowance::Grant;
 pub use date::{from_rfc3339, to_rfc3339};
-pub(super) use door::{Asks, X_API_KEY, admit, from_allowed_page};
+pub(super) use door::{Asks, INVALID, X_API_KEY, admit, charge_address, from_allowed_page, refuse_key};
 pub use form::{Form, KEY_BYTES, KeyHash, MAX_KEY_BYTES, NewKey, PREFIX, form};
 pub use scope::Scope;
 pub(super) use store::is_made_name;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::credentials::Host;
+use crate::credentials::{Credential, Host};
 use crate::ws::Told;
 
 /// Whom a list is for, as far as that is known. What is not known matches no rule that asks for it.
@@ -27,6 +27,8 @@ pub struct ListFor<'a> {
     pub claims: &'a [(Box<str>, Box<str>)],
     /// What its request says.
     pub headers: Headers<'a>,
+    /// A credential of the realm that it has already, to be in the list instead of a fresh one.
+    pub again: Option<&'a Credential>,
 }
 
 /// The headers of a request, as far as they are still there. Anybody can write any header; those that only a proxy would write count

@@ -214,6 +214,14 @@ impl Plan {
         of.map_or(self.ice.ttl, |of| of.realm.ttl)
     }
 
+    /// The secrets of a realm; `None` for one that is not configured or has none.
+    pub(in crate::http) fn keys(&self, realm: Option<&str>) -> Option<&KeyRing> {
+        match realm {
+            Some(realm) => self.realms.get(realm).map(|of| &of.keys),
+            None => Some(&self.keys),
+        }
+    }
+
     /// A list as it is for `asker`.
     pub(in crate::http) fn list(
         &self,
@@ -243,7 +251,10 @@ impl Plan {
         let rule = self.rules.iter().find(|rule| place.fits(&rule.when));
         let rule = rule.unwrap_or(&self.otherwise);
         // Minted even where it is not given away: whose name cannot be part of a username gets nothing at all.
-        let credential = mint(keys, now, &user, ttl)?;
+        let credential = match asker.again {
+            Some(again) => again.clone(),
+            None => mint(keys, now, &user, ttl)?,
+        };
         // The name is hashed only if somebody reads it.
         tracing::debug!(
             target: "meetpoint::access",
