@@ -242,6 +242,7 @@ fn list(
             map: headers,
             proxied: client.proxied,
         },
+        again: None,
     };
     let mut list = state
         .issuer()

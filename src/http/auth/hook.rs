@@ -166,7 +166,10 @@ impl Hook {
     }
 
     /// What to ask about an applicant, or the answer where that is known.
-    #[expect(clippy::result_large_err, reason = "both sides are large, and it is taken apart at once")]
+    #[expect(
+        clippy::result_large_err,
+        reason = "both sides are large, and it is taken apart at once"
+    )]
     pub(super) fn question(
         &self,
         applicant: Applicant<'_>,
