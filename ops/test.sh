@@ -173,8 +173,8 @@ else
 fi
 
 if { have node && have npm; } || $list_only; then
-    # Other services' official clients against our answers in their shapes.
-    stage api-clients test 300 bash -c 'cd tests/api-clients/node && npm ci --silent --no-audit --no-fund && npm test -s'
+    # Other services' official clients against our answers in their shapes, and aiortc gathers with what each read.
+    stage api-clients test 600 bash -c 'cd tests/api-clients/node && npm ci --silent --no-audit --no-fund && npm test -s'
 else
     skip api-clients 'needs node and npm'
 fi
