@@ -1,7 +1,7 @@
 //! API keys on the real program: made by the command, rotated by a reload, and never in the log.
 
 use crate::compat::{Answer, allocate, ask, lifetime, text};
-use crate::program::{Server, finished, meetpoint, run};
+use crate::program::{PATIENCE, Server, finished, meetpoint, pause, run};
 use crate::reload::RELOADED;
 use std::io::Write as _;
 use std::process::Stdio;
@@ -141,4 +141,40 @@ fn a_name_that_cannot_be_one_makes_no_key() {
         assert_eq!((code, out.as_str()), (2, ""), "{told}");
     }
     assert!(make("eu.shop").1.starts_with("[keys.\"eu.shop\"]"));
+}
+
+#[test]
+fn a_key_with_the_scope_usage_reads_what_its_own_realm_used_and_no_other_key_does() {
+    let (all, of_default) = make("bills");
+    let (one, of_acme) = make("acme-bills");
+    let (issuer, issues) = make("shop");
+    let acme = "[realms.acme]\nsecrets = [\"acme's secret of 32 characters!!\"]\n[usage]\ndirectory = \"usage\"\ninterval = \"1s\"\n";
+    let scope = "scopes = [\"usage\"]\n";
+    let server = start(&format!(
+        "{of_default}{scope}{of_acme}{scope}realm = \"acme\"\n{issues}{acme}"
+    ));
+    let bearer = |key: &str| format!("Authorization: Bearer {key}");
+    let used = |key: &str| {
+        let answer = fetch(&server, "/v1/usage", &[&bearer(key)]);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()["usage"].as_array().unwrap().clone()
+    };
+    // The default realm has a record for each interval, acme none of one in which it did nothing.
+    let until = std::time::Instant::now() + PATIENCE;
+    while used(&all).is_empty() {
+        assert!(std::time::Instant::now() < until, "no record is written");
+        pause();
+    }
+    assert!(used(&all).iter().all(|day| day["realm"] == "default"));
+    assert!(used(&one).is_empty());
+    assert_eq!(
+        code(&fetch(&server, "/v1/usage", &[&bearer(&issuer)])),
+        (403, "forbidden".into())
+    );
+    assert_eq!(
+        code(&fetch(&server, "/v1/usage?realm=default", &[&bearer(&one)])),
+        (400, "bad_query".into())
+    );
+    assert_eq!(fetch(&server, "/v1/usage", &[]).status, 401);
+    assert_eq!(fetch(&server, "/v1/ice", &[&bearer(&all)]).status, 403);
 }
