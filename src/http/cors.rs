@@ -3,9 +3,8 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -20,33 +19,48 @@ use super::state::AppState;
 /// How long a browser may remember a preflight; two hours is the most that Chromium keeps.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(7_200);
 
-/// Treats a request by the configuration of its moment: a reload must not need a new router.
+/// By which a page of the Internet says that the server is nearer to its visitor (Private Network Access).
+static PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
+
+/// [`applied`] as a layer.
 pub(super) async fn apply(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let is_preflight = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    if request.method() == Method::OPTIONS && !is_preflight {
-        return options(&state, request, next).await;
-    }
-    let Ok(response) = state.cors().layer(next).oneshot(request).await;
-    response
+    applied(&state, request, |request| next.run(request)).await
 }
 
-/// What a path takes (RFC 9110 §9.3.7). The layer would take it for a preflight, and so is shown the answer to something else.
-async fn options(state: &AppState, request: Request, next: Next) -> Response {
-    let mut shown = Request::new(Body::empty());
-    if let Some(origin) = request.headers().get(header::ORIGIN) {
-        shown.headers_mut().insert(header::ORIGIN, origin.clone());
+/// Treats a request by the configuration of its moment: a reload must not need a new router.
+pub(super) async fn applied<F: Future<Output = Response>>(
+    state: &AppState,
+    request: Request,
+    inside: impl FnOnce(Request) -> F,
+) -> Response {
+    let is_options = request.method() == Method::OPTIONS;
+    if is_options && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+        return with_headers(state, request, Response::default()).await;
     }
-    let mut answer = next.run(request).await;
-    if answer.status() == StatusCode::METHOD_NOT_ALLOWED {
-        // Of routes, the router writes `Allow` outside of this; of other paths it is there.
+    // The layer would take any OPTIONS for a preflight. It is shown what it asks of a request, beside an answer that is there.
+    let mut shown = Request::new(());
+    for name in [&header::ORIGIN, &PRIVATE_NETWORK] {
+        if let Some(value) = request.headers().get(name) {
+            shown.headers_mut().insert(name.clone(), value.clone());
+        }
+    }
+    let mut answer = inside(request).await;
+    if is_options && answer.status() == StatusCode::METHOD_NOT_ALLOWED {
+        // What the path takes (RFC 9110 §9.3.7). Of routes, the router writes `Allow` outside of this; of other paths it is there.
         let allow = answer.headers_mut().remove(header::ALLOW);
         answer = StatusCode::NO_CONTENT.into_response();
         if let Some(allow) = allow {
             answer.headers_mut().insert(header::ALLOW, allow);
         }
     }
-    let service = service_fn(move |_: Request| std::future::ready(Ok::<_, Infallible>(std::mem::take(&mut answer))));
-    let Ok(response) = state.cors().layer(service).oneshot(shown).await;
+    with_headers(state, shown, answer).await
+}
+
+/// `answer` as pages may read it; a preflight has one of its own.
+async fn with_headers<B>(state: &AppState, request: Request<B>, mut answer: Response) -> Response {
+    let service = service_fn(move |_: Request<B>| std::future::ready(Ok::<_, Infallible>(std::mem::take(&mut answer))));
+    let layered = state.cors().layer(service);
+    let Ok(response) = layered.oneshot(request).await;
     response
 }
 

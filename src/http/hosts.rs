@@ -17,8 +17,17 @@ use super::state::AppState;
 /// Paths that probes ask, which know an address and no name. Nothing a page could use is there.
 const PROBED: [&str; 5] = ["/healthz", "/readyz", "/health", "/signaling/health", "/api/health"];
 
-/// Refuses requests for a name that is not on the list, with 421 (RFC 9110 §15.5.20).
+/// [`judged`] as a layer.
 pub(super) async fn judge(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    judged(&state, request, |request| next.run(request)).await
+}
+
+/// Refuses requests for a name that is not on the list, with 421 (RFC 9110 §15.5.20).
+pub(super) async fn judged<F: Future<Output = Response>>(
+    state: &AppState,
+    request: Request,
+    inside: impl FnOnce(Request) -> F,
+) -> Response {
     let served = {
         let hosts = &state.config().hosts;
         hosts.is_empty()
@@ -26,7 +35,7 @@ pub(super) async fn judge(State(state): State<AppState>, request: Request, next:
             || name(request.uri(), request.headers()).is_some_and(|name| is_served(hosts, name))
     };
     if served {
-        return next.run(request).await;
+        return inside(request).await;
     }
     Problem::new(Code::WrongHost, "this server does not answer to that name").into_response()
 }

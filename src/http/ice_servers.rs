@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Extension, RawQuery, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
@@ -20,6 +20,7 @@ use super::issuer::IssueError;
 use super::keys::{self, Asks, Scope};
 use super::lists::{Headers, ListFor};
 use super::openapi::{BEARER_OR_QUERY, Operation, Tag};
+use super::random;
 use super::state::AppState;
 use crate::credentials::{IceList, IceServer, UnixTime, names_session};
 use crate::telemetry::labels::IssueResult;
@@ -120,11 +121,11 @@ pub(super) fn operations() -> Vec<Operation> {
 pub(super) async fn v1(
     State(state): State<AppState>,
     Extension(client): Extension<Client>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    request: Request<Body>,
 ) -> Response {
-    let query = query.as_deref().unwrap_or_default();
-    let asks = Asks::new(V1_PATH, &headers).with_query(query);
+    let (parts, _body) = request.into_parts();
+    let query = parts.uri.query().unwrap_or_default();
+    let asks = Asks::new(V1_PATH, &parts.headers).with_query(query);
     match issue(&state, &client, &asks, Wish::from_query(query)).await {
         Ok(list) => shown(&list, None),
         Err(problem) => problem.into_response(),
@@ -135,11 +136,11 @@ pub(super) async fn v1(
 pub(super) async fn get(
     State(state): State<AppState>,
     Extension(client): Extension<Client>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    request: Request<Body>,
 ) -> Response {
-    let query = query.as_deref().unwrap_or_default();
-    let asks = Asks::new(PATH, &headers).with_query(query);
+    let (parts, _body) = request.into_parts();
+    let query = parts.uri.query().unwrap_or_default();
+    let asks = Asks::new(PATH, &parts.headers).with_query(query);
     answer(&state, &client, &asks, Wish::from_query(query)).await
 }
 
@@ -274,9 +275,7 @@ pub(super) fn refusal(error: IssueError) -> Problem {
 
 /// 64 random bits: nobody shares a quota with a stranger by chance. `None` when the system has no randomness to give.
 fn random_user() -> Option<String> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).ok()?;
-    Some(format!("{:016x}", u64::from_be_bytes(bytes)))
+    Some(format!("{:016x}", random::number()?))
 }
 
 impl Wish {

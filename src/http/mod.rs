@@ -37,6 +37,7 @@ mod openapi;
 mod patience;
 mod peerjs;
 mod places;
+mod random;
 pub mod rate_limit;
 pub mod realm;
 mod router;

@@ -16,6 +16,7 @@ use super::client::Client;
 use super::code::Code;
 use super::compat;
 use super::error::Problem;
+use super::random;
 use super::state::AppState;
 use crate::telemetry::labels::{self, Route, StatusClass};
 use crate::telemetry::redact::Target;
@@ -27,12 +28,32 @@ pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id
 /// Longest request id that is taken over from a proxy.
 const MAX_REQUEST_ID_BYTES: usize = 64;
 
-/// A request's id, as an extension.
+/// A request's id, as an extension. Plain ASCII, which the answer shares.
 #[derive(Clone, Debug)]
-struct RequestId(Box<str>);
+struct RequestId(HeaderValue);
 
-/// The outermost layer: finds out who asks, and counts and logs what was answered.
-pub(super) async fn observe(State(state): State<AppState>, mut request: Request<Body>, next: Next) -> Response {
+impl RequestId {
+    fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+/// [`observed`] as a layer.
+pub(super) async fn observe(State(state): State<AppState>, request: Request<Body>, next: Next) -> Response {
+    observed(&state, request, |request| next.run(request)).await
+}
+
+/// [`guarded`] as a layer.
+pub(super) async fn guard(State(state): State<AppState>, request: Request<Body>, next: Next) -> Response {
+    guarded(&state, request, |request| next.run(request)).await
+}
+
+/// Outermost: finds out who asks, and counts and logs what was answered.
+pub(super) async fn observed<F: Future<Output = Response>>(
+    state: &AppState,
+    mut request: Request<Body>,
+    inside: impl FnOnce(Request<Body>) -> F,
+) -> Response {
     let began = Instant::now();
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     // Without a socket (a router called directly) the client is unknown; it must not pass for loopback.
@@ -61,16 +82,14 @@ pub(super) async fn observe(State(state): State<AppState>, mut request: Request<
     }
     extensions.insert(ClientIp(ip));
     extensions.insert(client);
-    extensions.insert(RequestId(id.as_str().into()));
+    extensions.insert(id.clone());
 
     // What is said on the way says whose request it was.
     let span = tracing::debug_span!(target: "meetpoint::access", "request", request_id = id.as_str());
-    let mut response = next.run(request).instrument(span).await;
+    let mut response = inside(request).instrument(span).await;
 
     let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        headers.insert(REQUEST_ID.clone(), id);
-    }
+    headers.insert(REQUEST_ID.clone(), id.0.clone());
     headers
         .entry(header::X_CONTENT_TYPE_OPTIONS)
         .or_insert(HeaderValue::from_static("nosniff"));
@@ -85,7 +104,7 @@ pub(super) async fn observe(State(state): State<AppState>, mut request: Request<
         .answered(route, method_label(&method), status_class(status), elapsed);
     tracing::debug!(
         target: "meetpoint::access",
-        request_id = id,
+        request_id = id.as_str(),
         client = state.config().logged_addresses.shown(ip, None),
         %method,
         uri = %Target::new(uri.path(), uri.query()),
@@ -96,13 +115,17 @@ pub(super) async fn observe(State(state): State<AppState>, mut request: Request<
     response
 }
 
-/// The innermost layer: an answer in time and in form, whatever the handler does.
-pub(super) async fn guard(State(state): State<AppState>, request: Request<Body>, next: Next) -> Response {
+/// Further in: an answer in time and in form, whatever the handler does.
+pub(super) async fn guarded<F: Future<Output = Response>>(
+    state: &AppState,
+    request: Request<Body>,
+    inside: impl FnOnce(Request<Body>) -> F,
+) -> Response {
     let id = request.extensions().get::<RequestId>().cloned();
-    let id = id.as_ref().map(|RequestId(id)| &**id);
+    let id = id.as_ref().map(RequestId::as_str);
     let limit = state.config().limits.request_timeout;
     let metrics = state.metrics().api();
-    let answer = tokio::time::timeout(limit, AssertUnwindSafe(next.run(request)).catch_unwind()).await;
+    let answer = tokio::time::timeout(limit, AssertUnwindSafe(inside(request)).catch_unwind()).await;
     let mut response = match answer {
         Ok(Ok(response)) => response,
         Ok(Err(_panic)) => {
@@ -148,24 +171,22 @@ fn problem_in(response: &mut Response) -> Option<Problem> {
 
 /// A trusted proxy's id, so that its log and ours can be matched; otherwise one of our own. Strangers choose nothing that
 /// ends up in the log.
-fn request_id(headers: &HeaderMap, proxied: bool) -> String {
-    let theirs = headers
-        .get(&REQUEST_ID)
-        .filter(|_| proxied)
-        .and_then(|id| id.to_str().ok());
-    let plain = |id: &&str| {
+fn request_id(headers: &HeaderMap, proxied: bool) -> RequestId {
+    let theirs = headers.get(&REQUEST_ID).filter(|_| proxied);
+    let plain = |id: &&HeaderValue| {
         (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
             && id
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+                .as_bytes()
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
     };
     if let Some(id) = theirs.filter(plain) {
-        return id.to_owned();
+        return RequestId(id.clone());
     }
-    let mut bytes = [0; 8];
     // An id that repeats is a nuisance, not a danger.
-    let _ = getrandom::fill(&mut bytes);
-    format!("{:016x}", u64::from_be_bytes(bytes))
+    let number = random::number().unwrap_or_default();
+    let id = HeaderValue::try_from(format!("{number:016x}"));
+    RequestId(id.unwrap_or_else(|_| HeaderValue::from_static("0")))
 }
 
 fn route(matched: Option<&MatchedPath>) -> Route {
@@ -269,7 +290,7 @@ mod tests {
         let id = |value: &str, proxied| {
             let mut headers = HeaderMap::new();
             headers.insert(&REQUEST_ID, value.parse().unwrap());
-            request_id(&headers, proxied)
+            request_id(&headers, proxied).as_str().to_owned()
         };
         assert_eq!(id("abc-1.2_3", true), "abc-1.2_3");
         for (value, proxied) in [

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get};
 use axum::{Json, Router};
@@ -44,11 +44,10 @@ pub fn router(state: AppState) -> Router {
         routes = routes.route("/metrics", get(metrics_of_state));
     }
     let routes = routes
-        .merge(console::router())
+        .merge(console::router().layer(from_fn_with_state(state.clone(), places::at_root)))
         .merge(sdk::router())
         .fallback(places::elsewhere)
-        .with_state(state.clone())
-        .layer(from_fn_with_state(state.clone(), places::at_root));
+        .with_state(state.clone());
     surrounded(routes, &state)
 }
 
@@ -60,11 +59,17 @@ pub(super) fn surrounded(routes: Router, state: &AppState) -> Router {
             DefaultBodyLimit::max(body_bytes),
             RequestBodyLimitLayer::new(body_bytes),
         ))
-        .layer(from_fn_with_state(state.clone(), hosts::judge))
-        .layer(from_fn_with_state(state.clone(), observe::guard))
-        // Outside of whatever can fail, so that a page can read every error; a preflight is answered here.
-        .layer(from_fn_with_state(state.clone(), cors::apply))
-        .layer(from_fn_with_state(state.clone(), observe::observe))
+        .layer(from_fn_with_state(state.clone(), around))
+}
+
+/// One layer for all of it: each is a box around every route, and cloned for every request with all that is inside of it.
+async fn around(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let state = &state;
+    let named = |request| hosts::judged(state, request, |request| next.run(request));
+    let guarded = |request| observe::guarded(state, request, named);
+    // Outside of whatever can fail, so that a page can read every error; a preflight is answered here.
+    let shared = |request| cors::applied(state, request, guarded);
+    observe::observed(state, request, shared).await
 }
 
 /// TURN inside of WebSockets at `/turn`, served by `sink`.

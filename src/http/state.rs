@@ -143,8 +143,8 @@ impl AppState {
             .any(|proxies| proxies.contains(&ip))
     }
 
-    pub(super) fn cors(&self) -> CorsLayer {
-        CorsLayer::clone(&self.0.cors.load())
+    pub(super) fn cors(&self) -> Guard<Arc<CorsLayer>> {
+        self.0.cors.load()
     }
 
     pub(super) fn authenticator(&self) -> &TokenAuthenticator {
