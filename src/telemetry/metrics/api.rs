@@ -1,7 +1,7 @@
 //! The API's numbers, counted where they happen.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -23,6 +23,8 @@ const MAX_COUNTED: usize = 4 * MAX_REALMS;
 #[derive(Clone)]
 pub struct ApiMetrics {
     requests: IntCounterVec,
+    /// Those of `requests` that were ever counted, by their three labels: finding one by its labels takes a lock and a hash.
+    counted: Arc<[OnceLock<IntCounter>]>,
     durations: [Histogram; Route::COUNT],
     issues: [[IntCounter; IssueResult::COUNT]; Surface::COUNT],
     token_failures: [[IntCounter; TokenFailure::COUNT]; Surface::COUNT],
@@ -113,6 +115,9 @@ impl ApiMetrics {
         // Series of small sets exist from the start: a rate over a counter that appears with its first event misses it.
         Ok(Self {
             requests,
+            counted: (0..Route::COUNT * Method::COUNT * StatusClass::COUNT)
+                .map(|_| OnceLock::new())
+                .collect(),
             durations: Route::ALL.map(|route| durations.with_label_values(&[route.as_label()])),
             issues: Surface::ALL.map(|surface| {
                 IssueResult::ALL.map(|result| issues.with_label_values(&[surface.as_label(), result.as_label()]))
@@ -144,9 +149,12 @@ impl ApiMetrics {
 
     /// Counts a request that was answered after `elapsed`.
     pub fn answered(&self, route: Route, method: Method, status: StatusClass, elapsed: Duration) {
-        self.requests
-            .with_label_values(&[route.as_label(), method.as_label(), status.as_label()])
-            .inc();
+        let labels = [route.as_label(), method.as_label(), status.as_label()];
+        let place = (route.index() * Method::COUNT + method.index()) * StatusClass::COUNT + status.index();
+        // A series exists from its first request on, and not before.
+        if let Some(counted) = self.counted.get(place) {
+            counted.get_or_init(|| self.requests.with_label_values(&labels)).inc();
+        }
         self.durations[route.index()].observe(elapsed.as_secs_f64());
     }
 
