@@ -83,7 +83,11 @@ type Rank = (bool, f64, u64);
 
 /// The relays that rooms can be given. Made anew when one comes, goes, or has another standing.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Choice(Vec<Candidate>);
+pub struct Choice {
+    candidates: Vec<Candidate>,
+    /// The key of this replica's relay, 0 if it has none.
+    own: u64,
+}
 
 /// What a room's list holds of relays.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,17 +112,28 @@ impl Choice {
         // Two that say the same are one: a replica that was restarted and its ghost. Open, if either is.
         candidates.sort_by_key(|candidate| (candidate.key, candidate.is_busy));
         candidates.dedup_by_key(|candidate| candidate.key);
-        Self(candidates)
+        Self { candidates, own: 0 }
+    }
+
+    /// The same, for the replica that announced this.
+    pub(super) fn with_own(mut self, own: Option<&Announced>) -> Self {
+        self.own = own.map_or(0, |own| Candidate::new(&own.relay, false).key);
+        self
+    }
+
+    /// As [`Self::first_of`], of lists that are for no room: this replica's relay. `None` where rooms have nothing to choose from.
+    pub fn own(&self) -> Option<u64> {
+        (!self.is_empty()).then_some(self.own)
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.candidates.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.candidates.is_empty()
     }
 
     /// The URLs for a room; `None` without any relay. Busy ones come behind all others.
@@ -148,7 +163,7 @@ impl Choice {
                 .is_gt()
         };
         let mut best: [Option<(Rank, &Candidate)>; 2] = [None, None];
-        for candidate in &self.0 {
+        for candidate in &self.candidates {
             let rank = (candidate.is_busy, candidate.score(room), candidate.key);
             if best[0].as_ref().is_none_or(|(first, _)| better(&rank, first)) {
                 best[1] = best[0].replace((rank, candidate));

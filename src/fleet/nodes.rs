@@ -124,7 +124,7 @@ impl Fleet {
 
     /// The relays that rooms can be given, this one among them.
     pub fn choice(&self) -> Choice {
-        Choice::new(self.relays().map(|(_, announced)| announced))
+        Choice::new(self.relays().map(|(_, announced)| announced)).with_own(self.own.as_ref())
     }
 
     /// All that is known of relays: this replica's first, then those of others, in the order of their names.

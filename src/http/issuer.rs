@@ -124,8 +124,15 @@ impl Issuer {
     }
 
     /// What tells which relay a room has first: the same number, the same relay. `None`: rooms are given none.
-    pub fn relay_of(&self, realm: Option<&str>, room: &str) -> Option<u64> {
-        self.0.fleet.load().first_of(RoomKey::new(realm, room))
+    /// Without a room it is this replica's own.
+    pub fn relay_of(&self, realm: Option<&str>, room: Option<&str>) -> Option<u64> {
+        let realms = self.0.realms.load();
+        // A tenant with servers of its own has none of the fleet's.
+        if realm.is_some_and(|name| realms.get(name).is_none_or(|of| !of.realm.hosts.is_empty())) {
+            return None;
+        }
+        let choice = self.0.fleet.load();
+        room.map_or_else(|| choice.own(), |room| choice.first_of(RoomKey::new(realm, room)))
     }
 
     /// Every URL that a list may hold, each once, with what opens it. URLs whose host is known from requests alone are not among
@@ -230,6 +237,7 @@ impl IceSource for Issuer {
             let expires_at_ms = list.expires_at.0.saturating_mul(1000);
             let mut made = ws::IceList::new(&list.ice_servers, expires_at_ms).ok()?;
             made.policy = list.policy.map(|policy| policy.as_str().into());
+            made.relay = IceSource::relay_of(self, asker);
             Some(made)
         });
         let result = if made.is_some() {
@@ -239,6 +247,10 @@ impl IceSource for Issuer {
         };
         self.count_by(Surface::Websocket, result, realm);
         made.unwrap_or_else(|| ws::IceList::empty(now.0.saturating_mul(1000)))
+    }
+
+    fn relay_of(&self, asker: &IceAsker<'_>) -> Option<u64> {
+        Self::relay_of(self, asker.user.realm.as_deref(), asker.room)
     }
 }
 

@@ -59,6 +59,8 @@ pub(crate) struct Connection {
     /// `None` until welcomed.
     pub(crate) peer: Option<Peer>,
     pub(crate) rooms: Vec<Membership>,
+    /// The relay that comes first in its ICE servers ([`Ice::relay`](super::Ice::relay)).
+    pub(crate) relay: Option<u64>,
     /// It reads binary frames, and may send them.
     pub(crate) binary: bool,
     /// Where it comes from, as far as the driver says.

@@ -34,7 +34,7 @@ use super::{
 };
 use crate::signaling::{
     self, Admitted, AuthError, CloseCode, Connected, ConnectionId, Dialect, Frame, Full, Grants, Hub, IceUser,
-    Identity, Needs, Now, RoomTopic, Sid, Stats, Topic,
+    Identity, Needs, Now, Payload, RoomTopic, Sid, Stats, Topic,
 };
 
 /// One address has one in so many of the sessions that may wait for their owners.
@@ -436,7 +436,13 @@ impl HubHandle {
             }
             _ => None,
         };
-        let list = user.map(|user| self.shared.ice.ice_servers(&asker.opening.for_ice(&user)));
+        let room = user
+            .as_ref()
+            .and_then(|_| self.shared.lock().hub.ice_room(asker.connection));
+        let list = user.map(|user| {
+            let asker = asker.opening.for_ice(&user, room.as_deref());
+            self.shared.ice.ice_servers(&asker)
+        });
         let ice = list.as_ref().map(IceList::as_ice);
         self.with_hub(|hub, now| hub.handle_request(now, asker.connection, admitted, Grants { identity, ice }));
     }
@@ -448,10 +454,30 @@ impl HubHandle {
 
     /// Gives a connection newer ICE credentials, unasked.
     pub(crate) fn renew_ice(&self, connection: ConnectionId, opening: &Opening) {
-        let user = self.shared.lock().hub.ice_user(connection);
+        let (user, room) = self.ice_for(connection);
         let Some(user) = user else { return };
-        let list = self.shared.ice.ice_servers(&opening.for_ice(&user));
+        let list = self.shared.ice.ice_servers(&opening.for_ice(&user, room.as_deref()));
         self.with_hub(|hub, now| hub.push_ice(now, connection, list.as_ice()));
+    }
+
+    /// What to tell a connection before anything else: the ICE servers of its room, where those have another relay than the list
+    /// it has. Mints only then.
+    pub(crate) fn room_ice(&self, connection: ConnectionId, opening: &Opening) -> Option<Payload> {
+        let (user, room) = self.ice_for(connection);
+        let (user, room) = (user?, room?);
+        let asker = opening.for_ice(&user, Some(&room));
+        let wanted = self.shared.ice.relay_of(&asker)?;
+        if self.shared.lock().hub.ice_relay(connection) == Some(wanted) {
+            return None;
+        }
+        let list = self.shared.ice.ice_servers(&asker);
+        self.with_hub(|hub, now| hub.room_ice(now, connection, list.as_ice()))
+    }
+
+    /// Whom a list for a connection is made out to, and for which room.
+    fn ice_for(&self, connection: ConnectionId) -> (Option<IceUser>, Option<Box<str>>) {
+        let state = self.shared.lock();
+        (state.hub.ice_user(connection), state.hub.ice_room(connection))
     }
 
     /// Gives every client newer ICE credentials within that time: after a change of the secrets or of the list.

@@ -19,6 +19,8 @@ pub(crate) enum Item {
     Frames(VecDeque<Payload>),
     /// Ask for newer ICE credentials.
     RenewIce,
+    /// See whether the room that it came into has another relay, before anything else is written.
+    RoomIce,
     /// Everything is written; close.
     Close(CloseCode),
 }
@@ -56,6 +58,7 @@ struct State {
     frames: VecDeque<Payload>,
     bytes: usize,
     renew_ice: bool,
+    room_ice: bool,
     close: Option<CloseCode>,
     waker: Option<Waker>,
     /// [`Waits::First`] was said, and [`Outbox::hurry`] has not been called since.
@@ -151,6 +154,22 @@ impl Outbox {
         state.waker.take()
     }
 
+    /// The session is to see, before it writes what is queued from now on, whether its room has another relay.
+    pub(crate) fn room_ice(&self) -> Option<Waker> {
+        let mut state = self.lock();
+        state.room_ice = true;
+        state.waker.take()
+    }
+
+    /// Queues a frame before all others, one for each [`Item::RoomIce`]: so one more than the bound, at most.
+    pub(crate) fn push_front(&self, frame: Payload) {
+        let mut state = self.lock();
+        if state.close.is_none() {
+            state.bytes += frame.len();
+            state.frames.push_front(frame);
+        }
+    }
+
     /// Ends the queue. A slow reader does not get what waits for it: it would take the longest to write.
     pub(crate) fn close(&self, code: CloseCode) -> Option<Waker> {
         let mut state = self.lock();
@@ -165,6 +184,9 @@ impl Outbox {
     /// The next thing to do; remembers whom to wake when there is none.
     pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Item> {
         let mut state = self.lock();
+        if std::mem::take(&mut state.room_ice) && state.close.is_none() {
+            return Poll::Ready(Item::RoomIce);
+        }
         if let Some(frames) = state.take() {
             return Poll::Ready(Item::Frames(frames));
         }

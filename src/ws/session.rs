@@ -64,13 +64,13 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    /// As the source of ICE lists sees `user`, whose socket this is.
-    pub(crate) fn for_ice<'a>(&'a self, user: &'a IceUser) -> IceAsker<'a> {
+    /// As the source of ICE lists sees `user`, whose socket this is, in that room.
+    pub(crate) fn for_ice<'a>(&'a self, user: &'a IceUser, room: Option<&'a str>) -> IceAsker<'a> {
         IceAsker {
             user,
             host: self.host.as_deref(),
             ip: self.ip,
-            room: None,
+            room,
             told: &self.told,
         }
     }
@@ -318,6 +318,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 Poll::Ready(Item::RenewIce) => {
                     self.admission.hub.renew_ice(self.admission.connection, &self.opening);
+                }
+                Poll::Ready(Item::RoomIce) => {
+                    let Admission { hub, connection, .. } = &self.admission;
+                    if let Some(frame) = hub.room_ice(*connection, &self.opening) {
+                        self.admission.outbox.push_front(frame);
+                    }
                 }
                 Poll::Ready(Item::Close(code)) => return Poll::Ready(code),
                 Poll::Pending => return Poll::Pending,

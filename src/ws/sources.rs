@@ -94,6 +94,12 @@ pub struct Told {
 pub trait IceSource: Send + Sync + 'static {
     /// The list for `asker`.
     fn ice_servers(&self, asker: &IceAsker<'_>) -> IceList;
+
+    /// What tells the relay that comes first in that list from those of other replicas, without making it; `None` where there is
+    /// nothing to choose from.
+    fn relay_of(&self, _asker: &IceAsker<'_>) -> Option<u64> {
+        None
+    }
 }
 
 /// Carries what the hub says to other replicas. Called under the hub's lock, in order: must neither wait nor call back.
@@ -115,6 +121,8 @@ pub struct IceList {
     pub expires_at_ms: u64,
     /// `iceTransportPolicy` the operator wants (`"relay"`), `None` for the browser's default.
     pub policy: Option<Box<str>>,
+    /// [`IceSource::relay_of`] for whom it is.
+    pub relay: Option<u64>,
 }
 
 impl IceList {
@@ -124,6 +132,7 @@ impl IceList {
             servers: self.servers.get(),
             expires_at_ms: self.expires_at_ms,
             policy: self.policy.as_deref(),
+            relay: self.relay,
         }
     }
 
@@ -136,6 +145,7 @@ impl IceList {
             servers: serde_json::value::to_raw_value(servers)?,
             expires_at_ms,
             policy: None,
+            relay: None,
         })
     }
 
@@ -147,6 +157,7 @@ impl IceList {
             servers,
             expires_at_ms,
             policy: None,
+            relay: None,
         }
     }
 }

@@ -267,6 +267,41 @@ fn both_peers_of_a_room_are_given_the_same_relay_wherever_they_ask_and_meet_insi
 }
 
 #[test]
+fn whoever_joins_a_room_by_any_replica_has_the_same_relay_before_it_hears_who_is_there() {
+    let redis = Redis::start(&[]);
+    let all = [(); 2].map(|()| start_in_fleet(&redis));
+    for replica in &all {
+        wait_open(replica, 2.0);
+    }
+    let mut pushed = 0;
+    for number in 0..8 {
+        let room = format!("room{number}");
+        let wanted = list(&all[0], &format!("?room={room}")).0;
+        for replica in &all {
+            let peer = format!("p{number}");
+            let mut client = replica.client(&format!("{peer}-{}", replica.http.port()));
+            client.join(&room);
+            // It came before the answer, if it had to come.
+            match client.try_take(|frame| frame["t"] == "ice") {
+                Some(ice) => {
+                    pushed += 1;
+                    assert!(!is_of(&wanted[0], replica));
+                    let turn = &ice["servers"].as_array().unwrap()[1];
+                    assert_eq!(turn["urls"], json!(wanted));
+                    let relay = all.iter().find(|one| is_of(&wanted[0], one)).unwrap();
+                    let mut allocating = Client::new(relay.relay);
+                    let text = |value: &Value| value.as_str().unwrap().to_owned();
+                    allocating.log_in_with(&text(&turn["username"]), &text(&turn["credential"]));
+                    allocating.allocate();
+                }
+                None => assert!(is_of(&wanted[0], replica), "{wanted:?}"),
+            }
+        }
+    }
+    assert_eq!(pushed, 8, "each room has its relay at one of two");
+}
+
+#[test]
 fn when_a_relay_drains_or_dies_its_rooms_alone_move_and_a_redis_that_is_away_moves_none() {
     let mut redis = Redis::start(&[]);
     let [a, b, c] = [(); 3].map(|()| start_in_fleet(&redis));

@@ -25,6 +25,10 @@ pub(crate) struct World {
     foreign: HashMap<ConnectionId, Dialect>,
     /// Connections that have said that they read binary frames.
     binary: HashSet<ConnectionId>,
+    /// The relay that lists have first, where there are several.
+    pub(crate) relay: Option<u64>,
+    /// The same of lists for a room, by its name.
+    pub(crate) relay_of_room: fn(&str) -> Option<u64>,
 }
 
 /// How long ICE credentials live here.
@@ -36,6 +40,7 @@ fn ice(now: Now) -> Ice<'static> {
         servers: r#"[{"urls":["stun:stun.example.org"]}]"#,
         expires_at_ms: now.unix_ms + u64::try_from(ICE_LIFE.as_millis()).unwrap(),
         policy: None,
+        relay: None,
     }
 }
 
@@ -52,6 +57,8 @@ impl World {
             closed: HashMap::new(),
             foreign: HashMap::new(),
             binary: HashSet::new(),
+            relay: None,
+            relay_of_room: |_| None,
         }
     }
 
@@ -215,7 +222,10 @@ impl World {
         {
             let grants = Grants {
                 identity: Some(identity),
-                ice: Some(ice(self.now)),
+                ice: Some(Ice {
+                    relay: self.relay,
+                    ..ice(self.now)
+                }),
             };
             self.hub.handle_request(self.now, connection, admitted, grants);
         }
@@ -295,6 +305,18 @@ impl World {
                 Output::RenewIce { connection } => {
                     let ice = ice(self.now);
                     self.hub.push_ice(self.now, connection, ice);
+                }
+                Output::RoomIce { connection } => {
+                    let relay = self
+                        .hub
+                        .ice_room(connection)
+                        .and_then(|room| (self.relay_of_room)(&room));
+                    let ice = Ice { relay, ..ice(self.now) };
+                    if let Some(frame) = self.hub.room_ice(self.now, connection, ice) {
+                        let text = String::from_utf8(frame.bytes().to_vec()).unwrap();
+                        signaling_schema::server_frame(&text);
+                        self.inboxes.get_mut(&connection).unwrap().push_front(text);
+                    }
                 }
                 Output::Close { connection, code } => {
                     assert!(self.closed.insert(connection, code).is_none(), "closed twice");

@@ -194,7 +194,7 @@ impl World {
         let user = at.is_multiple_of(3).then(|| "u".into());
         self.with_hub(node, |hub, now| {
             if let Some(admitted) = hub.try_admit(now, connection, frame) {
-                let ice = Ice { servers: "[]", expires_at_ms: now.unix_ms + 1_000_000, policy: None };
+                let ice = Ice { servers: "[]", expires_at_ms: now.unix_ms + 1_000_000, policy: None, relay: None };
                 let identity = (admitted.needs() != Needs::Nothing).then_some(Ok(Identity { user, ..Identity::ANONYMOUS }));
                 hub.handle_request(now, connection, admitted, Grants { identity, ice: Some(ice) });
             }
@@ -208,7 +208,7 @@ impl World {
         while let Some(output) = self.nodes[at].hub.poll_output() {
             outputs += 1;
             match output {
-                Output::RenewIce { .. } | Output::CutOff { .. } => {}
+                Output::RenewIce { .. } | Output::RoomIce { .. } | Output::CutOff { .. } => {}
                 Output::Close { connection, .. } => {
                     let client = &mut self.clients[self.by_id[&(at, connection)]];
                     assert!(std::mem::replace(&mut client.open, false), "closed twice");

@@ -337,7 +337,7 @@ impl World {
                 verdict if verdict & 64 == 0 => Ok(Identity { user: Some("u".into()), ..Identity::ANONYMOUS }),
                 _ => Ok(Identity::ANONYMOUS),
             };
-            let ice = Ice { servers: "[]", expires_at_ms: self.now.unix_ms + 10_000, policy: None };
+            let ice = Ice { servers: "[]", expires_at_ms: self.now.unix_ms + 10_000, policy: None, relay: None };
             let identity = (admitted.needs() != Needs::Nothing).then_some(identity);
             let grants = Grants { identity, ice: Some(ice) };
             self.hub.handle_request(self.now, connection, admitted, grants);
@@ -371,8 +371,9 @@ impl World {
             match output {
                 Output::RenewIce { connection } => {
                     let expires_at_ms = self.now.unix_ms + 10_000;
-                    self.hub.push_ice(self.now, connection, Ice { servers: "[]", expires_at_ms, policy: None });
+                    self.hub.push_ice(self.now, connection, Ice { servers: "[]", expires_at_ms, policy: None, relay: None });
                 }
+                Output::RoomIce { .. } => panic!("no list names a relay"),
                 Output::Close { connection, .. } => {
                     let client = &mut self.clients[self.by_id[&connection]].1;
                     assert!(std::mem::replace(&mut client.open, false), "closed twice");

@@ -219,7 +219,7 @@ impl World {
 
     fn with_identity(&mut self, connection: ConnectionId, text: &str, identity: Result<Identity, AuthError>) {
         if let Some(admitted) = self.hub.try_admit(self.now, connection, Frame::text(Dialect::Native, text)) {
-            let ice = Ice { servers: "[]", expires_at_ms: self.now.unix_ms + 10_000, policy: None };
+            let ice = Ice { servers: "[]", expires_at_ms: self.now.unix_ms + 10_000, policy: None, relay: Some(1) };
             let grants = Grants { identity: Some(identity), ice: Some(ice) };
             self.hub.handle_request(self.now, connection, admitted, grants);
         }
@@ -265,7 +265,11 @@ impl World {
             match output {
                 Output::RenewIce { connection } => {
                     let expires_at_ms = self.now.unix_ms + 10_000;
-                    self.hub.push_ice(self.now, connection, Ice { servers: "[]", expires_at_ms, policy: None });
+                    self.hub.push_ice(self.now, connection, Ice { servers: "[]", expires_at_ms, policy: None, relay: None });
+                }
+                Output::RoomIce { connection } => {
+                    let ice = Ice { servers: "[]", expires_at_ms: self.now.unix_ms + 10_000, policy: None, relay: Some(2) };
+                    let _ = self.hub.room_ice(self.now, connection, ice);
                 }
                 Output::Close { connection, .. } => {
                     let client = self.clients.get_mut(&connection).expect("a close for nobody");

@@ -135,6 +135,8 @@ pub struct Ice<'a> {
     pub expires_at_ms: u64,
     /// `iceTransportPolicy`, `None` for the browser's default.
     pub policy: Option<&'a str>,
+    /// What tells the relay that comes first in it from those of other replicas; `None` where there is nothing to choose from.
+    pub relay: Option<u64>,
 }
 
 /// What the driver found out for a request that [needs](Admitted::needs) something.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Due, Hub, Ice};
-use crate::signaling::{Now, connection::ConnectionId, dialect::native};
+use super::{Due, Hub, Ice, Output};
+use crate::signaling::{Now, Payload, connection::ConnectionId, dialect::native};
 
 /// The soonest that credentials are renewed, however short they live.
 const SOONEST: Duration = Duration::from_secs(1);
@@ -20,6 +20,40 @@ impl Hub {
             now.instant.checked_add(wait)
         });
         self.set_due(connection, Due::Ice, due);
+        if let Some(entry) = self.connections.get_mut(connection) {
+            entry.relay = ice.and_then(|ice| ice.relay);
+        }
+    }
+
+    /// A connection has come into a room, or back to its rooms: its relay may be another one.
+    pub(crate) fn want_room_ice(&mut self, connection: ConnectionId) {
+        let entry = self.connections.get(connection);
+        if entry.is_some_and(|entry| entry.relay.is_some() && !entry.rooms.is_empty()) {
+            self.outputs.push_back(Output::RoomIce { connection });
+        }
+    }
+
+    /// The room that the ICE servers of a connection are for: of its rooms the one that it came into last.
+    pub fn ice_room(&self, connection: ConnectionId) -> Option<Box<str>> {
+        let last = self.connections.get(connection)?.rooms.last()?;
+        Some(self.rooms.get(last.room)?.name.name.as_ref().into())
+    }
+
+    /// Credentials for the room of a connection that was named by [`Output::RoomIce`], as the frame to put in front of what is
+    /// queued for it. `None` if the list that it has is of that relay, or if it is gone.
+    pub fn room_ice(&mut self, now: Now, connection: ConnectionId, ice: Ice<'_>) -> Option<Payload> {
+        let entry = self.connections.get(connection)?;
+        if entry.peer.is_none() || entry.is_away() || ice.relay.is_none() || entry.relay == ice.relay {
+            return None;
+        }
+        self.plan_ice(now, connection, Some(ice));
+        self.stats.ice_pushes += 1;
+        Some(native::frame::ice(None, Some(ice)).into())
+    }
+
+    /// The relay that comes first in the ICE servers of a connection ([`Ice::relay`]).
+    pub fn ice_relay(&self, connection: ConnectionId) -> Option<u64> {
+        self.connections.get(connection)?.relay
     }
 
     /// Every connection is due for new credentials within that time, because those it has are about to lose their worth: a

@@ -79,6 +79,13 @@ pub enum Output {
         /// For whom.
         connection: ConnectionId,
     },
+    /// This connection is in a room whose relay may be another one than that which its list has first. If it is, mint a list for
+    /// [`Hub::ice_room`], have [`Hub::room_ice`] make a frame of it, and put that in front of what is queued: who has come into a
+    /// room connects at once. Never without [`Ice::relay`], at most once for each time that it comes into a room or back.
+    RoomIce {
+        /// For whom.
+        connection: ConnectionId,
+    },
     /// Send what is queued, then close. The hub has already forgotten this connection.
     Close {
         /// Which one.
@@ -236,6 +243,7 @@ impl Hub {
             dialect,
             sid,
             has_offer: false,
+            relay: None,
             budget: Budget::full(&self.config, now.instant),
             due: [None; Due::ALL.len()],
             peer: None,

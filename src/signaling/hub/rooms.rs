@@ -215,6 +215,7 @@ impl Hub {
         }
         self.stats.joins += 1;
         self.stats.memberships += 1;
+        self.want_room_ice(connection);
         let event = Event::Joined {
             room: entry.room,
             peer: &id,

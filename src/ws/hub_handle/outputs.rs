@@ -37,6 +37,9 @@ impl State {
                 Output::RenewIce { connection } => {
                     wakers.extend(self.outbox(connection).and_then(|outbox| outbox.renew_ice()));
                 }
+                Output::RoomIce { connection } => {
+                    wakers.extend(self.outbox(connection).and_then(|outbox| outbox.room_ice()));
+                }
                 Output::Close { connection, code } => {
                     wakers.extend(self.outbox(connection).and_then(|outbox| outbox.close(code)));
                     self.forget(connection);

@@ -94,3 +94,40 @@ fn a_peer_without_the_right_to_turn_has_no_user_to_mint_for() {
     world.hello(watcher, json!({"t": "hello", "v": [1]}), Ok(identity));
     assert_eq!(world.hub.ice_user(watcher), None);
 }
+
+fn kinds(frames: &[serde_json::Value]) -> Vec<&str> {
+    frames.iter().filter_map(|frame| frame["t"].as_str()).collect()
+}
+
+#[test]
+fn who_comes_into_a_room_with_another_relay_is_given_its_servers_before_the_answer_and_once() {
+    let mut world = World::new(Config::default());
+    world.relay = Some(1);
+    world.relay_of_room = |room| Some(if room == "here" { 1 } else { 2 });
+    let peer = world.peer("p");
+    let mut join = |room: &str| {
+        world.say(peer, json!({"t": "join", "room": room}));
+        let frames = world.all(peer);
+        kinds(&frames).join(" ")
+    };
+    assert_eq!(join("here"), "joined", "it has those already");
+    assert_eq!(join("there"), "ice joined");
+    assert_eq!(join("there too"), "joined", "the same relay");
+    assert_eq!(join("there"), "joined", "it is in it");
+    assert_eq!(join("here"), "joined", "it is in it, too");
+    assert_eq!(world.hub.stats().ice_pushes, 1);
+    assert_eq!(world.hub.ice_room(peer).as_deref(), Some("there too"));
+    // Those end like any others.
+    world.advance(ICE_LIFE.mul_f64(0.83));
+    assert_eq!(kinds(&world.all(peer)), ["ice"]);
+}
+
+#[test]
+fn without_several_relays_nobody_is_given_servers_for_coming_into_a_room() {
+    let mut world = World::new(Config::default());
+    world.relay_of_room = |_| Some(2);
+    let peer = world.peer("p");
+    world.say(peer, json!({"t": "join", "room": "r"}));
+    assert_eq!(kinds(&world.all(peer)), ["joined"]);
+    assert_eq!(world.hub.stats().ice_pushes, 0);
+}

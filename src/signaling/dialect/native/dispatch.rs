@@ -59,6 +59,7 @@ pub(crate) fn carry_out(
             let payload = frame::welcome(&welcome, hub.config());
             hub.answer(connection, payload);
             hub.plan_ice(now, connection, ice);
+            hub.want_room_ice(connection);
             for missed in greeted.missed.into_iter().flatten() {
                 hub.answer(connection, missed);
             }

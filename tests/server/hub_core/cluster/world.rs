@@ -314,7 +314,7 @@ impl Cluster {
                 client.hear(&frame, self.strict);
                 client.inbox.push_back(frame);
             }
-            Output::RenewIce { .. } => {}
+            Output::RenewIce { .. } | Output::RoomIce { .. } => {}
             Output::CutOff { sid } => self.cut_off.push((at, sid.as_str().to_owned())),
             Output::Close { connection, code } => {
                 let owner = self.nodes[at].owners[&connection];
