@@ -126,9 +126,7 @@ impl Issuer {
     /// What tells which relay a room has first: the same number, the same relay. `None`: rooms are given none.
     /// Without a room it is this replica's own.
     pub fn relay_of(&self, realm: Option<&str>, room: Option<&str>) -> Option<u64> {
-        let realms = self.0.realms.load();
-        // A tenant with servers of its own has none of the fleet's.
-        if realm.is_some_and(|name| realms.get(name).is_none_or(|of| !of.realm.hosts.is_empty())) {
+        if !self.0.plan.load().shares_relays(realm) {
             return None;
         }
         let choice = self.0.fleet.load();

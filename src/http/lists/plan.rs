@@ -222,6 +222,12 @@ impl Plan {
         }
     }
 
+    /// Whether rooms of a realm are given the fleet's relays. A tenant with servers of its own has none of those, and neither has one
+    /// that is not configured.
+    pub(in crate::http) fn shares_relays(&self, realm: Option<&str>) -> bool {
+        realm.is_none_or(|name| self.realms.get(name).is_some_and(|of| of.own.is_none()))
+    }
+
     /// A list as it is for `asker`.
     pub(in crate::http) fn list(
         &self,
@@ -264,8 +270,7 @@ impl Plan {
             seconds = ttl.as_secs(),
             "credential issued"
         );
-        // A tenant with servers of its own has none of the fleet's.
-        let room = asker.room.filter(|_| of.is_none_or(|of| of.own.is_none()));
+        let room = asker.room.filter(|_| self.shares_relays(asker.realm));
         let chosen = room.and_then(|room| fleet.of(RoomKey::new(asker.realm, room)));
         let of_fleet = chosen.map(|chosen| Source::new(chosen.stun.iter().chain(chosen.turn.iter()), &self.dead));
         let requested;
