@@ -220,7 +220,9 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         scales = Some(Scales::new(fleet.clone(), &metrics, bounds));
         tokio::spawn(fleet.sweep(Arc::clone(&desk)));
     }
-    let compat = http::compat_router(&state, tokens.clone(), desk.clone(), intake.clone());
+    // Where operators have a listener of their own, their tokens open nothing on those of everybody.
+    let public_tokens = if admin_only.is_empty() { tokens.clone() } else { Tokens::default() };
+    let compat = http::compat_router(&state, public_tokens, desk.clone(), intake.clone());
     let (cut_offs, issuer) = services.cut_offs();
     tokio::spawn(operator::cut_off(cut_offs, Arc::clone(&desk), issuer));
     let admin = http::admin_router(&state, tokens.clone(), desk, (intake, events.feed()));

@@ -1,7 +1,7 @@
 //! Cloudflare's administration of TURN keys: made, used, renamed, ended, and there after a restart.
 
 use super::{Answer, allocate, ask, keys, text};
-use crate::program::Server;
+use crate::program::{Server, free_port};
 use meetpoint::http::keys::NewKey;
 use serde_json::json;
 
@@ -204,6 +204,15 @@ fn strangers_other_keys_and_keys_of_other_realms_administer_nothing() {
     }
     // One that was made makes none.
     assert_eq!(refused(&post(text(&ours, "key"), "{}")), (403, "forbidden".into()));
+}
+
+#[test]
+fn a_token_of_operators_opens_nothing_on_public_listeners_where_they_have_their_own() {
+    let own = format!("[admin]\nlisten = \"127.0.0.1:{}\"\ntokens", free_port());
+    let config = config("").replace("[admin]\ntokens", &own);
+    let server = Server::start_with(&[("meetpoint.toml", config.as_str())], &[]);
+    let answer = call(&server, &format!("GET {BASE}"), ADMIN, "");
+    assert_eq!(answer.status, 401, "{}", answer.body);
 }
 
 #[test]
