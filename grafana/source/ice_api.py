@@ -43,6 +43,13 @@ how = [
     ], "reqps",
           says="Credentials issued and refused for each realm. What a tenant mints itself is not seen.", good="what was agreed.",
           bad="a tenant at a multiple of its users.", do="set `realms.NAME.rate`."),
+    lines("Lists by rule", [(rate("meetpoint_ice_lists_total", by="list"), "{{list}}")], "reqps", width=12,
+          says="Lists by the rule of `[lists.NAME]` that fitted; `default` where none did.", good="shares as you expect.",
+          bad="a rule that nothing fits any more: the file of countries, or a proxy that is not trusted.", do="docs/ice-lists.md tells how a rule is chosen."),
+    lines("Servers given", [(rate("meetpoint_ice_servers_given_total", by="server"), "{{server}}")], "ops", width=12,
+          runbook="MeetpointRelayDead",
+          says="How often each server was put into a list: this one (`own`), those of `[servers.NAME]`, what is added as it is (`extra`).",
+          good="shares near the weights.", bad="a server at 0: dead, or switched off.", do="see Relays of the lists."),
 ]
 
 http = [
