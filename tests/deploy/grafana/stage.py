@@ -162,6 +162,8 @@ class Stage:
         self.nodes = {name: self.meetpoint(name) for name in ("first", "second")}
         self.prometheus()
         self.wait("both are ready", lambda: all(self.get(node["http"], "/readyz")[0] == 200 for node in self.nodes.values()))
+        # It answers 503 to everything until it has read what it stored.
+        self.wait("Prometheus is ready", lambda: self.get(self.prometheus_port, "/-/ready")[0] == 200)
         self.wait("both are scraped", lambda: len(self.query("up == 1")) == 2)
         self.began = time.time()
 
