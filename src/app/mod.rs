@@ -221,7 +221,11 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         tokio::spawn(fleet.sweep(Arc::clone(&desk)));
     }
     // Where operators have a listener of their own, their tokens open nothing on those of everybody.
-    let public_tokens = if admin_only.is_empty() { tokens.clone() } else { Tokens::default() };
+    let public_tokens = if admin_only.is_empty() {
+        tokens.clone()
+    } else {
+        Tokens::default()
+    };
     let compat = http::compat_router(&state, public_tokens, desk.clone(), intake.clone());
     let (cut_offs, issuer) = services.cut_offs();
     tokio::spawn(operator::cut_off(cut_offs, Arc::clone(&desk), issuer));

@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{MethodFilter, MethodRouter, get, on};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
@@ -187,12 +187,12 @@ pub(super) fn routes() -> axum::Router<Compat> {
     axum::Router::new()
         .route(LIST_V2, get(list))
         .route(LIST_OF_PROJECT, get(list))
-        .route(DISABLE, post(disable))
-        .route(DISABLE_OF_PROJECT, post(disable))
-        .route(ENABLE, post(enable))
-        .route(ENABLE_OF_PROJECT, post(enable))
-        .route(CREATE, delete(end))
-        .route(CREATE_V2, delete(end))
+        .route(DISABLE, changes(MethodFilter::POST, Change::Disable))
+        .route(DISABLE_OF_PROJECT, changes(MethodFilter::POST, Change::Disable))
+        .route(ENABLE, changes(MethodFilter::POST, Change::Enable))
+        .route(ENABLE_OF_PROJECT, changes(MethodFilter::POST, Change::Enable))
+        .route(CREATE, changes(MethodFilter::DELETE, Change::Delete))
+        .route(CREATE_V2, changes(MethodFilter::DELETE, Change::Delete))
 }
 
 /// Somebody who may end credentials.
@@ -287,40 +287,17 @@ fn written(compat: &Compat, realm: Option<&str>, page: &Page) -> Response {
     .into_response()
 }
 
-async fn disable(
-    State(compat): State<Compat>,
-    Extension(client): Extension<Client>,
-    project: Option<Path<String>>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let project = project.map(|Path(project)| project);
-    change(Change::Disable, &compat, &client, (project, query), (&headers, &body)).await
-}
-
-async fn enable(
-    State(compat): State<Compat>,
-    Extension(client): Extension<Client>,
-    project: Option<Path<String>>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let project = project.map(|Path(project)| project);
-    change(Change::Enable, &compat, &client, (project, query), (&headers, &body)).await
-}
-
-async fn end(
-    State(compat): State<Compat>,
-    Extension(client): Extension<Client>,
-    project: Option<Path<String>>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let project = project.map(|Path(project)| project);
-    change(Change::Delete, &compat, &client, (project, query), (&headers, &body)).await
+fn changes(method: MethodFilter, what: Change) -> MethodRouter<Compat> {
+    let handler = async move |State(compat): State<Compat>,
+                              Extension(client): Extension<Client>,
+                              project: Option<Path<String>>,
+                              RawQuery(query): RawQuery,
+                              headers: HeaderMap,
+                              body: Bytes| {
+        let project = project.map(|Path(project)| project);
+        change(what, &compat, &client, (project, query), (&headers, &body)).await
+    };
+    on(method, handler)
 }
 
 async fn change(
@@ -384,7 +361,7 @@ async fn carry_out(
         let is_off = Username::parse(&name).is_ok_and(|username| operator.turns_away(now, &username));
         match change {
             Change::Disable if is_off => Ok(Some("credential is already disabled")),
-            Change::Disable | Change::Delete => operator.revoke(now, who, until).map(|_ended| None),
+            Change::Disable | Change::Delete => operator.revoke_for_tenant(now, who, until).map(|_ended| None),
             Change::Enable if operator.lift(now, &who) => Ok::<_, OperatorError>(None),
             // Whoever is turned away by another name is so by an operator.
             Change::Enable if is_off => Ok(Some("cannot enable this credential")),
