@@ -161,8 +161,9 @@ def hold(program, name, more, token):
 NOT_HELD = [
     # A sense of a request is more than its schema: a `user` that ends with a realm's name is refused, a room may not be there.
     "positive_data_acceptance",
-    # Past 20 tries an address without an operator's token is answered 429, and no longer 401.
+    # Past 20 tries an address without an operator's token is answered 429, and no longer 401, which is all that these two take.
     "ignored_auth",
+    "missing_required_header",
 ]
 
 
