@@ -65,24 +65,7 @@ if [[ $servers == *peerserver* || $servers == *y-webrtc* ]] && [[ ! -d $modules/
     mkdir -p "$modules"
     (cd "$modules" && npm init --yes >/dev/null 2>&1 && npm install --no-audit --no-fund --silent peer@1.0.2 y-webrtc@10.3.0 >&2)
 fi
-# Below the ports that clients are given: those are in use for a minute after their connections.
-free_port() {
-    python3 - <<'END'
-import random
-import socket
-
-while True:
-    port = random.randint(12_000, 32_000)
-    try:
-        for family, any_address in ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0")):
-            with socket.socket(family) as tried:
-                tried.bind((any_address, port))
-    except OSError:
-        continue
-    print(port)
-    break
-END
-}
+source ops/bench/free_port.sh
 
 start_meetpoint() { # port
     env MEETPOINT__HTTP__LISTEN="127.0.0.1:$1" MEETPOINT__RELAY__LISTEN="127.0.0.1:$(free_port)" MEETPOINT__RELAY__WORKERS=1 \
