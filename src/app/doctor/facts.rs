@@ -1,5 +1,6 @@
 //! What the kernel says about this machine and this process.
 
+use crate::telemetry::metrics::status_field;
 use rustix::process::{Resource, getrlimit};
 use std::path::Path;
 
@@ -55,7 +56,7 @@ impl Facts {
         let port = |path: &str| u16::try_from(number(path)?).ok();
         let tracked = number("/proc/sys/net/netfilter/nf_conntrack_count")
             .zip(number("/proc/sys/net/netfilter/nf_conntrack_max"));
-        let total = read("/proc/meminfo").and_then(|text| field(&text, "MemTotal:"));
+        let total = read("/proc/meminfo").and_then(|text| status_field(&text, "MemTotal:"));
         let group = number("/sys/fs/cgroup/memory.max");
         let memory = [total.map(|kib| kib.saturating_mul(1024)), group];
         Self {
@@ -77,12 +78,6 @@ impl Facts {
             kernel: read("/proc/sys/kernel/osrelease").and_then(|text| release(&text)),
         }
     }
-}
-
-/// The number behind a name at the beginning of a line.
-fn field(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_ascii_whitespace().next()?.parse().ok()
 }
 
 fn pair(text: &str) -> Option<(u16, u16)> {

@@ -45,6 +45,7 @@ pub use hub::HubSlot;
 pub use keys::{KeyCounters, KeyMetrics, MADE_KEYS};
 pub use probe::ProbeMetrics;
 pub use process::Readiness;
+pub(crate) use process::status_field;
 pub use relay::ShardSlot;
 pub use usage::UsageMetrics;
 

@@ -139,8 +139,8 @@ fn unix_now() -> f64 {
         .map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// The number in a line such as `VmRSS:     1234 kB` (proc_pid_status(5)).
-fn status_field(status: &str, name: &str) -> Option<u64> {
+/// The number in a line such as `VmRSS:     1234 kB` (proc_pid_status(5), proc_meminfo(5)).
+pub(crate) fn status_field(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_ascii_whitespace().next()?.parse().ok()
 }
