@@ -1,5 +1,6 @@
 //! Two clients of matchbox, as its crate ships, in one room of the hub: `meetpoint-matchbox-test ws://HOST/match/room`. Each sends the
-//! other a packet over the data channel that the hub negotiated, then one leaves and the other is told.
+//! other a packet over the data channel that the hub negotiated and thanks for what it hears; one leaves once it is thanked, and the
+//! other is told.
 
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use futures::{FutureExt, select};
 use matchbox_socket::{Packet, PeerState, WebRtcSocket};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+const THANKS: &[u8] = b"thanks";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -18,7 +20,8 @@ async fn main() {
     println!("1 passed, 0 failed");
 }
 
-/// Says its name to whoever it meets, and hears that of the other.
+/// Says its name to whoever it meets, hears that of the other and thanks for it. Packets go out while `running` is polled and only
+/// then, so nobody may leave on having sent: the one that leaves waits for thanks.
 async fn client(url: &str, name: &'static str, leaves: bool) {
     let (mut socket, running) = WebRtcSocket::builder(url)
         .ice_server(matchbox_socket::RtcIceServerConfig {
@@ -30,7 +33,7 @@ async fn client(url: &str, name: &'static str, leaves: bool) {
         .build();
     let running = running.fuse();
     futures::pin_mut!(running);
-    let mut heard = false;
+    let (mut heard, mut thanked) = (false, false);
     loop {
         for (peer, state) in socket.update_peers() {
             println!("{name}: {peer} is {state:?}");
@@ -42,13 +45,16 @@ async fn client(url: &str, name: &'static str, leaves: bool) {
                 }
             }
         }
-        for (_, packet) in socket.channel_mut(0).receive() {
+        for (peer, packet) in socket.channel_mut(0).receive() {
             assert_ne!(&*packet, name.as_bytes());
-            heard = true;
+            if &*packet == THANKS {
+                thanked = true;
+            } else {
+                heard = true;
+                socket.channel_mut(0).send(Packet::from(THANKS), peer);
+            }
         }
-        if heard && leaves {
-            // What was sent still goes out.
-            tokio::time::sleep(Duration::from_millis(500)).await;
+        if heard && thanked && leaves {
             return;
         }
         select! {
