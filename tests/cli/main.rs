@@ -20,6 +20,7 @@ mod check;
 mod compat;
 mod configuration;
 mod dialects;
+mod documents;
 mod drain;
 mod events;
 mod external_address;
