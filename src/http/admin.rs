@@ -39,7 +39,7 @@ use super::code::Code;
 use super::error::Problem;
 use super::issuer::Issuer;
 use super::observe;
-use super::openapi::Operation;
+use super::operation::Operation;
 use super::state::AppState;
 use super::usage::Files;
 use crate::credentials::{UnixTime, Username};

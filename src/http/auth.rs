@@ -37,6 +37,7 @@ use axum::http::{HeaderMap, header as field};
 use self::hook::Hook;
 use self::rules::{Judged, Rules};
 pub(super) use self::sign::{Can, Grant, Issued, NotIssued};
+use super::bearer::bearer;
 use super::client::Client;
 use super::code::Code;
 use super::config::{self, Auth, Failures, Jwt};
@@ -438,13 +439,6 @@ fn limiter(failures: Failures) -> (Failures, RateLimiter) {
 /// Whose certificates are believed of those who are asked.
 fn trust(authorities: Option<&Path>) -> Result<Trust, TrustError> {
     authorities.map_or_else(|| Ok(Trust::default()), Trust::with_authorities)
-}
-
-/// The token of `Authorization: Bearer …` (RFC 6750 §2.1); the scheme's name is case-insensitive (RFC 9110 §11.1).
-pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(field::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 #[cfg(test)]

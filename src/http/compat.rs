@@ -17,6 +17,7 @@ mod basic;
 mod cloudflare;
 mod matrix;
 mod metered;
+pub(super) mod service;
 mod stunner;
 mod turn_keys;
 mod twilio;
@@ -28,79 +29,29 @@ use axum::Router;
 use axum::http::{HeaderMap, HeaderValue, header};
 
 use super::admin::{Operator, Tokens};
-use super::auth::bearer;
+use super::bearer::bearer;
 use super::client::Client;
 use super::code::Code;
 use super::error::Problem;
-use super::ice_servers::{self, Wish, percent_decode};
+use super::ice_servers::{self, Wish};
 use super::keys::Asks;
-use super::openapi::Operation;
-use super::router::surrounded;
+use super::operation::Operation;
+use super::percent;
 use super::state::AppState;
+use super::surround::surrounded;
+pub use service::Service;
+
 use crate::credentials::{IceList, IceServer, UnixTime, Username};
 use crate::events::Intake;
 
-/// A service whose clients are answered as they expect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
-    /// Cloudflare Realtime TURN.
-    Cloudflare,
-    /// Twilio Network Traversal.
-    Twilio,
-    /// Metered.
-    Metered,
-    /// Xirsys.
-    Xirsys,
-    /// A Matrix homeserver.
-    Matrix,
-    /// STUNner's authentication service.
-    Stunner,
-}
-
-impl Service {
-    /// All there are.
-    pub const ALL: [Self; 6] = [
-        Self::Cloudflare,
-        Self::Twilio,
-        Self::Metered,
-        Self::Xirsys,
-        Self::Matrix,
-        Self::Stunner,
-    ];
-
-    /// As it is called in the configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Cloudflare => "cloudflare",
-            Self::Twilio => "twilio",
-            Self::Metered => "metered",
-            Self::Xirsys => "xirsys",
-            Self::Matrix => "matrix",
-            Self::Stunner => "stunner",
-        }
-    }
-
-    /// What all its routes begin with, and none of ours.
-    const fn base(self) -> &'static str {
-        match self {
-            Self::Cloudflare => "/v1/turn/keys/",
-            Self::Twilio => "/2010-04-01/",
-            Self::Metered => "/api/v1/turn/",
-            Self::Xirsys => "/_turn/",
-            Self::Matrix => "/_matrix/",
-            Self::Stunner => "/ice",
-        }
-    }
-
-    fn routes(self) -> Router<Compat> {
-        match self {
-            Self::Cloudflare => cloudflare::routes().merge(turn_keys::routes()),
-            Self::Twilio => twilio::routes(),
-            Self::Metered => metered::routes(),
-            Self::Xirsys => xirsys::routes(),
-            Self::Matrix => matrix::routes(),
-            Self::Stunner => stunner::routes(),
-        }
+fn routes(service: Service) -> Router<Compat> {
+    match service {
+        Service::Cloudflare => cloudflare::routes().merge(turn_keys::routes()),
+        Service::Twilio => twilio::routes(),
+        Service::Metered => metered::routes(),
+        Service::Xirsys => xirsys::routes(),
+        Service::Matrix => matrix::routes(),
+        Service::Stunner => stunner::routes(),
     }
 }
 
@@ -119,14 +70,6 @@ pub(super) fn operations(service: Service) -> Vec<Operation> {
     }
 }
 
-/// Whether this route, as a template, is of a service.
-pub(super) fn is_route(matched: &str) -> bool {
-    let is_of = |service: &Service| matched.starts_with(service.base());
-    Service::ALL.iter().any(is_of)
-        || turn_keys::BASES.iter().any(|base| matched.starts_with(base))
-        || matched.starts_with(metered::BASE_V2)
-}
-
 /// What the handlers share.
 #[derive(Clone)]
 struct Compat {
@@ -142,7 +85,7 @@ struct Compat {
 pub fn compat_router(state: &AppState, tokens: Tokens, operator: Arc<dyn Operator>, intake: Intake) -> Router {
     let wanted = state.config().compat.clone();
     let routes = Service::ALL.into_iter().filter(|service| wanted.contains(service));
-    let routes = routes.fold(Router::new(), |all, service| all.merge(service.routes()));
+    let routes = routes.fold(Router::new(), |all, service| all.merge(self::routes(service)));
     let compat = Compat {
         state: state.clone(),
         tokens,
@@ -192,7 +135,7 @@ fn shown(headers: &HeaderMap, token: Option<&str>) -> HeaderMap {
 fn parameter(query: Option<&str>, name: &str) -> Option<String> {
     let mut pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.rfind(|(known, _)| *known == name)?;
-    percent_decode(value)
+    percent::decode(value)
 }
 
 /// The one entry with a credential, for forms that have no place for two.

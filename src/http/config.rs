@@ -8,9 +8,10 @@ use ipnet::IpNet;
 use zeroize::Zeroizing;
 
 use super::auth::VerifyingKey;
-use super::compat::Service;
+use super::compat::service::Service;
 use super::keys::ApiKey;
 use super::lists::Lists;
+use super::rate_limit::RateLimit;
 use super::realm::Realm;
 use crate::credentials::{Advertised, Host, IceServer, UriTransport};
 use crate::events::config::Secret;
@@ -287,31 +288,6 @@ impl Default for Failures {
             clients: 16_384,
             ..RateLimit::default()
         })
-    }
-}
-
-/// A bucket per client: IPv4 address or IPv6 /64. Only requests that mint are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateLimit {
-    /// One credential per this long, in the long run. Default 1 s. Zero switches the limit off.
-    pub interval: Duration,
-    /// Credentials at once before `interval` counts. Default 30. Many people behind one address load a page together.
-    pub burst: u32,
-    /// Whether loopback is limited too. Default no: it is the operator, or a proxy that was forgotten in `trusted_proxies`.
-    pub limit_loopback: bool,
-    /// Clients remembered. Default 65 536, 32 bytes each. Past it the client that was quiet the longest among a sample is
-    /// forgotten, which gives it a full bucket again.
-    pub clients: usize,
-}
-
-impl Default for RateLimit {
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(1),
-            burst: 30,
-            limit_loopback: false,
-            clients: 65_536,
-        }
     }
 }
 

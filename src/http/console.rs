@@ -19,7 +19,7 @@ use axum::routing::get;
 
 use super::asset::{Asset, Tagged, answer, tagged};
 use super::code::Code;
-use super::openapi::{Operation, Tag};
+use super::operation::{Operation, Tag};
 
 /// `connect-src 'self'` covers the WebSocket of the same origin too; WebRTC itself is not governed by it.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \

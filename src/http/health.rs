@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::code::Code;
 use super::error::Problem;
-use super::openapi::{Operation, Tag};
+use super::operation::{Operation, Tag};
 use super::places::SpokenHere;
 use super::state::AppState;
 use crate::signaling::{Dialect, Stats};

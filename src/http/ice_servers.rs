@@ -16,10 +16,10 @@ use utoipa::{IntoParams, ToSchema};
 use super::client::Client;
 use super::code::Code;
 use super::error::Problem;
-use super::issuer::IssueError;
 use super::keys::{self, Asks, Scope};
-use super::lists::{Headers, ListFor};
-use super::openapi::{BEARER_OR_QUERY, Operation, Tag};
+use super::lists::{Headers, IssueError, ListFor};
+use super::operation::{BEARER_OR_QUERY, Operation, Tag};
+use super::percent;
 use super::random;
 use super::state::AppState;
 use crate::credentials::{IceList, IceServer, UnixTime, names_session};
@@ -289,8 +289,8 @@ impl Wish {
         for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
             match name {
                 "ttl" => wish.ttl = Some(parse_ttl(value)?),
-                "room" if label == "user" => wish.room = Some(percent_decode(value).ok_or_else(bad_room)?),
-                name if name == label => wish.user = Some(percent_decode(value).ok_or_else(bad_user)?),
+                "room" if label == "user" => wish.room = Some(percent::decode(value).ok_or_else(bad_room)?),
+                name if name == label => wish.user = Some(percent::decode(value).ok_or_else(bad_user)?),
                 _ => {}
             }
         }
@@ -392,21 +392,6 @@ fn is_label(user: &str) -> bool {
         && user
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"._~@+-".contains(&byte))
-}
-
-/// Percent-encoding of a query's value. `+` stays `+`: a label may contain it, and blanks it may not.
-pub(super) fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            decoded.push(byte);
-            continue;
-        }
-        let mut digit = || char::from(bytes.next()?).to_digit(16);
-        decoded.push((digit()? * 16 + digit()?) as u8);
-    }
-    String::from_utf8(decoded).ok()
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@ use arc_swap::ArcSwap;
 use axum::http::{HeaderMap, HeaderName};
 
 use super::config::Ice;
-use super::lists::{Countries, Headers, ListFor, Listed, Lists, Parts, Plan, of_browser};
+use super::lists::{Countries, Headers, IssueError, ListFor, Listed, Lists, Parts, Plan, of_browser};
 use super::realm::Realm;
 use crate::credentials::{
-    Credential, CredentialKey, DEFAULT_REALM, Host, IceList, KeyRing, MintError, UnixTime, Username, of_session,
+    Credential, CredentialKey, DEFAULT_REALM, Host, IceList, KeyRing, UnixTime, Username, of_session,
 };
 use crate::fleet::{Choice, RoomKey};
 use crate::telemetry::labels::{IssueResult, Surface};
@@ -34,26 +34,6 @@ struct Inner {
     /// The relays of all replicas, for rooms.
     fleet: ArcSwap<Choice>,
     metrics: ApiMetrics,
-}
-
-/// Why there is no list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum IssueError {
-    /// Neither the configuration nor the request names a host to advertise.
-    #[error("this server does not know its own address")]
-    NoHost,
-    /// The realm is not configured (any more), or has no secret.
-    #[error("this realm issues no credentials")]
-    NoRealm,
-    /// The user names a realm whose secret this is not: its credential would open nothing.
-    #[error("user ends with the name of a realm")]
-    OtherRealm,
-    /// The user is that of this server's own probes.
-    #[error("user is that of this server's probes")]
-    Reserved,
-    /// The user label cannot be part of a username.
-    #[error(transparent)]
-    Mint(#[from] MintError),
 }
 
 impl Issuer {

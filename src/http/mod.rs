@@ -19,6 +19,7 @@
 pub mod admin;
 mod asset;
 pub mod auth;
+mod bearer;
 pub mod client;
 mod code;
 pub mod compat;
@@ -34,8 +35,10 @@ pub mod keys;
 pub mod lists;
 mod observe;
 mod openapi;
+mod operation;
 mod patience;
 mod peerjs;
+mod percent;
 mod places;
 mod random;
 pub mod rate_limit;
@@ -45,6 +48,7 @@ pub mod sdk;
 mod server;
 mod state;
 mod stats;
+mod surround;
 mod turn_rest;
 mod usage;
 mod validate;
@@ -54,14 +58,15 @@ pub use auth::{AuthConfigError, KeyError, TokenAuthenticator, VerifyingKey, read
 pub use code::Code;
 pub use compat::{Service, compat_router};
 pub use config::{
-    Auth, Config, ConnectRate, Cors, Failures, Hook, Ice, JwksSource, Jwt, JwtSecret, Limits, MetricsAccess, RateLimit,
+    Auth, Config, ConnectRate, Cors, Failures, Hook, Ice, JwksSource, Jwt, JwtSecret, Limits, MetricsAccess,
     RoomListing,
 };
-pub use issuer::{IssueError, Issuer};
+pub use issuer::Issuer;
 pub use keys::{ApiKey, KeyHash, Scope};
-pub use lists::{Countries, CountriesError, Headers, ListFor, Listed, Lists};
+pub use lists::{Countries, CountriesError, Headers, IssueError, ListFor, Listed, Lists};
 pub use openapi::{Served, openapi_router};
 pub use places::SpokenHere;
+pub use rate_limit::RateLimit;
 pub use realm::{Realm, Token};
 pub use router::{metrics_router, router, tunnel_router};
 pub use server::{Server, Source};

@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 
 use super::client::Client;
 use super::code::Code;
-use super::compat;
+use super::compat::service::is_route;
 use super::error::Problem;
 use super::random;
 use super::state::AppState;
@@ -198,7 +198,7 @@ fn route(matched: Option<&MatchedPath>) -> Route {
         return Route::Console;
     }
     // Cloudflare has its administration below a path that begins like ours of the SDK.
-    if compat::is_route(matched) {
+    if is_route(matched) {
         return Route::Compat;
     }
     if matched.starts_with("/client") {

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::code::Code;
 use super::error::Problem;
-use super::openapi::{Operation, Tag};
+use super::operation::{Operation, Tag};
 use super::state::AppState;
 
 /// Ids that one answer lists.

@@ -15,8 +15,9 @@ use utoipa::ToSchema;
 
 use super::code::Code;
 use super::config::Config;
-use super::openapi::{Operation, Tag};
+use super::operation::{Operation, Tag};
 use super::peerjs::Asked;
+use super::percent;
 use super::state::AppState;
 use crate::signaling::Dialect;
 use crate::ws;
@@ -193,7 +194,7 @@ fn refuse(state: &AppState, place: Place<'_>, request: Request) -> Result<Respon
     if request.uri().path() == "/" && !ws::is_upgrade(request.headers()) {
         return Err(Box::new(request));
     }
-    let Some(room) = percent_decoded(place.rest) else {
+    let Some(room) = percent::decode(place.rest) else {
         return Ok(StatusCode::BAD_REQUEST.into_response());
     };
     if let Err(error) = admit(state, &request) {
@@ -262,24 +263,6 @@ impl<'a> Place<'a> {
     }
 }
 
-/// A part of a path as it was meant (RFC 3986 §2.1); `None` where that is no text.
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        rest = behind;
-        if byte == b'%' {
-            let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
-            let plain = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-            bytes.push(u8::from_str_radix(digits, 16).ok().filter(|_| plain)?);
-            rest = rest.get(2..)?;
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -342,13 +325,5 @@ mod tests {
             Some((Dialect::Matchbox, "room"))
         );
         assert_eq!(found("/lobby/x", None), Some((Dialect::Verbatim, "x")));
-    }
-
-    #[test]
-    fn escapes_in_a_path_are_undone_and_broken_ones_refused() {
-        assert_eq!(percent_decoded("caf%C3%A9+1").as_deref(), Some("café+1"));
-        for broken in ["%", "%4", "%zz", "%+1", "%ff"] {
-            assert_eq!(percent_decoded(broken), None, "{broken}");
-        }
     }
 }

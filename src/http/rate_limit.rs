@@ -10,8 +10,6 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::config;
-
 /// Slots per set.
 const WAYS: usize = 8;
 
@@ -23,6 +21,31 @@ struct Slot {
     key: u64,
     /// Theoretical arrival time, nanoseconds since `began`. In the past: the bucket is full.
     arrival: u64,
+}
+
+/// A bucket per client: IPv4 address or IPv6 /64. Only requests that mint are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// One credential per this long, in the long run. Default 1 s. Zero switches the limit off.
+    pub interval: Duration,
+    /// Credentials at once before `interval` counts. Default 30. Many people behind one address load a page together.
+    pub burst: u32,
+    /// Whether loopback is limited too. Default no: it is the operator, or a proxy that was forgotten in `trusted_proxies`.
+    pub limit_loopback: bool,
+    /// Clients remembered. Default 65 536, 32 bytes each. Past it the client that was quiet the longest among a sample is
+    /// forgotten, which gives it a full bucket again.
+    pub clients: usize,
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(1),
+            burst: 30,
+            limit_loopback: false,
+            clients: 65_536,
+        }
+    }
 }
 
 /// What became of a request.
@@ -55,7 +78,7 @@ pub struct RateLimiter {
 
 impl RateLimiter {
     /// A limiter where everybody's bucket is full at `now`.
-    pub fn new(config: config::RateLimit, now: Instant) -> Self {
+    pub fn new(config: RateLimit, now: Instant) -> Self {
         let sets = config.clients.div_ceil(WAYS).max(1).next_power_of_two();
         let interval = nanos(config.interval);
         Self {
@@ -142,7 +165,7 @@ mod tests {
 
     fn limiter(burst: u32, clients: usize) -> (RateLimiter, Instant) {
         let now = Instant::now();
-        let config = config::RateLimit {
+        let config = RateLimit {
             interval: SECOND,
             burst,
             limit_loopback: false,
@@ -224,7 +247,7 @@ mod tests {
         for client in ["127.0.0.1", "127.9.9.9", "::1"] {
             assert!((0..50).all(|_| allowed(limiter.check(ip(client), now))), "{client}");
         }
-        let config = config::RateLimit {
+        let config = RateLimit {
             interval: SECOND,
             burst: 1,
             limit_loopback: true,
@@ -238,7 +261,7 @@ mod tests {
     #[test]
     fn an_interval_of_zero_is_no_limit() {
         let now = Instant::now();
-        let config = config::RateLimit {
+        let config = RateLimit {
             interval: Duration::ZERO,
             burst: 1,
             limit_loopback: true,

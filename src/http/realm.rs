@@ -9,9 +9,8 @@ use axum::http::HeaderMap;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::auth::bearer;
-use super::config::RateLimit;
-use super::rate_limit::{Decision, RateLimiter};
+use super::bearer::bearer;
+use super::rate_limit::{Decision, RateLimit, RateLimiter};
 use crate::credentials::{Host, IceServer};
 
 /// A tenant as the API knows it. What it mints with comes beside it, since that is no plain value.

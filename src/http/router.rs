@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header;
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get};
 use axum::{Json, Router};
-use tower_http::limit::RequestBodyLimitLayer;
 
 use super::code::Code;
 use super::config::MetricsAccess;
-use super::openapi::{Operation, Tag};
+use super::operation::{Operation, Tag};
 use super::state::AppState;
-use super::{console, cors, health, hosts, ice_servers, observe, places, sdk, stats, turn_rest, usage, validate};
+use super::surround::surrounded;
+use super::{console, health, ice_servers, observe, places, sdk, stats, turn_rest, usage, validate};
 use crate::signaling::Dialect;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::CONTENT_TYPE;
@@ -49,27 +49,6 @@ pub fn router(state: AppState) -> Router {
         .fallback(places::elsewhere)
         .with_state(state.clone());
     surrounded(routes, &state)
-}
-
-/// What is around every route of the API.
-pub(super) fn surrounded(routes: Router, state: &AppState) -> Router {
-    let body_bytes = state.config().limits.body_bytes;
-    routes
-        .layer((
-            DefaultBodyLimit::max(body_bytes),
-            RequestBodyLimitLayer::new(body_bytes),
-        ))
-        .layer(from_fn_with_state(state.clone(), around))
-}
-
-/// One layer for all of it: each is a box around every route, and cloned for every request with all that is inside of it.
-async fn around(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let state = &state;
-    let named = |request| hosts::judged(state, request, |request| next.run(request));
-    let guarded = |request| observe::guarded(state, request, named);
-    // Outside of whatever can fail, so that a page can read every error; a preflight is answered here.
-    let shared = |request| cors::applied(state, request, guarded);
-    observe::observed(state, request, shared).await
 }
 
 /// TURN inside of WebSockets at `/turn`, served by `sink`.

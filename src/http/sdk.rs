@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::routing::get;
 
 use super::asset::{Asset, JAVASCRIPT, Tagged, answer, tagged};
-use super::openapi::{Operation, Tag};
+use super::operation::{Operation, Tag};
 
 /// Long enough to spare the pages of one visit the question, short enough that an upgrade arrives with the next.
 const CACHE_CONTROL: &str = "public, max-age=300";

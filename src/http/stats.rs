@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::client::Client;
 use super::config::RoomListing;
-use super::openapi::{Operation, Tag};
+use super::operation::{Operation, Tag};
 use super::state::AppState;
 use crate::credentials::Host;
 use crate::ws::StatsView;

@@ -17,7 +17,7 @@ use super::code::Code;
 use super::error::Problem;
 use super::ice_servers::{REFUSALS, Wish, issue};
 use super::keys::Asks;
-use super::openapi::{BEARER_OR_QUERY, Operation, Tag};
+use super::operation::{BEARER_OR_QUERY, Operation, Tag};
 use super::state::AppState;
 use crate::credentials::IceList;
 

@@ -21,7 +21,7 @@ use super::client::Client;
 use super::code::Code;
 use super::error::Problem;
 use super::keys::{Asks, Scope, admit};
-use super::openapi::{Access, Operation, Tag};
+use super::operation::{Access, Operation, Tag};
 use super::state::AppState;
 use crate::credentials::{DEFAULT_REALM, UnixTime};
 use crate::usage::day::Day;

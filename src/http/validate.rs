@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
-use super::auth::bearer;
+use super::bearer::bearer;
 use super::client::Client;
 use super::code::Code;
-use super::openapi::{Operation, Tag};
+use super::operation::{Operation, Tag};
 use super::places::{self, SpokenHere};
 use super::state::AppState;
 use crate::signaling::{CloseCode, ErrorCode};

@@ -17,7 +17,7 @@ use super::door::Target;
 use super::{Admin, MAX_PAGE, PAGE, body, rooms, told};
 use crate::http::code::Code;
 use crate::http::error::Problem;
-use crate::http::openapi::{Access, Operation, Tag};
+use crate::http::operation::{Access, Operation, Tag};
 use crate::signaling::{Ban, BanRoom, BansFull, Barred, Dialect};
 
 /// Longest ban: ten years. Who is to stay out for ever is no longer known by then.

@@ -16,11 +16,10 @@ use axum::response::{IntoResponse as _, Response};
 use super::Admin;
 use crate::credentials::UnixTime;
 use crate::events::Audit;
-use crate::http::auth::bearer;
+use crate::http::bearer::bearer;
 use crate::http::code::Code;
-use crate::http::config::RateLimit;
 use crate::http::error::Problem;
-use crate::http::rate_limit::{Decision, RateLimiter};
+use crate::http::rate_limit::{Decision, RateLimit, RateLimiter};
 use crate::telemetry::labels::AdminRefusal;
 use crate::ws::ClientIp;
 

@@ -11,7 +11,7 @@ use crate::credentials::UriTransport;
 use crate::fleet::Announced;
 use crate::http::code::Code;
 use crate::http::error::Problem;
-use crate::http::openapi::{Access, Operation, Tag};
+use crate::http::operation::{Access, Operation, Tag};
 use crate::signaling::NodeId;
 
 /// The relay of a replica.

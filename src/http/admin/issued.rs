@@ -16,7 +16,7 @@ use crate::credentials::UnixTime;
 use crate::http::auth::{Can, Grant, NotIssued};
 use crate::http::code::Code;
 use crate::http::error::Problem;
-use crate::http::openapi::{Access, Operation, Tag};
+use crate::http::operation::{Access, Operation, Tag};
 
 /// How long a token lasts where nothing is said.
 const TTL: Duration = Duration::from_secs(3600);

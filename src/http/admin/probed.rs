@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::{Admin, ask};
 use crate::http::code::Code;
 use crate::http::error::Problem;
-use crate::http::openapi::{Access, Operation, Tag};
+use crate::http::operation::{Access, Operation, Tag};
 
 /// What is known of one URL.
 #[derive(Clone, Debug, Serialize, ToSchema)]

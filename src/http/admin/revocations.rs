@@ -20,7 +20,7 @@ use crate::credentials::UnixTime;
 use crate::http::code::Code;
 use crate::http::error::Problem;
 use crate::http::ice_servers::is_object;
-use crate::http::openapi::{Access, Operation, Tag};
+use crate::http::operation::{Access, Operation, Tag};
 use crate::turn::Revoked;
 
 /// Longest user or username that is taken (RFC 8489 §14.3 bounds USERNAME by 508 bytes).

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::Listing;
 use crate::http::code::Code;
-use crate::http::openapi::{Access, Operation, Tag};
+use crate::http::operation::{Access, Operation, Tag};
 use crate::turn::AllocationView;
 
 /// Some of the living allocations.

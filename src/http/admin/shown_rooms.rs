@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::rooms::{Asked, Change, Close, Kick, Message, label, part};
 use crate::http::code::Code;
-use crate::http::openapi::{Access, Operation, Tag};
+use crate::http::operation::{Access, Operation, Tag};
 use crate::signaling::RoomSummary;
 
 /// A room.

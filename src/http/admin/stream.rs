@@ -20,7 +20,7 @@ use super::Admin;
 use crate::events::{Item, Kinds, Wanted};
 use crate::http::code::Code;
 use crate::http::error::Problem;
-use crate::http::openapi::{Access, Operation, Tag};
+use crate::http::operation::{Access, Operation, Tag};
 
 /// A comment at least this often, so that proxies and firewalls keep the connection and a dead one is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

@@ -13,7 +13,7 @@ use super::{Admin, ask};
 use crate::events::talkers::{By, KEPT, MINUTES, Per, Question, Talker, Who};
 use crate::http::code::Code;
 use crate::http::error::Problem;
-use crate::http::openapi::{Access, Operation, Tag};
+use crate::http::operation::{Access, Operation, Tag};
 
 /// How many are named to somebody who says no number.
 const LIMIT: usize = 10;

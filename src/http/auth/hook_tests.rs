@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use super::hook::{MAX_KEPT, PATIENCE, WAITING_SHARE, read_answer};
 use super::*;
 use crate::events::config::Secret;
-use crate::http::config::RateLimit;
+use crate::http::rate_limit::RateLimit;
 use crate::outbound::Url;
 use crate::telemetry::labels::HookVerdict;
 use crate::ws::Rights;

@@ -182,20 +182,6 @@ fn claims_are_bounded_and_printable() {
 }
 
 #[test]
-fn the_token_is_read_from_a_bearer_header_only() {
-    let read = |value: &str| {
-        let mut headers = HeaderMap::new();
-        headers.insert(field::AUTHORIZATION, value.parse().unwrap());
-        bearer(&headers).map(str::to_owned)
-    };
-    assert_eq!(read("Bearer abc").as_deref(), Some("abc"));
-    assert_eq!(read("bearer  abc").as_deref(), Some("abc"));
-    for bad in ["Basic abc", "Bearer", "Bearer ", "abc"] {
-        assert_eq!(read(bad), None, "{bad:?}");
-    }
-}
-
-#[test]
 fn without_tokens_everybody_is_anonymous() {
     let open = TokenAuthenticator::new(&Auth::Open, &Metrics::new().unwrap()).unwrap();
     assert!(open.is_open());

@@ -21,7 +21,7 @@ use crate::http::code::Code;
 use crate::http::error::Problem;
 use crate::http::ice_servers::{self, REFUSALS, Wish, read_json};
 use crate::http::keys::{self, Asks, Scope};
-use crate::http::openapi::{Access, BEARER, Operation, Tag};
+use crate::http::operation::{Access, BEARER, Operation, Tag};
 use crate::turn::Revoked;
 
 const GENERATE: &str = "/v1/turn/keys/{key}/credentials/generate";

@@ -14,7 +14,7 @@ use crate::http::client::Client;
 use crate::http::code::Code;
 use crate::http::error::Problem;
 use crate::http::ice_servers::Wish;
-use crate::http::openapi::{BEARER, Operation, Tag};
+use crate::http::operation::{BEARER, Operation, Tag};
 use crate::http::turn_rest::Answer;
 
 const TURN_SERVER: &str = "/_matrix/client/v3/voip/turnServer";

@@ -29,15 +29,12 @@ use crate::http::error::Problem;
 use crate::http::ice_servers::{self, REFUSALS, Wish, read_json};
 use crate::http::keys::{self, Asks, INVALID};
 use crate::http::lists::{Headers, ListFor};
-use crate::http::openapi::{Access, Operation, Tag};
+use crate::http::operation::{Access, Operation, Tag};
 use crate::telemetry::labels::IssueResult;
 
 const LIST: &str = "/api/v1/turn/credentials";
 const CREATE: &str = "/api/v1/turn/credential";
 const CREATE_V2: &str = "/api/v2/turn/project/{project}/credential";
-
-/// What its routes of version 2 begin with.
-pub(super) const BASE_V2: &str = "/api/v2/turn/";
 
 /// What may be asked for. Unknown names are ignored.
 #[derive(Default, Deserialize, ToSchema)]

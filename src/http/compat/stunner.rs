@@ -9,13 +9,14 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Compat, bearer, parameter, with_credential};
+use super::{Compat, parameter, with_credential};
 use crate::credentials::{IceServer, TransportPolicy};
+use crate::http::bearer::bearer;
 use crate::http::client::Client;
 use crate::http::code::Code;
 use crate::http::error::Problem;
 use crate::http::ice_servers::REFUSALS;
-use crate::http::openapi::{Access, Operation, Tag};
+use crate::http::operation::{Access, Operation, Tag};
 use crate::http::turn_rest::{self, Question};
 
 const ICE: &str = "/ice";

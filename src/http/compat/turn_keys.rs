@@ -19,16 +19,16 @@ use utoipa::ToSchema;
 use super::Compat;
 use crate::credentials::UnixTime;
 use crate::events::Audit;
-use crate::http::auth::bearer;
+use crate::http::bearer::bearer;
 use crate::http::client::Client;
 use crate::http::code::Code;
 use crate::http::error::Problem;
 use crate::http::ice_servers::read_json;
 use crate::http::keys::{self, Asks, Keys, MadeKey, Scope, StoreError, to_rfc3339};
-use crate::http::openapi::{Access, Operation, Tag};
+use crate::http::operation::{Access, Operation, Tag};
 
 /// What its routes begin with.
-pub(super) const BASES: [&str; 2] = ["/client/v4/accounts/", "/accounts/"];
+const BASES: [&str; 2] = ["/client/v4/accounts/", "/accounts/"];
 
 /// All keys, and one, below each of these.
 const PATHS: [(&str, &str); 2] = [

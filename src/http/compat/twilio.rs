@@ -19,7 +19,7 @@ use crate::http::client::Client;
 use crate::http::code::Code;
 use crate::http::error::Problem;
 use crate::http::ice_servers::{REFUSALS, Wish, parse_ttl};
-use crate::http::openapi::{Access, Operation, Tag};
+use crate::http::operation::{Access, Operation, Tag};
 
 const TOKENS: &str = "/2010-04-01/Accounts/{sid}/Tokens.json";
 

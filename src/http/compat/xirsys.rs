@@ -17,7 +17,7 @@ use crate::http::client::Client;
 use crate::http::code::Code;
 use crate::http::error::Problem;
 use crate::http::ice_servers::{Wish, read_json};
-use crate::http::openapi::{Access, Operation, Tag};
+use crate::http::operation::{Access, Operation, Tag};
 
 /// Channels may have channels below them. None is looked at.
 const TURN: &str = "/_turn/{*channel}";

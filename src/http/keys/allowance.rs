@@ -5,8 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::credentials::UnixTime;
-use crate::http::config::RateLimit;
-use crate::http::rate_limit::{Decision, RateLimiter};
+use crate::http::rate_limit::{Decision, RateLimit, RateLimiter};
 
 const HOUR: u64 = 3_600;
 const DAY: u64 = 86_400;

@@ -11,12 +11,12 @@ use super::allowance::Exhausted;
 use super::form::{Form, form};
 use super::{Held, Refusal, Scope};
 use crate::credentials::UnixTime;
-use crate::http::auth::bearer;
+use crate::http::bearer::bearer;
 use crate::http::client::Client;
 use crate::http::code::Code;
 use crate::http::config::Cors;
 use crate::http::error::Problem;
-use crate::http::ice_servers::percent_decode;
+use crate::http::percent;
 use crate::http::rate_limit::Decision;
 use crate::http::state::AppState;
 use crate::telemetry::labels::KeyResult;
@@ -53,7 +53,7 @@ impl<'a> Asks<'a> {
         let shown = pairs.rfind(|(name, value)| matches!(*name, "apiKey" | "key") && !value.is_empty());
         if let (None, Some((_, value))) = (&self.key, shown) {
             // What cannot be decoded is no key of anybody's, and still one that was shown.
-            self.key = Some(Cow::Owned(percent_decode(value).unwrap_or_default()));
+            self.key = Some(Cow::Owned(percent::decode(value).unwrap_or_default()));
         }
         self
     }

@@ -42,7 +42,7 @@ pub const MAX_HASHES: usize = 2;
 
 use self::allowance::{Allowance, Exhausted};
 use self::store::Store;
-use super::config::RateLimit;
+use super::rate_limit::RateLimit;
 use crate::credentials::UnixTime;
 use crate::telemetry::KeyMetrics;
 use crate::telemetry::labels::KeyResult;

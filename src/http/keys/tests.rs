@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::http::config::RateLimit;
+use crate::http::rate_limit::RateLimit;
 use crate::telemetry::Metrics;
 
 const NOW: UnixTime = UnixTime(1_700_000_000);

@@ -22,6 +22,7 @@ mod countries;
 mod listed;
 mod matching;
 mod plan;
+mod refusal;
 mod urls;
 
 pub(super) use asker::of_browser;
@@ -30,3 +31,4 @@ pub use config::Lists;
 pub use countries::{Countries, CountriesError};
 pub use listed::{Listed, Origin};
 pub(super) use plan::{Parts, Plan};
+pub use refusal::IssueError;

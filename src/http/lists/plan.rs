@@ -14,6 +14,7 @@ use super::config::{Access, Gives, Lists, Rule, Server, Servers, When};
 use super::countries::Countries;
 use super::listed::{Listed, Listing, Opens, Origin};
 use super::matching::Place;
+use super::refusal::IssueError;
 use super::urls::{Cut, Filter, Source, trim};
 use crate::credentials::{
     Credential, Host, IceList, IceServer, KeyRing, TransportPolicy, UnixTime, Username, in_realm, is_probe, mint,
@@ -21,7 +22,6 @@ use crate::credentials::{
 };
 use crate::fleet::{Choice, RoomKey};
 use crate::http::config::Ice;
-use crate::http::issuer::IssueError;
 use crate::http::realm::Realm;
 use crate::telemetry::ApiMetrics;
 use crate::telemetry::redact::CredentialId;

@@ -10,7 +10,6 @@
 //!
 //! RFCs: none; OpenAPI Specification 3.1, JSON Schema 2020-12.
 
-mod operation;
 mod page;
 mod schemes;
 
@@ -26,12 +25,11 @@ use axum::routing::get;
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathsBuilder, RefOr, Schema, Server};
 use utoipa::{PartialSchema as _, ToSchema as _};
 
-pub(super) use operation::{Access, BEARER, BEARER_OR_QUERY, Operation, Tag};
-
 use super::admin::{self, Tokens};
 use super::asset::Made;
 use super::compat::{self, Service};
 use super::error::Body as ProblemBody;
+use super::operation::{Operation, Tag};
 use super::state::AppState;
 use super::{
     console, cors, health, ice_servers, observe, peerjs, places, router, sdk, stats, turn_rest, usage, validate,
@@ -39,7 +37,7 @@ use super::{
 use crate::telemetry::build_info;
 
 /// Where the document is.
-pub(super) const PATH: &str = "/openapi.json";
+const PATH: &str = "/openapi.json";
 
 /// What one listener serves.
 #[derive(Clone, Debug, Default)]
@@ -141,8 +139,19 @@ fn operations(served: &Served, moment: Moment) -> Vec<Operation> {
     if moment.admin {
         all.extend(admin::operations());
     }
+    all.push(document_operation());
     all.extend(page::operations());
     all
+}
+
+fn document_operation() -> Operation {
+    Operation::get(PATH, Tag::Pages, "This document")
+        .answers::<serde_json::Value>(
+            200,
+            "What this listener serves now",
+            serde_json::json!({ "openapi": "3.1.0" }),
+        )
+        .answers_nothing(304, "The client has it (`If-None-Match`)")
 }
 
 fn describe(served: &Served, moment: Moment) -> OpenApi {

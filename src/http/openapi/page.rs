@@ -8,9 +8,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
-use super::{Operation, PATH, Tag};
 use crate::http::asset::{Asset, Tagged, answer, tagged};
 use crate::http::code::Code;
+use crate::http::operation::{Operation, Tag};
 
 /// Nothing but this server, as the console's. `form-action 'none'`: what is tried out goes by `fetch`.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -69,13 +69,6 @@ fn serve(name: &str, request: &HeaderMap) -> Response {
 pub(super) fn operations() -> Vec<Operation> {
     let known = "The client has it (`If-None-Match`)";
     vec![
-        Operation::get(PATH, Tag::Pages, "This document")
-            .answers::<serde_json::Value>(
-                200,
-                "What this listener serves now",
-                serde_json::json!({ "openapi": "3.1.0" }),
-            )
-            .answers_nothing(304, known),
         Operation::get("/docs", Tag::Pages, "A page that shows it")
             .answers_text(200, "The page", "text/html; charset=utf-8")
             .answers_nothing(304, known),

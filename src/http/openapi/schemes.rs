@@ -6,7 +6,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, HttpB
 use utoipa::openapi::tag::{Tag as Written, TagBuilder};
 use utoipa::openapi::{ComponentsBuilder, Header};
 
-use super::Tag;
+use crate::http::operation::Tag;
 
 /// The tags that are used, in the order of the page.
 pub(super) fn tags(used: &[Tag]) -> Vec<Written> {

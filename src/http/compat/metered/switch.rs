@@ -24,7 +24,7 @@ use crate::http::compat::{Compat, parameter, shown};
 use crate::http::error::Problem;
 use crate::http::ice_servers::read_json;
 use crate::http::keys::{self, Asks, Scope};
-use crate::http::openapi::{Access, Operation, Tag};
+use crate::http::operation::{Access, Operation, Tag};
 use crate::turn::Revoked;
 
 const LIST_V2: &str = "/api/v2/turn/credentials";

@@ -10,12 +10,12 @@ use utoipa::openapi::{
 };
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use crate::http::code::Code;
-use crate::http::error::Body as ProblemBody;
+use super::code::Code;
+use super::error::Body as ProblemBody;
 
 /// Where an operation stands in the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::http) enum Tag {
+pub(super) enum Tag {
     Ice,
     Compat,
     Signaling,
@@ -54,7 +54,7 @@ impl Tag {
 
 /// Who may, and how that is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::http) enum Access {
+pub(super) enum Access {
     /// Everybody.
     Everybody,
     /// Whoever may have credentials: with a token in one of these ways, and anybody where none is asked for.
@@ -68,16 +68,15 @@ pub(in crate::http) enum Access {
 }
 
 /// The schemes of [`Access::Client`] where a token is in `Authorization`.
-pub(in crate::http) const BEARER: Access = Access::Client(&["jwt", "realmToken", "apiKey"]);
+pub(super) const BEARER: Access = Access::Client(&["jwt", "realmToken", "apiKey"]);
 /// The same, where a key may stand in the query too.
-pub(in crate::http) const BEARER_OR_QUERY: Access =
-    Access::Client(&["jwt", "realmToken", "apiKey", "apiKeyQuery", "keyQuery"]);
+pub(super) const BEARER_OR_QUERY: Access = Access::Client(&["jwt", "realmToken", "apiKey", "apiKeyQuery", "keyQuery"]);
 
 /// What errors look like.
 type ErrorForm = fn() -> RefOr<Schema>;
 
 /// One method of one path.
-pub(in crate::http) struct Operation {
+pub(super) struct Operation {
     pub(super) method: HttpMethod,
     pub(super) path: &'static str,
     pub(super) tag: Tag,
@@ -93,7 +92,7 @@ pub(in crate::http) struct Operation {
 }
 
 impl Operation {
-    pub(in crate::http) fn new(method: &Method, path: &'static str, tag: Tag, summary: &'static str) -> Self {
+    pub(super) fn new(method: &Method, path: &'static str, tag: Tag, summary: &'static str) -> Self {
         let method = match *method {
             Method::POST => HttpMethod::Post,
             Method::PUT => HttpMethod::Put,
@@ -118,26 +117,26 @@ impl Operation {
         }
     }
 
-    pub(in crate::http) fn get(path: &'static str, tag: Tag, summary: &'static str) -> Self {
+    pub(super) fn get(path: &'static str, tag: Tag, summary: &'static str) -> Self {
         Self::new(&Method::GET, path, tag, summary)
     }
 
-    pub(in crate::http) fn post(path: &'static str, tag: Tag, summary: &'static str) -> Self {
+    pub(super) fn post(path: &'static str, tag: Tag, summary: &'static str) -> Self {
         Self::new(&Method::POST, path, tag, summary)
     }
 
-    pub(in crate::http) fn delete(path: &'static str, tag: Tag, summary: &'static str) -> Self {
+    pub(super) fn delete(path: &'static str, tag: Tag, summary: &'static str) -> Self {
         Self::new(&Method::DELETE, path, tag, summary)
     }
 
     /// More than the summary says.
-    pub(in crate::http) fn says(mut self, description: impl Into<String>) -> Self {
+    pub(super) fn says(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
         self
     }
 
     /// Who may; brings the errors that go with it.
-    pub(in crate::http) fn by(mut self, access: Access) -> Self {
+    pub(super) fn by(mut self, access: Access) -> Self {
         self.access = access;
         let codes: &[Code] = match access {
             Access::Everybody => &[],
@@ -180,18 +179,18 @@ impl Operation {
     }
 
     /// What may stand in the query.
-    pub(in crate::http) fn query<P: IntoParams>(mut self) -> Self {
+    pub(super) fn query<P: IntoParams>(mut self) -> Self {
         self.parameters.extend(P::into_params(|| Some(ParameterIn::Query)));
         self
     }
 
     /// A part of the path: a text.
-    pub(in crate::http) fn part(self, name: &str, description: &str) -> Self {
+    pub(super) fn part(self, name: &str, description: &str) -> Self {
         self.part_of(name, description, String::schema())
     }
 
     /// A part of the path of some form.
-    pub(in crate::http) fn part_of(mut self, name: &str, description: &str, schema: RefOr<Schema>) -> Self {
+    pub(super) fn part_of(mut self, name: &str, description: &str, schema: RefOr<Schema>) -> Self {
         let part = ParameterBuilder::new()
             .name(name)
             .parameter_in(ParameterIn::Path)
@@ -203,13 +202,13 @@ impl Operation {
     }
 
     /// A JSON body. Brings the errors that go with bodies.
-    pub(in crate::http) fn takes<T: ToSchema>(self, required: bool, example: Value) -> Self {
+    pub(super) fn takes<T: ToSchema>(self, required: bool, example: Value) -> Self {
         self.takes_as::<T>("application/json", required, example)
             .fails(&[Code::UnsupportedMediaType])
     }
 
     /// A body of another type.
-    pub(in crate::http) fn takes_as<T: ToSchema>(mut self, kind: &str, required: bool, example: Value) -> Self {
+    pub(super) fn takes_as<T: ToSchema>(mut self, kind: &str, required: bool, example: Value) -> Self {
         let content = ContentBuilder::new()
             .schema(Some(self.refer::<T>()))
             .example(Some(example));
@@ -222,18 +221,12 @@ impl Operation {
     }
 
     /// An answer in JSON.
-    pub(in crate::http) fn answers<T: ToSchema>(self, status: u16, says: &str, example: Value) -> Self {
+    pub(super) fn answers<T: ToSchema>(self, status: u16, says: &str, example: Value) -> Self {
         self.answers_as::<T>(status, says, "application/json", example)
     }
 
     /// An answer of another type that is described all the same.
-    pub(in crate::http) fn answers_as<T: ToSchema>(
-        mut self,
-        status: u16,
-        says: &str,
-        kind: &str,
-        example: Value,
-    ) -> Self {
+    pub(super) fn answers_as<T: ToSchema>(mut self, status: u16, says: &str, kind: &str, example: Value) -> Self {
         let content = ContentBuilder::new()
             .schema(Some(self.refer::<T>()))
             .example(Some(example));
@@ -241,22 +234,22 @@ impl Operation {
     }
 
     /// An answer that is a text or a file.
-    pub(in crate::http) fn answers_text(self, status: u16, says: &str, kind: &str) -> Self {
+    pub(super) fn answers_text(self, status: u16, says: &str, kind: &str) -> Self {
         self.answer(status, says, Some((kind, Content::new(Some(String::schema())))))
     }
 
     /// A file of any type.
-    pub(in crate::http) fn answers_file(self, status: u16, says: &str) -> Self {
+    pub(super) fn answers_file(self, status: u16, says: &str) -> Self {
         self.answer(status, says, Some(("*/*", Content::default())))
     }
 
     /// An answer without a body.
-    pub(in crate::http) fn answers_nothing(self, status: u16, says: &str) -> Self {
+    pub(super) fn answers_nothing(self, status: u16, says: &str) -> Self {
         self.answer(status, says, None)
     }
 
     /// A WebSocket's handshake (RFC 6455 §4), which OpenAPI has no more words for.
-    pub(in crate::http) fn upgrades(mut self) -> Self {
+    pub(super) fn upgrades(mut self) -> Self {
         // Who somebody is is judged on the socket.
         self.access = Access::Client(&["jwt", "accessTokenQuery"]);
         self.answers_nothing(
@@ -287,26 +280,26 @@ impl Operation {
     }
 
     /// Errors it may answer beside those of every operation.
-    pub(in crate::http) fn fails(mut self, codes: &[Code]) -> Self {
+    pub(super) fn fails(mut self, codes: &[Code]) -> Self {
         self.codes.extend_from_slice(codes);
         self
     }
 
     /// Errors that it never answers though every operation may.
-    pub(in crate::http) fn never(mut self, codes: &[Code]) -> Self {
+    pub(super) fn never(mut self, codes: &[Code]) -> Self {
         self.codes.retain(|code| !codes.contains(code));
         self
     }
 
     /// Errors have the body of another service, and the statuses of ours.
-    pub(in crate::http) fn fails_as<T: ToSchema>(mut self) -> Self {
+    pub(super) fn fails_as<T: ToSchema>(mut self) -> Self {
         let _ = self.refer::<T>();
         self.error_form = Some(|| Ref::from_schema_name(T::name()).into());
         self
     }
 
     /// A schema that an answer refers to and does not bring.
-    pub(in crate::http) fn with<T: ToSchema>(mut self) -> Self {
+    pub(super) fn with<T: ToSchema>(mut self) -> Self {
         let _ = self.refer::<T>();
         self
     }
