@@ -18,10 +18,11 @@ use crate::fleet::list;
 use crate::redis::{PATIENCE, Redis, pause};
 use crate::replica::{Replica, write_private};
 
-const SECRETS: [&str; 3] = [
+const SECRETS: [&str; 4] = [
     "the first secret of both replicas",
     "the second secret of both replicas",
     "the third secret of both replicas",
+    "the fourth secret of both replicas",
 ];
 
 /// Of every credential that is issued here, and so the time after which a secret that mints no more may go.
@@ -201,10 +202,58 @@ impl Trials {
     }
 }
 
-/// The order of docs/scaling.md, twice, the second time with the replicas the other way round.
-fn rotate_twice(delivery: Delivery) {
+/// One content of the file, which all replicas get before the next one.
+struct Step {
+    secrets: Vec<&'static str>,
+    /// Whether what was minted before has to end first.
+    waits: bool,
+    /// Which replica gets it first, and which then.
+    order: [usize; 2],
+}
+
+/// How a secret is replaced, twice, the second time with the replicas the other way round.
+struct Way {
+    /// What both start with.
+    first: &'static [&'static str],
+    steps: Vec<Step>,
+    /// Which of the secrets open something at the end.
+    open: [bool; 4],
+}
+
+/// The order of docs/scaling.md: the new secret is learned, then it mints, then the old one goes.
+fn three_steps() -> Way {
+    let steps = [(0, [0, 1]), (1, [1, 0])].into_iter().flat_map(|(turn, order)| {
+        let (old, new) = (SECRETS[turn], SECRETS[turn + 1]);
+        [(vec![old, new], false), (vec![new, old], false), (vec![new], true)].map(|(secrets, waits)| Step {
+            secrets,
+            waits,
+            order,
+        })
+    });
+    Way {
+        first: &SECRETS[..1],
+        steps: steps.collect(),
+        open: [false, false, true, false],
+    }
+}
+
+/// The Secret that the Helm chart generates: current, next and previous, which all move up at once.
+fn one_step_of_the_chart() -> Way {
+    let rotated = |turn: usize, order, waits| Step {
+        secrets: vec![SECRETS[turn + 1], SECRETS[turn + 2], SECRETS[turn]],
+        waits,
+        order,
+    };
+    Way {
+        first: &SECRETS[..2],
+        steps: vec![rotated(0, [0, 1], false), rotated(1, [1, 0], true)],
+        open: [false, true, true, true],
+    }
+}
+
+fn rotate_twice(delivery: Delivery, way: &Way) {
     let redis = Redis::start(&[]);
-    let both = [(); 2].map(|()| Rotated::start(&redis, delivery, &SECRETS[..1]));
+    let both = [(); 2].map(|()| Rotated::start(&redis, delivery, way.first));
     let trials = Trials::default();
     std::thread::scope(|scope| {
         let replicas = both.each_ref().map(|one| &one.replica);
@@ -213,20 +262,13 @@ fn rotate_twice(delivery: Delivery) {
         // Whatever fails here ends the other thread, too.
         let ending = Ending(trials);
         trials.again();
-        for (turn, order) in [(0, [0, 1]), (1, [1, 0])] {
-            let (old, new) = (SECRETS[turn], SECRETS[turn + 1]);
-            for secrets in [&[old, new][..], &[new, old]] {
-                for index in order {
-                    both[index].learn(secrets);
-                    trials.again();
-                }
-            }
-            let may_go = now() + TTL;
-            while now() <= may_go {
+        for step in &way.steps {
+            let may_begin = now() + TTL;
+            while step.waits && now() <= may_begin {
                 pause();
             }
-            for index in order {
-                both[index].learn(&[new]);
+            for index in step.order {
+                both[index].learn(&step.secrets);
                 trials.again();
             }
         }
@@ -244,7 +286,7 @@ fn rotate_twice(delivery: Delivery) {
         .enable_all()
         .build()
         .unwrap();
-    for (secret, opens) in SECRETS.iter().zip([false, false, true]) {
+    for (secret, opens) in SECRETS.iter().zip(way.open) {
         let credential = minted_with(secret);
         for one in &both {
             let said = runtime.block_on(credential.try_at(&one.replica));
@@ -273,12 +315,17 @@ fn minted_with(secret: &str) -> Credential {
 
 #[test]
 fn a_secret_is_rotated_twice_replica_by_replica_and_no_credential_is_refused_before_it_ends() {
-    rotate_twice(Delivery::FileAndSignal);
+    rotate_twice(Delivery::FileAndSignal, &three_steps());
 }
 
 #[test]
 fn a_secret_is_rotated_twice_by_swapped_links_and_no_credential_is_refused_before_it_ends() {
-    rotate_twice(Delivery::SwappedLink);
+    rotate_twice(Delivery::SwappedLink, &three_steps());
+}
+
+#[test]
+fn the_charts_secret_is_rotated_twice_in_one_step_each_and_no_credential_is_refused_before_it_ends() {
+    rotate_twice(Delivery::SwappedLink, &one_step_of_the_chart());
 }
 
 #[tokio::test]

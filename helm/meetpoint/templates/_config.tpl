@@ -86,7 +86,7 @@ would come out of JSON as fractions.
 {{- $url := default (printf "redis://meetpoint@%s-redis:6379" (include "meetpoint.fullname" .)) $values.redis.url }}
 {{- $backplane := dict "redis_url" $url "prefix" $values.redis.prefix }}
 {{- if include "meetpoint.hasRedisPassword" . }}
-{{- $_ := set $backplane "redis_password_file" (printf "/etc/meetpoint/redis/%s" (ternary "redis-password" $values.redis.existingSecretKey $values.redis.bundled.enabled)) }}
+{{- $_ := set $backplane "redis_password_file" (printf "/etc/meetpoint/redis/%s" (include "meetpoint.redisSecretKey" .)) }}
 {{- end }}
 {{- $_ := set $config "backplane" $backplane }}
 {{- end }}

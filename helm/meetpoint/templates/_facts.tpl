@@ -72,3 +72,21 @@ Seconds from the decision that a pod ends to the kill: the wait before the signa
 {{- $drain := ternary 0 (int .root.Values.relay.drainSeconds) (eq .component "web") }}
 {{- add (int .root.Values.shutdown.preStopSeconds) $drain 10 5 15 }}
 {{- end }}
+
+{{/*
+Whether the cluster can be asked: a list of Secrets is an object, with or without any in it, and where nobody is asked nothing comes
+back. Helm lists them itself, since its releases are some.
+*/}}
+{{- define "meetpoint.asksCluster" -}}
+{{ if lookup "v1" "Secret" .Release.Namespace "" }}true{{ end }}
+{{- end }}
+
+{{/* A duration as the program reads it, such as 12h, in seconds. */}}
+{{- define "meetpoint.seconds" -}}
+{{- $units := dict "ms" 0 "s" 1 "m" 60 "h" 3600 "d" 86400 }}
+{{- $sum := 0 }}
+{{- range regexFindAll "[0-9]+(ms|s|m|h|d)" (toString .) -1 }}
+{{- $sum = add $sum (mul (regexFind "^[0-9]+" . | int64) (get $units (regexFind "[a-z]+$" .))) }}
+{{- end }}
+{{- $sum }}
+{{- end }}

@@ -86,9 +86,10 @@ annotations:
 {{- end }}
 
 {{- define "meetpoint.redisSecret" -}}
-{{- if .Values.redis.bundled.enabled -}}
-{{ include "meetpoint.fullname" . }}-redis
-{{- else -}}
-{{ .Values.redis.existingSecret }}
+{{- default (printf "%s-redis" (include "meetpoint.fullname" .)) .Values.redis.existingSecret }}
 {{- end }}
+
+{{/* The key of that. */}}
+{{- define "meetpoint.redisSecretKey" -}}
+{{- ternary .Values.redis.existingSecretKey "redis-password" (ne .Values.redis.existingSecret "") }}
 {{- end }}

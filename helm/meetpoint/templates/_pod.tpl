@@ -198,7 +198,7 @@ livenessProbe:
     defaultMode: 0440
 {{- end }}
 {{- if include "meetpoint.hasRedisPassword" . }}
-{{- $key := ternary "redis-password" .Values.redis.existingSecretKey .Values.redis.bundled.enabled }}
+{{- $key := include "meetpoint.redisSecretKey" . }}
 - name: redis
   secret:
     secretName: {{ include "meetpoint.redisSecret" . }}

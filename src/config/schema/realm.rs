@@ -38,7 +38,8 @@ section! {
     ///
     /// NAME has up to 63 lower-case letters, digits, `-`, `_` and `.`; in a variable it can have letters and digits only.
     Realm as "realms.NAME" {
-        /// Shared secrets, at most 8. The first one mints, every one verifies: put a new one in front to rotate.
+        /// Shared secrets, at most 8. The first one mints, every one verifies: to rotate, put a new one in front; with several
+        /// replicas first below it, until all know it (docs/scaling.md).
         ///
         /// They open nothing but this realm, and no other secret opens it. Without any, only `users` are let in.
         secrets: Vec<SecretText> = Vec::new(), Must("at most 8 secrets", |secrets: &Vec<SecretText>| secrets.len() <= MAX_SECRETS);

@@ -224,7 +224,8 @@ section! {
     /// Time-limited credentials: username `<expiry>:<user>`, password base64(HMAC-SHA1(secret, username)), the scheme
     /// of coturn's `use-auth-secret`.
     Credentials as "credentials" {
-        /// Shared secrets, at most 8. The first one mints, every one verifies: put a new one in front to rotate.
+        /// Shared secrets, at most 8. The first one mints, every one verifies: to rotate, put a new one in front; with several
+        /// replicas first below it, until all know it (docs/scaling.md).
         ///
         /// Without any, one is made at random at each start: credentials then end with the process, and another replica
         /// refuses them. Each further secret costs one more HMAC on the first request of a session.

@@ -1,11 +1,14 @@
 """Renders the chart as Helm does, and gives its objects."""
 
+import atexit
 import functools
 import json
 from pathlib import Path
 
 import helm_python
 import yaml
+
+from api import Api
 
 ROOT = Path(__file__).resolve().parents[3]
 CHART = ROOT / "helm" / "meetpoint"
@@ -99,16 +102,26 @@ MORE = {
 CASES = {path.stem: yaml.safe_load(path.read_text()) for path in EXAMPLES} | MORE
 
 
-def render_text(values, name="demo", namespace="turn"):
-    """What each template gives, by its path inside the chart."""
+@functools.cache
+def _empty_cluster():
+    api = Api()
+    helm = helm_python.Config(kubeconfig_content=api.kubeconfig, namespace="turn", storage_driver="memory")
+    atexit.register(api.close)
+    atexit.register(helm.close)
+    return helm
+
+
+def render_text(values, name="demo", namespace="turn", asks_cluster=True):
+    """What each template gives at a first install, by its path inside the chart; without asking the cluster as `helm template` does."""
+    release = {"name": name, "namespace": namespace, "is_install": True}
     with helm_python.Chart.load(CHART) as chart:
-        rendered = chart.render(values, name=name, namespace=namespace)
+        rendered = _empty_cluster().render(chart, values, **release) if asks_cluster else chart.render(values, **release)
     return {path.removeprefix("meetpoint/templates/"): text for path, text in rendered.items()}
 
 
-def render(values, **release):
+def render(values, **how):
     """All objects."""
-    texts = render_text(values, **release)
+    texts = render_text(values, **how)
     return [
         document
         for path, text in texts.items()

@@ -17,7 +17,8 @@ import pytest
 from aioice import stun, turn
 
 import node as nodes
-from chart import configuration, named, of_kind, pods, render
+from chart import CHART, configuration, named, of_kind, pods, render
+from conftest import let_time_pass
 from node import Pod, until
 
 pytestmark = pytest.mark.skipif(not nodes.is_possible(), reason="needs root, ip and nft")
@@ -41,8 +42,8 @@ def component(manifests, name):
 
 
 def ours(manifests):
-    """The secrets of the generated Secret."""
-    return {key: b64decode(value).decode().strip() for key, value in named(manifests, "Secret", "demo-meetpoint-secrets")["data"].items()}
+    """The secrets of the generated Secret: of each kind the first, which mints."""
+    return {key: b64decode(value).decode().split()[0] for key, value in named(manifests, "Secret", "demo-meetpoint-secrets")["data"].items()}
 
 
 def credential(secret, user="alice", seconds=600):
@@ -193,6 +194,50 @@ def test_a_swapped_secret_and_a_swapped_configuration_arrive_without_a_restart(n
     until(lambda: "log.level" in container.log, lambda: container.log)
     assert container.process.poll() is None
     assert not any(secret in container.log for secret in (*first.values(), second))
+
+
+def test_two_rotations_of_a_release_refuse_nobody_whichever_pod_follows_first(node, cluster):
+    api, helm = cluster
+    values = {"replicaCount": 2, "redis": {"splitRooms": True}, "relay": {"acrossReplicas": {"podCidrs": [f"{node.prefix}.0/24"]}}}
+    helm.install(CHART, "demo", values)
+    manifests = list(api.objects.values())
+    two = [Pod(node, manifests, component(manifests, "server")) for _ in range(2)]
+    containers = [pod.container().started() for pod in two]
+    bearer = {"Authorization": f"Bearer {token(ours(manifests)['jwt-secrets'])}"}
+    # Rotations that each pod has followed, and what was issued with a secret that may still open: for the rest to end the chart waits.
+    generations, issued = [0, 0], []
+
+    def issue():
+        for container, generation in zip(containers, generations):
+            status, body = container.get(container.ports["http"], "/api/ice-servers", bearer)
+            assert status == 200, body
+            (entry,) = [each for each in json.loads(body)["iceServers"] if "username" in each]
+            issued.append((generation, (entry["username"], entry["credential"])))
+
+    async def all_are_taken():
+        for pod in two:
+            for _, given in issued:
+                transport, _ = await allocate(pod, 3478, given)
+                transport.close()
+
+    def follow(number):
+        seen = containers[number].log.count("configuration reloaded")
+        (volume,) = [each for each in two[number].spec["volumes"] if each["name"] == "secrets"]
+        two[number].volumes["secrets"].update(nodes.content(list(api.objects.values()), volume))
+        until(lambda: containers[number].log.count("configuration reloaded") > seen, lambda: containers[number].log)
+        generations[number] += 1
+
+    issue()
+    asyncio.run(all_are_taken())
+    for rotation, order in [(1, (0, 1)), (2, (1, 0))]:
+        let_time_pass(api)
+        issued[:] = [each for each in issued if each[0] >= rotation - 1]
+        helm.upgrade(CHART, "demo", values | {"secrets": {"rotation": rotation}})
+        for number in order:
+            follow(number)
+            issue()
+            asyncio.run(all_are_taken())
+    assert {generation for generation, _ in issued} == {1, 2}
 
 
 def test_a_pod_that_ends_goes_on_for_its_relays_stays_ready_and_takes_no_new_ones(node):
@@ -348,12 +393,17 @@ def test_two_replicas_share_a_redis_that_is_configured_as_the_chart_says(node):
     data.mkdir()
     config = (redis.volumes["config"].path / "redis.conf").read_text().replace("dir /data", f"dir {data}")
     (data / "redis.conf").write_text(config)
-    process = subprocess.Popen(["ip", "netns", "exec", redis.namespace, "redis-server", data / "redis.conf"], stdout=subprocess.DEVNULL)
+    password = b64decode(named(manifests, "Secret", "demo-meetpoint-redis")["data"]["redis-password"]).decode()
+    arguments = [each.replace("$(REDIS_PASSWORD)", password) for each in redis.spec["containers"][0]["args"]]
+    command = ["ip", "netns", "exec", redis.namespace, "redis-server", data / "redis.conf", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         hosts = {"demo-meetpoint-redis": redis.address}
         for _ in range(2):
             container = Pod(node, manifests, component(manifests, "server"), hosts=hosts).container().started()
             until(lambda: "connected" in container.get(container.ports["http"], "/readyz")[1], lambda: container.log)
+        stranger = subprocess.run(["ip", "netns", "exec", redis.namespace, "redis-cli", "ping"], capture_output=True, text=True)
+        assert "NOAUTH" in stranger.stdout
     finally:
         process.kill()
         process.wait()

@@ -138,7 +138,11 @@ def test_the_versions_of_the_chart_and_of_the_program_agree():
     assert f"appVersion: {version}\n" in chart
 
 
-def test_redis_gets_a_configuration_that_it_starts_with():
-    (secret,) = [each for each in of_kind(render({"redis": {"bundled": {"enabled": True}}}), "Secret") if "stringData" in each]
-    assert "user default off" in secret["stringData"]["redis.conf"]
-    assert secret["stringData"]["redis-password"] in secret["stringData"]["redis.conf"]
+def test_redis_lets_in_one_user_who_may_publish_and_subscribe_alone():
+    manifests = render({"redis": {"bundled": {"enabled": True}, "prefix": "calls"}})
+    (config,) = [each["data"]["redis.conf"] for each in of_kind(manifests, "ConfigMap") if "redis.conf" in each["data"]]
+    assert "user default off" in config and 'save ""' in config
+    (redis,) = of_kind(manifests, "StatefulSet")
+    arguments = redis["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert arguments[:4] == ["--user", "meetpoint", "on", ">$(REDIS_PASSWORD)"]
+    assert arguments[4:] == ["resetchannels", "&calls:*", "-@all", "+publish", "+subscribe", "+unsubscribe"]
