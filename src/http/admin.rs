@@ -5,7 +5,6 @@
 //! What is asked of the relay goes through [`Operator`], which answers within a bounded time.
 
 mod bans;
-mod body;
 mod door;
 mod fleet;
 mod issued;
@@ -41,7 +40,7 @@ use super::issuer::Issuer;
 use super::observe;
 use super::operation::Operation;
 use super::state::AppState;
-use super::usage::Files;
+use super::usage::files::Files;
 use crate::credentials::{UnixTime, Username};
 use crate::events::talkers::{Question, Top};
 use crate::events::{Feed, Intake};

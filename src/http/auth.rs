@@ -15,6 +15,8 @@
 //! credentials it gets.
 
 mod claims;
+pub mod config;
+mod fault;
 mod header;
 pub mod hook;
 pub mod jwk;
@@ -26,7 +28,6 @@ mod rules;
 mod sign;
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -34,22 +35,24 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::http::{HeaderMap, header as field};
 
+use self::config::{Auth, Failures, Jwt};
+use self::fault::trust;
 use self::hook::Hook;
 use self::rules::{Judged, Rules};
+use self::sign::sign;
 pub(super) use self::sign::{Can, Grant, Issued, NotIssued};
 use super::bearer::bearer;
 use super::client::Client;
 use super::code::Code;
-use super::config::{self, Auth, Failures, Jwt};
 use super::error::Problem;
 use super::rate_limit::RateLimiter;
 use super::realm::{Realm, Tenants};
 use crate::credentials::{UnixTime, named_realm};
-use crate::outbound::{Trust, TrustError};
 use crate::telemetry::labels::{Surface, TokenFailure};
 use crate::telemetry::{ApiMetrics, AuthMetrics, Metrics};
 use crate::ws::{Applicant, AuthError, Authenticator, Identity, Rights, Verdict};
 
+pub use fault::AuthConfigError;
 pub use key::{KeyError, MIN_SECRET_BYTES, VerifyingKey};
 pub use pem::read_keys;
 
@@ -75,26 +78,6 @@ struct Shared {
 struct Judges {
     rules: Option<Arc<Rules>>,
     hook: Option<Arc<Hook>>,
-}
-
-/// Why tokens cannot be judged with this configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthConfigError {
-    /// Nothing to verify with.
-    #[error("tokens are asked for, but there is no secret or key to verify them with")]
-    NoSecret,
-    /// Too easily guessed.
-    #[error("a token secret must have at least {MIN_SECRET_BYTES} bytes")]
-    ShortSecret,
-    /// The operator's own authorities cannot be read.
-    #[error("auth.authorities: {0}")]
-    Authorities(#[from] TrustError),
-    /// Key sets are fetched by a task.
-    #[error("a key set is fetched, which takes a runtime")]
-    NoRuntime,
-    /// The system gives none.
-    #[error("there is no randomness to hide tokens with")]
-    NoRandomness,
 }
 
 impl TokenAuthenticator {
@@ -207,7 +190,7 @@ impl TokenAuthenticator {
     pub(super) fn issue(&self, grant: &Grant, now: UnixTime, ttl: Duration) -> Result<Issued, NotIssued> {
         let judges = self.shared.judges.load();
         let rules = judges.as_ref().and_then(|judges| judges.rules.as_ref());
-        let issued = rules.ok_or(NotIssued::NoSecret)?.issue(grant, now, ttl)?;
+        let issued = sign(rules.ok_or(NotIssued::NoSecret)?, grant, now, ttl)?;
         match &issued.1.realm {
             Some(realm) if !self.shared.tenants.load().is_one(realm) => Err(NotIssued::Realm),
             // Its holder would get no ICE list: the name looks like a tenant's.
@@ -434,11 +417,6 @@ fn judges(auth: &Auth, before: Option<&Judges>, metrics: &AuthMetrics) -> Result
 
 fn limiter(failures: Failures) -> (Failures, RateLimiter) {
     (failures, RateLimiter::new(failures.0, Instant::now()))
-}
-
-/// Whose certificates are believed of those who are asked.
-fn trust(authorities: Option<&Path>) -> Result<Trust, TrustError> {
-    authorities.map_or_else(|| Ok(Trust::default()), Trust::with_authorities)
 }
 
 #[cfg(test)]

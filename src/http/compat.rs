@@ -29,12 +29,12 @@ use axum::Router;
 use axum::http::{HeaderMap, HeaderValue, header};
 
 use super::admin::{Operator, Tokens};
+use super::admission::Asks;
 use super::bearer::bearer;
 use super::client::Client;
 use super::code::Code;
 use super::error::Problem;
 use super::ice_servers::{self, Wish};
-use super::keys::Asks;
 use super::operation::Operation;
 use super::percent;
 use super::state::AppState;

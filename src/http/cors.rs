@@ -3,18 +3,17 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use arc_swap::ArcSwap;
+use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_http::cors::{AllowOrigin, AllowPrivateNetwork, CorsLayer};
 
-use super::compat::Service;
+use super::compat::service::Service;
 use super::config::{Config, Cors};
 use super::keys::X_API_KEY;
-use super::observe::REQUEST_ID;
-use super::state::AppState;
+use super::request_id::REQUEST_ID;
 
 /// How long a browser may remember a preflight; two hours is the most that Chromium keeps.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(7_200);
@@ -22,20 +21,15 @@ const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(7_200);
 /// By which a page of the Internet says that the server is nearer to its visitor (Private Network Access).
 static PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
 
-/// [`applied`] as a layer.
-pub(super) async fn apply(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    applied(&state, request, |request| next.run(request)).await
-}
-
-/// Treats a request by the configuration of its moment: a reload must not need a new router.
+/// Treats a request by the layer of its moment: a reload must not need a new router.
 pub(super) async fn applied<F: Future<Output = Response>>(
-    state: &AppState,
+    cors: &ArcSwap<CorsLayer>,
     request: Request,
     inside: impl FnOnce(Request) -> F,
 ) -> Response {
     let is_options = request.method() == Method::OPTIONS;
     if is_options && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
-        return with_headers(state, request, Response::default()).await;
+        return with_headers(cors, request, Response::default()).await;
     }
     // The layer would take any OPTIONS for a preflight. It is shown what it asks of a request, beside an answer that is there.
     let mut shown = Request::new(());
@@ -53,13 +47,13 @@ pub(super) async fn applied<F: Future<Output = Response>>(
             answer.headers_mut().insert(header::ALLOW, allow);
         }
     }
-    with_headers(state, shown, answer).await
+    with_headers(cors, shown, answer).await
 }
 
 /// `answer` as pages may read it; a preflight has one of its own.
-async fn with_headers<B>(state: &AppState, request: Request<B>, mut answer: Response) -> Response {
+async fn with_headers<B>(cors: &ArcSwap<CorsLayer>, request: Request<B>, mut answer: Response) -> Response {
     let service = service_fn(move |_: Request<B>| std::future::ready(Ok::<_, Infallible>(std::mem::take(&mut answer))));
-    let layered = state.cors().layer(service);
+    let layered = cors.load().layer(service);
     let Ok(response) = layered.oneshot(request).await;
     response
 }

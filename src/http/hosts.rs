@@ -5,9 +5,8 @@
 
 use std::net::IpAddr;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, Uri, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::code::Code;
@@ -16,11 +15,6 @@ use super::state::AppState;
 
 /// Paths that probes ask, which know an address and no name. Nothing a page could use is there.
 const PROBED: [&str; 5] = ["/healthz", "/readyz", "/health", "/signaling/health", "/api/health"];
-
-/// [`judged`] as a layer.
-pub(super) async fn judge(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    judged(&state, request, |request| next.run(request)).await
-}
 
 /// Refuses requests for a name that is not on the list, with 421 (RFC 9110 §15.5.20).
 pub(super) async fn judged<F: Future<Output = Response>>(

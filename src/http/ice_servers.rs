@@ -8,15 +8,16 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
+use super::admission::{self, Asks};
+use super::body::read_json;
 use super::client::Client;
 use super::code::Code;
 use super::error::Problem;
-use super::keys::{self, Asks, Scope};
+use super::keys::Scope;
 use super::lists::{Headers, IssueError, ListFor};
 use super::operation::{BEARER_OR_QUERY, Operation, Tag};
 use super::percent;
@@ -180,7 +181,7 @@ pub(super) async fn issue(
     asks: &Asks<'_>,
     wish: Result<Wish, Problem>,
 ) -> Result<IceList, Problem> {
-    let caller = match keys::admit(state, client, asks, Scope::Issue).await {
+    let caller = match admission::admit(state, client, asks, Scope::Issue).await {
         Ok(caller) => caller,
         Err(problem) => {
             state.issuer().count(IssueResult::Unauthorized, None);
@@ -298,7 +299,7 @@ impl Wish {
     }
 
     fn from_json(headers: &HeaderMap, body: &[u8]) -> Result<Self, Problem> {
-        read_json::<Self>(headers, body)?.checked()
+        read_json::<Self>(headers, body, Code::BadJson)?.checked()
     }
 
     /// From a request that was read elsewhere.
@@ -331,28 +332,6 @@ impl Wish {
         }
         Ok(self)
     }
-}
-
-/// A body that says that it is JSON, as what it should be.
-pub(super) fn read_json<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/json") {
-        return Err(Problem::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
-    }
-    if !is_object(body) {
-        return Err(Problem::new(Code::BadJson, "the body is not a JSON object"));
-    }
-    serde_json::from_slice(body)
-        .map_err(|error| Problem::new(Code::BadJson, format!("the body is not as expected: {error}")))
-}
-
-/// Whether JSON is an object. What is read into a struct may also be a list, of its fields in their order: that is in no document.
-pub(super) fn is_object(body: &[u8]) -> bool {
-    body.trim_ascii_start().starts_with(b"{")
 }
 
 pub(super) fn parse_ttl(text: &str) -> Result<u64, Problem> {

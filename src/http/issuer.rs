@@ -7,8 +7,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use axum::http::{HeaderMap, HeaderName};
 
-use super::config::Ice;
-use super::lists::{Countries, Headers, IssueError, ListFor, Listed, Lists, Parts, Plan, of_browser};
+use super::lists::{Countries, Headers, Ice, IssueError, ListFor, Listed, Lists, Parts, Plan, of_browser};
 use super::realm::Realm;
 use crate::credentials::{
     Credential, CredentialKey, DEFAULT_REALM, Host, IceList, KeyRing, UnixTime, Username, of_session,

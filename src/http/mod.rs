@@ -17,9 +17,11 @@
 //! RFCs: 9110, 9111, 9112 (HTTP), 9457 (problems), 6750 (bearer tokens), 7519 (JWT), 7239 (Forwarded); the Fetch standard.
 
 pub mod admin;
+mod admission;
 mod asset;
 pub mod auth;
 mod bearer;
+mod body;
 pub mod client;
 mod code;
 pub mod compat;
@@ -43,6 +45,7 @@ mod places;
 mod random;
 pub mod rate_limit;
 pub mod realm;
+mod request_id;
 mod router;
 pub mod sdk;
 mod server;
@@ -54,16 +57,14 @@ mod usage;
 mod validate;
 
 pub use admin::admin_router;
+pub use auth::config::{Auth, Failures, Hook, JwksSource, Jwt, JwtSecret};
 pub use auth::{AuthConfigError, KeyError, TokenAuthenticator, VerifyingKey, read_keys};
 pub use code::Code;
 pub use compat::{Service, compat_router};
-pub use config::{
-    Auth, Config, ConnectRate, Cors, Failures, Hook, Ice, JwksSource, Jwt, JwtSecret, Limits, MetricsAccess,
-    RoomListing,
-};
+pub use config::{Config, ConnectRate, Cors, Limits, MetricsAccess, RoomListing};
 pub use issuer::Issuer;
 pub use keys::{ApiKey, KeyHash, Scope};
-pub use lists::{Countries, CountriesError, Headers, IssueError, ListFor, Listed, Lists};
+pub use lists::{Countries, CountriesError, Headers, Ice, IssueError, ListFor, Listed, Lists};
 pub use openapi::{Served, openapi_router};
 pub use places::SpokenHere;
 pub use rate_limit::RateLimit;

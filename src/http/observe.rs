@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, MatchedPath, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
@@ -16,27 +16,11 @@ use super::client::Client;
 use super::code::Code;
 use super::compat::service::is_route;
 use super::error::Problem;
-use super::random;
+use super::request_id::{REQUEST_ID, RequestId};
 use super::state::AppState;
 use crate::telemetry::labels::{self, Route, StatusClass};
 use crate::telemetry::redact::Target;
 use crate::ws::{ClientIp, UpgradeError, is_upgrade};
-
-/// Names a request in answers and in the log.
-pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Longest request id that is taken over from a proxy.
-const MAX_REQUEST_ID_BYTES: usize = 64;
-
-/// A request's id, as an extension. Plain ASCII, which the answer shares.
-#[derive(Clone, Debug)]
-struct RequestId(HeaderValue);
-
-impl RequestId {
-    fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
-    }
-}
 
 /// [`observed`] as a layer.
 pub(super) async fn observe(State(state): State<AppState>, request: Request<Body>, next: Next) -> Response {
@@ -60,7 +44,7 @@ pub(super) async fn observed<F: Future<Output = Response>>(
     let peer = peer.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
     let client = Client::of(peer, request.uri(), request.headers(), &state.config().trusted_proxies);
     let ip: IpAddr = client.ip;
-    let id = request_id(request.headers(), client.proxied);
+    let id = RequestId::of(request.headers(), client.proxied);
     let route = route(request.extensions().get::<MatchedPath>());
     let method = request.method().clone();
     let uri = request.uri().clone();
@@ -89,7 +73,7 @@ pub(super) async fn observed<F: Future<Output = Response>>(
     let mut response = inside(request).instrument(span).await;
 
     let headers = response.headers_mut();
-    headers.insert(REQUEST_ID.clone(), id.0.clone());
+    headers.insert(REQUEST_ID.clone(), id.value());
     headers
         .entry(header::X_CONTENT_TYPE_OPTIONS)
         .or_insert(HeaderValue::from_static("nosniff"));
@@ -167,26 +151,6 @@ fn problem_in(response: &mut Response) -> Option<Problem> {
         essence.ends_with(b"json")
     });
     (failed && !is_json).then(|| Problem::of_status(status))
-}
-
-/// A trusted proxy's id, so that its log and ours can be matched; otherwise one of our own. Strangers choose nothing that
-/// ends up in the log.
-fn request_id(headers: &HeaderMap, proxied: bool) -> RequestId {
-    let theirs = headers.get(&REQUEST_ID).filter(|_| proxied);
-    let plain = |id: &&HeaderValue| {
-        (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
-            && id
-                .as_bytes()
-                .iter()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
-    };
-    if let Some(id) = theirs.filter(plain) {
-        return RequestId(id.clone());
-    }
-    // An id that repeats is a nuisance, not a danger.
-    let number = random::number().unwrap_or_default();
-    let id = HeaderValue::try_from(format!("{number:016x}"));
-    RequestId(id.unwrap_or_else(|_| HeaderValue::from_static("0")))
 }
 
 fn route(matched: Option<&MatchedPath>) -> Route {
@@ -283,29 +247,5 @@ mod tests {
             );
             assert_eq!(state.metrics().api().panics.get(), count);
         }
-    }
-
-    #[test]
-    fn only_a_trusted_proxys_plain_request_id_is_taken_over() {
-        let id = |value: &str, proxied| {
-            let mut headers = HeaderMap::new();
-            headers.insert(&REQUEST_ID, value.parse().unwrap());
-            request_id(&headers, proxied).as_str().to_owned()
-        };
-        assert_eq!(id("abc-1.2_3", true), "abc-1.2_3");
-        for (value, proxied) in [
-            ("abc", false),
-            ("", true),
-            ("a b", true),
-            (&*"a".repeat(65), true),
-            ("a\"b", true),
-        ] {
-            let own = id(value, proxied);
-            assert!(
-                own.len() == 16 && own.bytes().all(|byte| byte.is_ascii_hexdigit()),
-                "{own}"
-            );
-        }
-        assert_eq!(id(&"a".repeat(64), true).len(), 64);
     }
 }

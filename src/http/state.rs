@@ -16,7 +16,7 @@ use super::keys::{Keys, StoreError};
 use super::lists::Countries;
 use super::rate_limit::{Decision, RateLimiter};
 use super::realm::TenantRates;
-use super::usage;
+use super::usage::files::Files;
 use crate::credentials::KeyRing;
 use crate::telemetry::Metrics;
 use crate::ws::{HubHandle, UpgradeError};
@@ -39,7 +39,7 @@ struct Inner {
     cors: ArcSwap<CorsLayer>,
     /// Said at most once.
     unknown_proxy: Once,
-    usage: usage::Files,
+    usage: Files,
 }
 
 impl AppState {
@@ -73,7 +73,7 @@ impl AppState {
             hub,
             metrics,
             unknown_proxy: Once::new(),
-            usage: usage::Files::new(usage_directory),
+            usage: Files::new(usage_directory),
         }))
     }
 
@@ -143,8 +143,8 @@ impl AppState {
             .any(|proxies| proxies.contains(&ip))
     }
 
-    pub(super) fn cors(&self) -> Guard<Arc<CorsLayer>> {
-        self.0.cors.load()
+    pub(super) fn cors(&self) -> &ArcSwap<CorsLayer> {
+        &self.0.cors
     }
 
     pub(super) fn authenticator(&self) -> &TokenAuthenticator {
@@ -173,7 +173,7 @@ impl AppState {
         &self.0.hub
     }
 
-    pub(super) fn usage(&self) -> &usage::Files {
+    pub(super) fn usage(&self) -> &Files {
         &self.0.usage
     }
 

@@ -26,6 +26,6 @@ async fn around(State(state): State<AppState>, request: Request, next: Next) -> 
     let named = |request| hosts::judged(state, request, |request| next.run(request));
     let guarded = |request| observe::guarded(state, request, named);
     // Outside of whatever can fail, so that a page can read every error; a preflight is answered here.
-    let shared = |request| cors::applied(state, request, guarded);
+    let shared = |request| cors::applied(state.cors(), request, guarded);
     observe::observed(state, request, shared).await
 }

@@ -12,11 +12,11 @@ use serde_json::json;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::{IntoParams, ToSchema};
 
+use super::admission::Asks;
 use super::client::Client;
 use super::code::Code;
 use super::error::Problem;
 use super::ice_servers::{REFUSALS, Wish, issue};
-use super::keys::Asks;
 use super::operation::{BEARER_OR_QUERY, Operation, Tag};
 use super::state::AppState;
 use crate::credentials::IceList;

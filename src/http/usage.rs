@@ -1,38 +1,34 @@
 //! `GET /v1/usage` and `GET /api/admin/usage`: what tenants used, summed by day from the files of `[usage]`, for whoever bills.
 //!
-//! One reading at a time, and one more for operators, whom no tenant keeps from theirs: a month of many tenants is some hundred MiB
-//! to be read, and no reading holds up a packet.
+//! `files` reads them.
 
-use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+pub(super) mod files;
+
+use std::time::SystemTime;
 
 use axum::Json;
 use axum::extract::{Extension, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 use utoipa::{IntoParams, ToSchema};
 
+use self::files::{Files, Reader};
+use super::admission::{Asks, admit};
 use super::client::Client;
 use super::code::Code;
 use super::error::Problem;
-use super::keys::{Asks, Scope, admit};
+use super::keys::Scope;
 use super::operation::{Access, Operation, Tag};
 use super::state::AppState;
 use crate::credentials::{DEFAULT_REALM, UnixTime};
 use crate::usage::day::Day;
-use crate::usage::sum::{Sums, Wanted, as_json, files};
+use crate::usage::sum::Wanted;
 
 /// Where tenants read theirs.
 pub(super) const PATH: &str = "/v1/usage";
 /// Most days of one answer.
 const MAX_DAYS: u64 = 31;
-/// When whoever finds another reading under way may come again.
-const AGAIN: Duration = Duration::from_secs(2);
 
 /// The days, as they are documented; [`wanted`] reads them.
 #[derive(IntoParams)]
@@ -87,67 +83,6 @@ pub(super) fn operations_of_all() -> Vec<Operation> {
     let summary = "What tenants used, by UTC day";
     let all = Operation::get("/api/admin/usage", Tag::Admin, summary).by(Access::Operator);
     vec![described(all.query::<OfRealm>())]
-}
-
-/// The files. Clones share.
-#[derive(Clone, Debug)]
-pub(super) struct Files {
-    directory: Option<PathBuf>,
-    /// Of operators, of tenants.
-    reading: [Arc<Semaphore>; 2],
-}
-
-/// Who reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reader {
-    Operator,
-    /// Is told how much is wrong with the files, and not where: that names files, and records of other tenants.
-    Tenant,
-}
-
-impl Files {
-    pub(super) fn new(directory: Option<PathBuf>) -> Self {
-        Self {
-            directory,
-            reading: [(); 2].map(|()| Arc::new(Semaphore::new(1))),
-        }
-    }
-
-    /// What is there.
-    async fn read(&self, wanted: Wanted, reader: Reader) -> Result<Value, Problem> {
-        let Some(directory) = self.directory.clone() else {
-            return Err(Problem::new(
-                Code::NoUsage,
-                "no records are kept here (usage.directory is not set)",
-            ));
-        };
-        let [operators, tenants] = &self.reading;
-        let reading = match reader {
-            Reader::Operator => operators,
-            Reader::Tenant => tenants,
-        };
-        let Ok(permit) = Arc::clone(reading).try_acquire_owned() else {
-            return Err(Problem::unavailable(Code::Busy, "another reading is under way", AGAIN));
-        };
-        let read = move || -> io::Result<Value> {
-            // For as long as it reads, whether somebody waits for it or not.
-            let _permit = permit;
-            let mut sums = Sums::of(wanted.clone());
-            for file in files(&directory, &wanted)? {
-                sums.read(&file)?;
-            }
-            let (used, mut findings) = sums.finish();
-            if reader == Reader::Tenant {
-                findings.named.clear();
-            }
-            Ok(as_json(&used, &findings))
-        };
-        let read = spawn_blocking(read).await.map_err(io::Error::other).flatten();
-        read.map_err(|error| {
-            tracing::error!(%error, "records of usage cannot be read");
-            Problem::new(Code::Internal, "the records cannot be read, see the log")
-        })
-    }
 }
 
 /// What is asked for: `from` and `to`, UTC days, by default both today; `realm` where `of_anybody`.

@@ -14,7 +14,8 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::door::Target;
-use super::{Admin, MAX_PAGE, PAGE, body, rooms, told};
+use super::{Admin, MAX_PAGE, PAGE, rooms, told};
+use crate::http::body::read_json;
 use crate::http::code::Code;
 use crate::http::error::Problem;
 use crate::http::operation::{Access, Operation, Tag};
@@ -125,7 +126,7 @@ pub(super) async fn add(
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<(Extension<Target>, Json<Banned>), Problem> {
-    let wanted: Wanted = body::read(&headers, &bytes)?;
+    let wanted: Wanted = read_json(&headers, &bytes, Code::BadBody)?;
     let names = [&wanted.peer, &wanted.user, &wanted.realm, &wanted.room];
     let long = names
         .into_iter()

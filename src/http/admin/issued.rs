@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
+use super::Admin;
 use super::door::Target;
-use super::{Admin, body};
 use crate::credentials::UnixTime;
 use crate::http::auth::{Can, Grant, NotIssued};
+use crate::http::body::read_json;
 use crate::http::code::Code;
 use crate::http::error::Problem;
 use crate::http::operation::{Access, Operation, Tag};
@@ -80,7 +81,7 @@ pub(super) async fn issue(
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<(Extension<Target>, Json<Token>), Problem> {
-    let wanted: Wanted = body::read(&headers, &bytes)?;
+    let wanted: Wanted = read_json(&headers, &bytes, Code::BadBody)?;
     let ttl = wanted.ttl.map_or(TTL, Duration::from_secs);
     if !(Duration::from_secs(1)..=MAX_TTL).contains(&ttl) {
         return Err(Problem::new(Code::BadTtl, "ttl is 1 to 86400 seconds"));

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use base64::Engine as _;
@@ -17,9 +17,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::door::Target;
 use super::{Admin, MAX_PAGE, PAGE, ask};
 use crate::credentials::UnixTime;
+use crate::http::body::read_json;
 use crate::http::code::Code;
 use crate::http::error::Problem;
-use crate::http::ice_servers::is_object;
 use crate::http::operation::{Access, Operation, Tag};
 use crate::turn::Revoked;
 
@@ -121,22 +121,13 @@ pub(super) async fn revoke(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<(Extension<Target>, Json<Revoking>), Problem> {
-    let is_json = headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
-    if !is_json {
-        return Err(Problem::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
-    }
     let bad = || {
         Problem::new(
             Code::BadRevocation,
             "one of user, username and session, of at most 508 bytes, and until, in Unix seconds and in the future, are needed",
         )
     };
-    if !is_object(&body) {
-        return Err(bad());
-    }
-    let wanted: Revocation = serde_json::from_slice(&body).map_err(|_| bad())?;
+    let wanted: Revocation = read_json(&headers, &body, Code::BadRevocation)?;
     let who = who(wanted.user, wanted.username, wanted.session).ok_or_else(bad)?;
     let now = now();
     if wanted.until <= now.0 {

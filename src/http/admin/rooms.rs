@@ -21,8 +21,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::door::Target;
 use super::shown_rooms::{MetaVersion, PutOutReport, RoomPage, RoomView, Sent, Shown};
-use super::{Admin, MAX_PAGE, Operator, PAGE, ask, bans, body, told};
+use super::{Admin, MAX_PAGE, Operator, PAGE, ask, bans, told};
 use crate::credentials::UnixTime;
+use crate::http::body::read_json;
 use crate::http::code::Code;
 use crate::http::error::Problem;
 use crate::signaling::{self, Barred, Data, Dialect, Ended, NotDone, PutOut, Realm};
@@ -205,7 +206,7 @@ pub(super) async fn kick(
     bytes: Bytes,
 ) -> Result<(Extension<Target>, Json<PutOutReport>), Problem> {
     let realm = Asked::of(query)?.realm()?;
-    let wanted: Kick = body::read(&headers, &bytes)?;
+    let wanted: Kick = read_json(&headers, &bytes, Code::BadBody)?;
     let reason = reason(wanted.reason.as_deref())?;
     let until_ms = wanted.ban_seconds.map(bans::until_ms).transpose()?;
     let ban = until_ms.map(|until_ms| (wanted.ban_by.into(), until_ms));
@@ -256,7 +257,7 @@ pub(super) async fn close(
     bytes: Bytes,
 ) -> Result<(Extension<Target>, Json<PutOutReport>), Problem> {
     let realm = Asked::of(query)?.realm()?;
-    let wanted: Close = body::read(&headers, &bytes)?;
+    let wanted: Close = read_json(&headers, &bytes, Code::BadBody)?;
     let reason = reason(wanted.reason.as_deref())?;
     let until_ms = wanted.lock_seconds.map(bans::until_ms).transpose()?;
     let done = admin.hub.moderate(|hub, now| {
@@ -331,7 +332,7 @@ pub(super) async fn send(
     bytes: Bytes,
 ) -> Result<(Extension<Target>, Json<Sent>), Problem> {
     let realm = Asked::of(query)?.realm()?;
-    let wanted: Message = body::read(&headers, &bytes)?;
+    let wanted: Message = read_json(&headers, &bytes, Code::BadBody)?;
     let bad = || Problem::new(Code::BadBody, "either data or bin, which is base64, is needed");
     let decoded;
     let data = match (&wanted.data, &wanted.bin) {
@@ -380,7 +381,7 @@ pub(super) async fn meta(
     bytes: Bytes,
 ) -> Result<(Extension<Target>, Json<MetaVersion>), Problem> {
     let realm = Asked::of(query)?.realm()?;
-    let wanted: Change = body::read(&headers, &bytes)?;
+    let wanted: Change = read_json(&headers, &bytes, Code::BadBody)?;
     let del: Vec<Cow<'_, str>> = wanted.del.iter().map(Cow::from).collect();
     let set = wanted.set.as_ref().map(|set| set.get());
     let done = admin

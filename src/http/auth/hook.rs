@@ -23,12 +23,12 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
-use super::AuthConfigError;
 use super::claims::{Can, kept, sane_identity};
+use super::config::Hook as Config;
+use super::fault::{AuthConfigError, trust};
 use super::object::Object;
 use crate::credentials::{DEFAULT_REALM, UnixTime};
 use crate::events::webhook::signature;
-use crate::http::config::Hook as Config;
 use crate::outbound::{self, Trust};
 use crate::telemetry::AuthMetrics;
 use crate::telemetry::labels::{HookVerdict, Surface};
@@ -150,7 +150,7 @@ impl Hook {
         let mut salt = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *salt).map_err(|_| AuthConfigError::NoRandomness)?;
         Ok(Self {
-            trust: super::trust(config.authorities.as_deref())?,
+            trust: trust(config.authorities.as_deref())?,
             salt,
             turns: Semaphore::new(config.concurrency),
             places: Arc::new(Semaphore::new(config.concurrency * (1 + WAITING_SHARE))),

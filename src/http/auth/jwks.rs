@@ -19,10 +19,10 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::AuthConfigError;
+use super::config::JwksSource;
+use super::fault::{AuthConfigError, trust};
 use super::jwk::KeySet;
 use super::key::VerifyingKey;
-use crate::http::config::JwksSource;
 use crate::outbound::{self, Trust};
 use crate::telemetry::AuthMetrics;
 use crate::telemetry::labels::JwksFetch;
@@ -68,7 +68,7 @@ struct State {
 impl Jwks {
     /// Begins with a fetch. Must be called inside a tokio runtime.
     pub(super) fn start(source: &JwksSource, metrics: &AuthMetrics) -> Result<Self, AuthConfigError> {
-        let trust = super::trust(source.authorities.as_deref())?;
+        let trust = trust(source.authorities.as_deref())?;
         let runtime = Handle::try_current().map_err(|_| AuthConfigError::NoRuntime)?;
         let state = State {
             ended: 0,

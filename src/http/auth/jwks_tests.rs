@@ -9,8 +9,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use super::config::{JwksSource, Jwt};
 use super::*;
-use crate::http::config::{JwksSource, Jwt};
 use crate::outbound::Url;
 use crate::telemetry::labels::JwksFetch;
 

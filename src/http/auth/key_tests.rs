@@ -5,11 +5,11 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 
 use super::claims::MAX_CLAIM_BYTES;
+use super::config::Jwt;
 use super::jwk::{KeySet, MAX_KEYS};
 use super::key::{Algorithm, MAX_KID_BYTES};
 use super::rules::MAX_TRIES;
 use super::*;
-use crate::http::config::Jwt;
 
 static VECTORS: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../../tests/vectors/jwt/tokens.json")).unwrap());

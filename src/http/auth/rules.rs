@@ -1,19 +1,16 @@
 //! Judging a token by keys: which of them may have signed it, and whether one has.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Validation, decode};
 
 use super::claims::{Claims, identity, kept_of_token};
+use super::config::Jwt;
+use super::fault::AuthConfigError;
 use super::header::Header;
 use super::jwks::Jwks;
 use super::key::{Algorithm, MIN_SECRET_BYTES, VerifyingKey};
-use super::sign::{Grant, Issued, NotIssued, sign};
-use crate::credentials::UnixTime;
-use crate::http::auth::AuthConfigError;
-use crate::http::config::Jwt;
 use crate::telemetry::AuthMetrics;
 use crate::ws::{AuthError, Identity};
 
@@ -74,9 +71,9 @@ impl Rules {
         Ok(())
     }
 
-    /// A token of our own, and who is let in by it.
-    pub(super) fn issue(&self, grant: &Grant, now: UnixTime, ttl: Duration) -> Result<(Issued, Identity), NotIssued> {
-        sign(self, &self.wanted, grant, now, ttl)
+    /// What is asked of a token.
+    pub(super) const fn wanted(&self) -> &Jwt {
+        &self.wanted
     }
 
     pub(super) fn jwks(&self) -> Option<&Arc<Jwks>> {

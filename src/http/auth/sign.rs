@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use super::rules::{Judged, Rules};
 use crate::credentials::UnixTime;
-use crate::http::config::Jwt;
 use crate::ws::Identity;
 
 /// Most rooms in one token; `*` at the end of one stands for many.
@@ -90,14 +89,14 @@ struct Signed<'a> {
     iss: Option<&'a str>,
 }
 
-/// A token of HS256 for `grant`, with `aud` and `iss` as `jwt` asks for them, and who is let in by it.
+/// A token of HS256 for `grant`, with `aud` and `iss` as `rules` ask for them, and who is let in by it.
 pub(super) fn sign(
     rules: &Rules,
-    jwt: &Jwt,
     grant: &Grant,
     now: UnixTime,
     ttl: Duration,
 ) -> Result<(Issued, Identity), NotIssued> {
+    let jwt = rules.wanted();
     let secret = jwt.secrets.first().ok_or(NotIssued::NoSecret)?;
     let rooms = grant.rooms.as_deref().unwrap_or_default();
     let sane = |room: &str| (1..=MAX_ROOM_BYTES).contains(&room.len()) && !room.chars().any(char::is_control);
@@ -128,7 +127,7 @@ pub(super) fn sign(
 mod tests {
     use super::*;
     use crate::credentials::UnixTime;
-    use crate::http::JwtSecret;
+    use crate::http::{Jwt, JwtSecret};
     use crate::telemetry::Metrics;
 
     const TTL: Duration = Duration::from_secs(60);
@@ -148,7 +147,7 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         let rules = Rules::new(jwt, None, metrics.auth()).unwrap();
         let now = UnixTime::from_system_time(std::time::SystemTime::now());
-        rules.issue(grant, now, TTL).map(|(_, identity)| identity)
+        sign(&rules, grant, now, TTL).map(|(_, identity)| identity)
     }
 
     fn jwt() -> Jwt {

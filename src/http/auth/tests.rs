@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::claims::MAX_CLAIM_BYTES;
+use super::config::{Jwt, JwtSecret};
 use super::rules::MAX_TOKEN_BYTES;
 use super::*;
-use crate::http::config::{Jwt, JwtSecret};
 use crate::ws::Rights;
 
 const SECRET: &str = "an-hs256-secret-of-at-least-32-bytes";

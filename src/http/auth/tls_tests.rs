@@ -7,8 +7,8 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use super::config::JwksSource;
 use super::*;
-use crate::http::config::JwksSource;
 use crate::outbound::Url;
 use crate::telemetry::labels::JwksFetch;
 

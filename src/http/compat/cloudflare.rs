@@ -16,11 +16,13 @@ use super::{Compat, stun_urls, with_credential};
 use crate::credentials::{DEFAULT_REALM, IceServer, UnixTime};
 use crate::events::Audit;
 use crate::http::admin::ask_operator;
+use crate::http::admission::{self, Asks};
+use crate::http::body::read_json;
 use crate::http::client::Client;
 use crate::http::code::Code;
 use crate::http::error::Problem;
-use crate::http::ice_servers::{self, REFUSALS, Wish, read_json};
-use crate::http::keys::{self, Asks, Scope};
+use crate::http::ice_servers::{self, REFUSALS, Wish};
+use crate::http::keys::Scope;
 use crate::http::operation::{Access, BEARER, Operation, Tag};
 use crate::turn::Revoked;
 
@@ -115,7 +117,7 @@ fn wish(headers: &HeaderMap, body: &[u8]) -> Result<Wish, Problem> {
     let body: Body = if body.is_empty() {
         Body::default()
     } else {
-        read_json(headers, body)?
+        read_json(headers, body, Code::BadJson)?
     };
     if body.ttl.is_some_and(|ttl| ttl > MAX_TTL) {
         return Err(Problem::new(Code::BadTtl, "ttl is at most 172800 seconds here"));
@@ -171,7 +173,7 @@ async fn revoke(
 ) -> Result<Response, Problem> {
     let now = UnixTime::from_system_time(SystemTime::now());
     let asks = Asks::new(REVOKE, &headers).of_key(&key);
-    let caller = keys::admit(&compat.state, &client, &asks, Scope::Revoke).await?;
+    let caller = admission::admit(&compat.state, &client, &asks, Scope::Revoke).await?;
     caller.pace(&compat.state, &client)?;
     let realm = caller.identity.realm.as_deref();
     let result = end(&compat, now, realm, &username).await;

@@ -23,11 +23,12 @@ pub(super) use self::issued::Issued;
 use self::issued::One;
 use super::{Compat, parameter, shown, with_credential};
 use crate::credentials::{CredentialKey, IceList, IceServer, UnixTime, Username};
+use crate::http::admission::{self, Asks, INVALID};
+use crate::http::body::read_json;
 use crate::http::client::Client;
 use crate::http::code::Code;
 use crate::http::error::Problem;
-use crate::http::ice_servers::{self, REFUSALS, Wish, read_json};
-use crate::http::keys::{self, Asks, INVALID};
+use crate::http::ice_servers::{self, REFUSALS, Wish};
 use crate::http::lists::{Headers, ListFor};
 use crate::http::operation::{Access, Operation, Tag};
 use crate::telemetry::labels::IssueResult;
@@ -129,15 +130,15 @@ async fn list(
 /// are counted as issued: it was counted when it was made.
 fn again(compat: &Compat, client: &Client, headers: &HeaderMap, text: &str) -> Result<IceList, Problem> {
     let state = &compat.state;
-    let known = keys::from_allowed_page(state, headers)
-        .and_then(|()| keys::charge_address(state, client.ip))
+    let known = admission::from_allowed_page(state, headers)
+        .and_then(|()| admission::charge_address(state, client.ip))
         .and_then(|()| {
             let key = CredentialKey::parse(text);
             let credential = key.and_then(|key| {
                 let realm = state.authenticator().realm_of(key.username());
                 state.issuer().open(realm, &key)
             });
-            credential.ok_or_else(|| keys::refuse_key(state, client.ip, "the key is not valid"))
+            credential.ok_or_else(|| admission::refuse_key(state, client.ip, "the key is not valid"))
         });
     let list = known.and_then(|credential| {
         let now = now();
@@ -186,7 +187,7 @@ async fn create(
     let body = if body.is_empty() {
         Ok(Body::default())
     } else {
-        read_json::<Body>(&headers, &body)
+        read_json::<Body>(&headers, &body, Code::BadJson)
     };
     let label = body
         .as_ref()

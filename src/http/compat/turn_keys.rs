@@ -19,12 +19,13 @@ use utoipa::ToSchema;
 use super::Compat;
 use crate::credentials::UnixTime;
 use crate::events::Audit;
+use crate::http::admission::{self, Asks};
 use crate::http::bearer::bearer;
+use crate::http::body::read_json;
 use crate::http::client::Client;
 use crate::http::code::Code;
 use crate::http::error::Problem;
-use crate::http::ice_servers::read_json;
-use crate::http::keys::{self, Asks, Keys, MadeKey, Scope, StoreError, to_rfc3339};
+use crate::http::keys::{Keys, MadeKey, Scope, StoreError, is_made_name, to_rfc3339};
 use crate::http::operation::{Access, Operation, Tag};
 
 /// What its routes begin with.
@@ -197,13 +198,13 @@ struct Administrator {
 }
 
 async fn administrator(compat: &Compat, client: &Client, headers: &HeaderMap) -> Result<Administrator, Problem> {
-    keys::from_allowed_page(&compat.state, headers)?;
+    admission::from_allowed_page(&compat.state, headers)?;
     // An operator's token opens as it does in the API for operators.
     if let Some(name) = bearer(headers).and_then(|token| compat.tokens.name_of(token)) {
         return Ok(Administrator { name, realm: None });
     }
     let asks = Asks::new(BASES[0], headers);
-    let caller = keys::admit(&compat.state, client, &asks, Scope::Keys).await?;
+    let caller = admission::admit(&compat.state, client, &asks, Scope::Keys).await?;
     caller.pace(&compat.state, client)?;
     let name = caller.identity.key.as_deref().unwrap_or_default();
     Ok(Administrator {
@@ -327,9 +328,9 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<Body, Problem> {
     let body: Body = if body.is_empty() {
         Body::default()
     } else {
-        read_json(headers, body)?
+        read_json(headers, body, Code::BadJson)?
     };
-    if body.name.as_deref().is_some_and(|name| !keys::is_made_name(name)) {
+    if body.name.as_deref().is_some_and(|name| !is_made_name(name)) {
         return Err(Problem::new(Code::BadName, "name has at most 128 bytes, and prints"));
     }
     Ok(body)

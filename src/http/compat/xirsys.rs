@@ -13,10 +13,11 @@ use utoipa::ToSchema;
 use super::basic::password;
 use super::{Compat, stun_urls, with_credential};
 use crate::credentials::{IceList, IceServer};
+use crate::http::body::read_json;
 use crate::http::client::Client;
 use crate::http::code::Code;
 use crate::http::error::Problem;
-use crate::http::ice_servers::{Wish, read_json};
+use crate::http::ice_servers::Wish;
 use crate::http::operation::{Access, Operation, Tag};
 
 /// Channels may have channels below them. None is looked at.
@@ -126,7 +127,7 @@ async fn turn(
     let body = if body.is_empty() {
         Ok(Body::default())
     } else {
-        read_json::<Body>(&headers, &body)
+        read_json::<Body>(&headers, &body, Code::BadJson)
     };
     let as_urls = matches!(&body, Ok(body) if body.format.as_deref() == Some("urls"));
     let wish = body.and_then(|body| Wish::new(body.expire, None));

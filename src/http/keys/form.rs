@@ -3,9 +3,13 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use axum::http::HeaderName;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
+
+/// Where a key stands that is not in `Authorization`.
+pub(crate) static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// What every key that is made here begins with, so that it is found where it should not be: `mpk_[0-9a-f]{60}`.
 pub const PREFIX: &str = "mpk_";

@@ -1,8 +1,7 @@
 //! API keys: which application asks, what it may ask for, and how much of it.
 //!
-//! What it is: the keys of the configuration by their digests ([`Keys`]), and the one door that every route with credentials
-//! behind it goes through (`door`): origin, tenant's token, key, and only then whoever judges tokens.
-//! What it is not: a judge of users. A key stands for an application or a customer; who its user is it says itself, in the
+//! What it is: the keys of the configuration by their digests ([`Keys`]), and those that are made while it runs (`store`).
+//! What it is not: the door that they open (`admission`), or a judge of users. A key stands for an application or a customer; who its user is it says itself, in the
 //! request. And the hub knows no keys: whoever joins a room is somebody.
 //!
 //! Invariants:
@@ -14,7 +13,6 @@
 
 mod allowance;
 mod date;
-mod door;
 mod form;
 mod scope;
 mod store;
@@ -26,9 +24,10 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
+pub(super) use allowance::Exhausted;
 pub use allowance::Grant;
 pub use date::{from_rfc3339, to_rfc3339};
-pub(super) use door::{Asks, INVALID, X_API_KEY, admit, charge_address, from_allowed_page, refuse_key};
+pub(super) use form::X_API_KEY;
 pub use form::{Form, KEY_BYTES, KeyHash, MAX_KEY_BYTES, NewKey, PREFIX, form};
 pub use scope::Scope;
 pub(super) use store::is_made_name;
@@ -40,7 +39,7 @@ pub const MAX_KEYS: usize = 256;
 /// Keys that open one name at once: the one that is in use, and the one that takes its place.
 pub const MAX_HASHES: usize = 2;
 
-use self::allowance::{Allowance, Exhausted};
+use self::allowance::Allowance;
 use self::store::Store;
 use super::rate_limit::RateLimit;
 use crate::credentials::UnixTime;
@@ -113,7 +112,7 @@ impl Held {
     }
 
     /// Whether it opens `scope` for a page of `origin`.
-    fn judge(&self, scope: Scope, origin: Option<&str>, now: UnixTime) -> Result<(), Refusal> {
+    pub(super) fn judge(&self, scope: Scope, origin: Option<&str>, now: UnixTime) -> Result<(), Refusal> {
         let key = &self.key;
         let from = |allowed: &String| origin.is_some_and(|origin| allowed.eq_ignore_ascii_case(origin));
         if !key.enabled {
@@ -152,7 +151,7 @@ impl Held {
 }
 
 impl Refusal {
-    const fn result(self) -> KeyResult {
+    pub(super) const fn result(self) -> KeyResult {
         match self {
             Self::Disabled => KeyResult::Disabled,
             Self::Expired => KeyResult::Expired,
@@ -334,7 +333,7 @@ impl Keys {
     }
 
     /// The key that this text is.
-    fn find(&self, text: &str) -> Option<Arc<Held>> {
+    pub(super) fn find(&self, text: &str) -> Option<Arc<Held>> {
         let ring = self.0.ring.load();
         if ring.by_hash.is_empty() || text.len() > MAX_KEY_BYTES {
             return None;
@@ -343,11 +342,11 @@ impl Keys {
     }
 
     /// Whether a key has this name.
-    fn is_named(&self, name: &str) -> bool {
+    pub(super) fn is_named(&self, name: &str) -> bool {
         self.0.ring.load().by_name.contains_key(name)
     }
 
-    fn metrics(&self) -> &KeyMetrics {
+    pub(super) fn metrics(&self) -> &KeyMetrics {
         &self.0.metrics
     }
 }

@@ -12,6 +12,7 @@ use super::asker::ListFor;
 use super::choice;
 use super::config::{Access, Gives, Lists, Rule, Server, Servers, When};
 use super::countries::Countries;
+use super::ice::Ice;
 use super::listed::{Listed, Listing, Opens, Origin};
 use super::matching::Place;
 use super::refusal::IssueError;
@@ -21,7 +22,6 @@ use crate::credentials::{
     named_realm,
 };
 use crate::fleet::{Choice, RoomKey};
-use crate::http::config::Ice;
 use crate::http::realm::Realm;
 use crate::telemetry::ApiMetrics;
 use crate::telemetry::redact::CredentialId;

@@ -19,7 +19,6 @@ use std::sync::{Arc, OnceLock};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
-use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathsBuilder, RefOr, Schema, Server};
@@ -31,9 +30,8 @@ use super::compat::{self, Service};
 use super::error::Body as ProblemBody;
 use super::operation::{Operation, Tag};
 use super::state::AppState;
-use super::{
-    console, cors, health, ice_servers, observe, peerjs, places, router, sdk, stats, turn_rest, usage, validate,
-};
+use super::surround::surrounded;
+use super::{console, health, ice_servers, peerjs, places, router, sdk, stats, turn_rest, usage, validate};
 use crate::telemetry::build_info;
 
 /// Where the document is.
@@ -87,11 +85,7 @@ pub fn openapi_router(state: &AppState, served: Served) -> Router {
         .route(PATH, get(document))
         .merge(page::router())
         .with_state(shared);
-    routes
-        .layer(from_fn_with_state(state.clone(), super::hosts::judge))
-        .layer(from_fn_with_state(state.clone(), observe::guard))
-        .layer(from_fn_with_state(state.clone(), cors::apply))
-        .layer(from_fn_with_state(state.clone(), observe::observe))
+    surrounded(routes, state)
 }
 
 async fn document(State(shared): State<Shared>, headers: HeaderMap) -> Response {

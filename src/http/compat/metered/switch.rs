@@ -18,12 +18,13 @@ use super::{CREATE, CREATE_V2, MeteredError, refuse};
 use crate::credentials::{DEFAULT_REALM, UnixTime, Username};
 use crate::events::Audit;
 use crate::http::admin::{Operator, OperatorError, ask_operator};
+use crate::http::admission::{self, Asks};
+use crate::http::body::read_json;
 use crate::http::client::Client;
 use crate::http::code::Code;
 use crate::http::compat::{Compat, parameter, shown};
 use crate::http::error::Problem;
-use crate::http::ice_servers::read_json;
-use crate::http::keys::{self, Asks, Scope};
+use crate::http::keys::Scope;
 use crate::http::operation::{Access, Operation, Tag};
 use crate::turn::Revoked;
 
@@ -219,7 +220,7 @@ async fn tenant(
     if let Some(project) = project {
         asks = asks.of_key(project);
     }
-    let caller = keys::admit(&compat.state, client, &asks, Scope::Revoke).await?;
+    let caller = admission::admit(&compat.state, client, &asks, Scope::Revoke).await?;
     caller.pace(&compat.state, client)?;
     let realm = caller.identity.realm.as_deref();
     let name = match &caller.identity.key {
@@ -314,7 +315,7 @@ async fn change(
     let body = if body.is_empty() {
         Ok(Body::default())
     } else {
-        read_json::<Body>(headers, body)
+        read_json::<Body>(headers, body, Code::BadJson)
     };
     let missing = || Problem::new(Code::BadRequest, "`username` is missing in the request body");
     let named = body.and_then(|body| body.username.filter(|name| !name.is_empty()).ok_or_else(missing));

@@ -5,28 +5,23 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, header};
 
-use super::allowance::Exhausted;
-use super::form::{Form, form};
-use super::{Held, Refusal, Scope};
+use super::bearer::bearer;
+use super::client::Client;
+use super::code::Code;
+use super::config::Cors;
+use super::error::Problem;
+use super::keys::{Exhausted, Form, Held, Refusal, Scope, X_API_KEY, form};
+use super::percent;
+use super::rate_limit::Decision;
+use super::state::AppState;
 use crate::credentials::UnixTime;
-use crate::http::bearer::bearer;
-use crate::http::client::Client;
-use crate::http::code::Code;
-use crate::http::config::Cors;
-use crate::http::error::Problem;
-use crate::http::percent;
-use crate::http::rate_limit::Decision;
-use crate::http::state::AppState;
 use crate::telemetry::labels::KeyResult;
 use crate::ws::{self, Identity};
 
-/// Where a key stands that is not in `Authorization`.
-pub(crate) static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-
 /// What a request shows of whom it is from.
-pub(in crate::http) struct Asks<'a> {
+pub(super) struct Asks<'a> {
     path: &'a str,
     headers: &'a HeaderMap,
     /// What stands where nothing but a key does.
@@ -37,7 +32,7 @@ pub(in crate::http) struct Asks<'a> {
 
 impl<'a> Asks<'a> {
     /// A request for `path`, by its header alone.
-    pub(in crate::http) fn new(path: &'a str, headers: &'a HeaderMap) -> Self {
+    pub(super) fn new(path: &'a str, headers: &'a HeaderMap) -> Self {
         let key = headers.get(&X_API_KEY).map(|key| key.to_str().unwrap_or("?").trim());
         Self {
             path,
@@ -48,7 +43,7 @@ impl<'a> Asks<'a> {
     }
 
     /// The same with its query, where other services have `apiKey` and `key`.
-    pub(in crate::http) fn with_query(mut self, query: &'a str) -> Self {
+    pub(super) fn with_query(mut self, query: &'a str) -> Self {
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         let shown = pairs.rfind(|(name, value)| matches!(*name, "apiKey" | "key") && !value.is_empty());
         if let (None, Some((_, value))) = (&self.key, shown) {
@@ -59,12 +54,12 @@ impl<'a> Asks<'a> {
     }
 
     /// Its header.
-    pub(in crate::http) fn headers(&self) -> &'a HeaderMap {
+    pub(super) fn headers(&self) -> &'a HeaderMap {
         self.headers
     }
 
     /// The same for a path in which a key is named.
-    pub(in crate::http) fn of_key(mut self, name: &'a str) -> Self {
+    pub(super) fn of_key(mut self, name: &'a str) -> Self {
         self.named = Some(name);
         self
     }
@@ -72,8 +67,8 @@ impl<'a> Asks<'a> {
 
 /// Somebody who was let in, and whose share it is that a credential is taken from.
 #[derive(Debug)]
-pub(in crate::http) struct Caller {
-    pub(in crate::http) identity: Identity,
+pub(super) struct Caller {
+    pub(super) identity: Identity,
     payer: Payer,
 }
 
@@ -89,7 +84,7 @@ impl Caller {
     ///
     /// # Errors
     /// 429.
-    pub(in crate::http) fn charge(&self, state: &AppState, client: &Client) -> Result<(), Problem> {
+    pub(super) fn charge(&self, state: &AppState, client: &Client) -> Result<(), Problem> {
         let now = Instant::now();
         match &self.payer {
             // A tenant asks for many clients from one address.
@@ -118,7 +113,7 @@ impl Caller {
     ///
     /// # Errors
     /// 429.
-    pub(in crate::http) fn pace(&self, state: &AppState, client: &Client) -> Result<(), Problem> {
+    pub(super) fn pace(&self, state: &AppState, client: &Client) -> Result<(), Problem> {
         let Payer::Key(held) = &self.payer else {
             return self.charge(state, client);
         };
@@ -128,14 +123,14 @@ impl Caller {
     }
 
     /// Gives back what was taken for a credential that there is not.
-    pub(in crate::http) fn give_back(&self) {
+    pub(super) fn give_back(&self) {
         if let Payer::Key(held) = &self.payer {
             held.give_back();
         }
     }
 
     /// Longest lifetime that its credentials may have, whatever the realm allows.
-    pub(in crate::http) fn max_ttl(&self) -> Option<Duration> {
+    pub(super) fn max_ttl(&self) -> Option<Duration> {
         match &self.payer {
             Payer::Key(held) => held.key().max_ttl,
             Payer::Client | Payer::Tenant => None,
@@ -147,12 +142,12 @@ impl Caller {
 ///
 /// # Errors
 /// 429.
-pub(in crate::http) fn charge_address(state: &AppState, ip: IpAddr) -> Result<(), Problem> {
+pub(super) fn charge_address(state: &AppState, ip: IpAddr) -> Result<(), Problem> {
     charged(state, state.rate_limiter().check(ip, Instant::now()))
 }
 
 /// A key that is nobody's, which counts against its address.
-pub(in crate::http) fn refuse_key(state: &AppState, ip: IpAddr, detail: &'static str) -> Problem {
+pub(super) fn refuse_key(state: &AppState, ip: IpAddr, detail: &'static str) -> Problem {
     if let Some(wait) = state.authenticator().must_wait(ip) {
         return Problem::rate_limited(wait);
     }
@@ -181,19 +176,9 @@ fn charged(state: &AppState, decision: Decision) -> Result<(), Problem> {
 ///
 /// # Errors
 /// 401, 403, 429, and 503 where somebody else has to be asked.
-pub(in crate::http) async fn admit(
-    state: &AppState,
-    client: &Client,
-    asks: &Asks<'_>,
-    scope: Scope,
-) -> Result<Caller, Problem> {
+pub(super) async fn admit(state: &AppState, client: &Client, asks: &Asks<'_>, scope: Scope) -> Result<Caller, Problem> {
     let authenticator = state.authenticator();
-    // That its answer could not be read would not keep a page from using up what it asks for.
-    if let Cors::Origins(origins) = &state.config().cors
-        && !ws::origin_allowed(Some(origins), asks.headers)
-    {
-        return Err(Problem::new(Code::OriginNotAllowed, "pages of this origin may not ask"));
-    }
+    from_allowed_page(state, asks.headers)?;
     let of_tenants = matches!(scope, Scope::Issue | Scope::Revoke | Scope::Usage);
     if let Some(identity) = authenticator.tenant(asks.headers).filter(|_| of_tenants) {
         let payer = Payer::Tenant;
@@ -227,7 +212,7 @@ pub(in crate::http) async fn admit(
 ///
 /// # Errors
 /// 403.
-pub(in crate::http) fn from_allowed_page(state: &AppState, headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn from_allowed_page(state: &AppState, headers: &HeaderMap) -> Result<(), Problem> {
     match &state.config().cors {
         Cors::Origins(origins) if !ws::origin_allowed(Some(origins), headers) => {
             Err(Problem::new(Code::OriginNotAllowed, "pages of this origin may not ask"))
@@ -279,7 +264,7 @@ fn can_be_a_token(state: &AppState) -> bool {
     !(state.authenticator().is_open() && state.config().refuse_strangers)
 }
 
-pub(in crate::http) const INVALID: &str = "Bearer realm=\"meetpoint\", error=\"invalid_token\"";
+pub(super) const INVALID: &str = "Bearer realm=\"meetpoint\", error=\"invalid_token\"";
 
 /// What a refusal is by HTTP.
 fn problem(refusal: Refusal) -> Problem {
