@@ -47,6 +47,12 @@ fn nodes_on_a_bus_that_loses_breaks_and_makes_up_messages_keep_their_bounds_and_
     run_at_random("bus_ops", 2_000);
 }
 
+/// Three relays on a bus that loses messages, and somebody who makes some up.
+#[test]
+fn relays_on_a_bus_that_loses_breaks_and_makes_up_messages_agree_when_it_is_whole() {
+    run_at_random("fleet_ops", 300);
+}
+
 #[expect(clippy::print_stdout, reason = "what a target was given is shown if it panics")]
 fn run_at_random(target: &str, sequences: usize) {
     let (_, run) = targets::TARGETS

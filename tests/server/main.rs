@@ -12,6 +12,8 @@
 mod hook;
 #[path = "../support/mmdb.rs"]
 mod mmdb;
+#[path = "../support/nobody.rs"]
+mod nobody;
 #[path = "../support/udp/mod.rs"]
 mod support;
 

@@ -6,71 +6,16 @@ use std::sync::Arc;
 
 use axum::Router;
 use jsonschema::Validator;
-use meetpoint::credentials::{UnixTime, Username};
-use meetpoint::events::talkers::{Question, Top};
 use meetpoint::events::{self, Events};
-use meetpoint::http::admin::{Cursor, Operator, OperatorError, ProbedServer, Reloaded, Tokens};
+use meetpoint::http::admin::Tokens;
 use meetpoint::http::{self, Auth, Code, Config, Jwt, JwtSecret, Served, Service};
-use meetpoint::turn::{AllocationId, AllocationView, Filter, Revoked};
 use meetpoint::ws::{TunnelPlace, TunnelSink, UpgradeError};
 use serde_json::{Value, json};
 
 use crate::http_support::{Api, STRANGER, request};
+use crate::nobody::Nobody;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
-
-/// A process without a relay.
-struct Nobody;
-
-impl Operator for Nobody {
-    fn allocations(
-        &self,
-        _: &Filter,
-        _: Cursor,
-        _: usize,
-    ) -> Result<(Vec<AllocationView>, Option<Cursor>), OperatorError> {
-        Ok((Vec::new(), None))
-    }
-    fn end(&self, _: AllocationId) -> Result<bool, OperatorError> {
-        Ok(false)
-    }
-    fn end_fitting(&self, _: &Filter) -> Result<u32, OperatorError> {
-        Ok(0)
-    }
-    fn revoke(&self, _: UnixTime, _: Revoked, _: UnixTime) -> Result<u32, OperatorError> {
-        Ok(0)
-    }
-    fn revoke_for_tenant(&self, _: UnixTime, _: Revoked, _: UnixTime) -> Result<u32, OperatorError> {
-        Ok(0)
-    }
-    fn revocations(&self, _: UnixTime, _: Option<&Revoked>, _: usize) -> (Vec<(Revoked, UnixTime)>, bool) {
-        (Vec::new(), false)
-    }
-    fn lift(&self, _: UnixTime, _: &Revoked) -> bool {
-        false
-    }
-    fn turns_away(&self, _: UnixTime, _: &Username<'_>) -> bool {
-        false
-    }
-    fn relays(&self) -> Vec<(meetpoint::signaling::NodeId, meetpoint::fleet::Announced)> {
-        Vec::new()
-    }
-    fn top(&self, _: Question) -> Result<Top, OperatorError> {
-        Ok(Top::default())
-    }
-    fn probed(&self) -> Vec<ProbedServer> {
-        Vec::new()
-    }
-    fn configuration(&self) -> Result<String, OperatorError> {
-        Ok(String::new())
-    }
-    fn reload(&self) -> Result<Reloaded, OperatorError> {
-        Ok(Reloaded::default())
-    }
-    fn drain(&self) -> Result<(), OperatorError> {
-        Ok(())
-    }
-}
 
 struct NoTunnel;
 

@@ -14,11 +14,18 @@ macro_rules! targets {
 
 targets!(
     access_token,
+    api_requests,
     bus_ops,
     codec,
+    config_text,
+    countries,
     dialect_frames,
     dialect_ops,
+    fleet_ops,
     hub_ops,
+    keys_file,
+    probe_answers,
     proxy_protocol,
-    turn_ops
+    turn_ops,
+    usage_lines
 );

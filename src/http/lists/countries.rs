@@ -71,11 +71,19 @@ impl Countries {
         if bytes.len() as u64 > MAX_BYTES {
             return Err(CountriesError::TooLong);
         }
+        Self::try_read(bytes)
+    }
+
+    /// The same of bytes that were read, however many they are.
+    ///
+    /// # Errors
+    /// When they are something else.
+    pub fn try_read(bytes: Vec<u8>) -> Result<Self, CountriesError> {
         Ok(Self(Reader::from_source(bytes)?))
     }
 
     /// The country of an address, if the database knows one. What is wrong inside of it is as good as unknown.
-    pub(super) fn of(&self, ip: IpAddr) -> Option<Country> {
+    pub fn of(&self, ip: IpAddr) -> Option<Country> {
         let found = self.0.lookup(ip.to_canonical()).ok()?;
         let record: Record<'_> = found.decode().ok()??;
         let of = |each: &Option<Of<'_>>| each.as_ref().and_then(Of::country);
