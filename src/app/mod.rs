@@ -13,6 +13,7 @@ pub mod doctor;
 mod fleet;
 mod front;
 mod inherited;
+mod keys;
 mod notice;
 mod operator;
 mod outside;
@@ -268,6 +269,9 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     if let Some(certificates) = certificates {
         // Ends with the process: certificates are replaced to the last moment.
         tokio::spawn(certificates.watch(config.tls.reload_interval, metrics.front().clone()));
+    }
+    if let Some(file) = &settings.http.keys_file {
+        tokio::spawn(keys::watch(state.clone(), file.clone()));
     }
     announce(&config, &settings, &listening, &machine, err, terminal);
     for complaint in doctor::complaints(&config, &settings, &doctor::Facts::ask()) {

@@ -12,7 +12,7 @@ use super::client::Client;
 use super::code::Code;
 use super::config::Cors;
 use super::error::Problem;
-use super::keys::{Exhausted, Form, Held, Refusal, Scope, X_API_KEY, form};
+use super::keys::{Exhausted, Form, Held, Maker, Refusal, Scope, X_API_KEY, form};
 use super::percent;
 use super::rate_limit::Decision;
 use super::state::AppState;
@@ -126,6 +126,29 @@ impl Caller {
     pub(super) fn give_back(&self) {
         if let Payer::Key(held) = &self.payer {
             held.give_back();
+        }
+    }
+
+    /// The key it showed, as the maker of others.
+    pub(super) fn maker(&self) -> Option<Maker<'_>> {
+        let Payer::Key(held) = &self.payer else { return None };
+        Some(Maker {
+            name: held.name(),
+            realm: held.key().realm.as_deref(),
+        })
+    }
+
+    /// Whether keys that it makes could do anything: they have none but its own scopes.
+    ///
+    /// # Errors
+    /// 403.
+    pub(super) fn may_make_keys(&self) -> Result<(), Problem> {
+        match &self.payer {
+            Payer::Key(held) if held.can_hand_on() => Ok(()),
+            _ => Err(Problem::new(
+                Code::Forbidden,
+                "a key makes keys for what it may do itself, and this one may neither issue nor revoke",
+            )),
         }
     }
 

@@ -130,6 +130,14 @@ impl AppState {
         }
     }
 
+    /// Knows the API keys that are in that file by now. Blocks for as long as the disk takes.
+    ///
+    /// # Errors
+    /// When it cannot be read; all is as before then.
+    pub fn read_keys_again(&self) -> Result<bool, StoreError> {
+        self.0.keys.read_again()
+    }
+
     /// As of now; hold it no longer than one answer takes.
     pub(super) fn config(&self) -> Guard<Arc<Config>> {
         self.0.config.load()

@@ -38,7 +38,8 @@ section! {
         /// A file for API keys that are made while it runs, by Cloudflare's API (docs/api.md): their digests, written anew with each
         /// change and readable by its owner alone. Without it, none can be made.
         ///
-        /// Its directory must be writable. Each process has its own; a file that is shared is read again with a reload.
+        /// Its directory must be writable. Processes may share it, where its file system has locks (flock): none loses what another one
+        /// changed, and each knows of it within three seconds.
         keys_file: Option<FilePath> = None;
         /// Origins whose pages may use the API and the hub: `"https://app.example.org"`, or `"*"` for all.
         ///

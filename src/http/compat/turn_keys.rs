@@ -1,9 +1,10 @@
 //! Cloudflare's administration of TURN keys: `/client/v4/accounts/{account}/calls/turn_keys`, and the same without `/client/v4`.
 //!
-//! For operators, by a token of `admin.tokens`, and for holders of a key with the scope `keys`; one that is of a realm sees, makes and
-//! ends those of its realm alone. A key is told once, to whoever makes it.
+//! For operators, by a token of `admin.tokens`, and for holders of a key with the scope `keys`, who see, make and end those of its realm
+//! alone, and make none that could do more than it. A key is told once, to whoever makes it.
 
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Bytes;
 use axum::extract::{Extension, Path, State};
@@ -14,18 +15,19 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 use utoipa::ToSchema;
 
 use super::Compat;
 use crate::credentials::UnixTime;
 use crate::events::Audit;
-use crate::http::admission::{self, Asks};
+use crate::http::admission::{self, Asks, Caller};
 use crate::http::bearer::bearer;
 use crate::http::body::read_json;
 use crate::http::client::Client;
 use crate::http::code::Code;
 use crate::http::error::Problem;
-use crate::http::keys::{Keys, MadeKey, Scope, StoreError, is_made_name, to_rfc3339};
+use crate::http::keys::{Keys, MadeKey, Of, Scope, StoreError, is_made_name, to_rfc3339};
 use crate::http::operation::{Access, Operation, Tag};
 
 /// What its routes begin with.
@@ -43,6 +45,12 @@ const PATHS: [(&str, &str); 2] = [
     ),
 ];
 
+/// How long a change waits for another one, here or of a process that shares the file. One takes as long as the disk does.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often it is looked whether the other one is over.
+const AGAIN: Duration = Duration::from_millis(10);
+
 /// What may be said of a key. Unknown names are ignored.
 #[derive(Default, Deserialize, ToSchema)]
 #[schema(as = TurnKeyWish)]
@@ -50,7 +58,8 @@ struct Body {
     /// What to call it, at most 128 bytes.
     #[schema(value_type = Option<String>, max_length = 128)]
     name: Option<Box<str>>,
-    /// Whose credentials it fetches, as configured in `[realms.NAME]`. Not of the service; looked at when a key is made.
+    /// Whose credentials it fetches, as configured in `[realms.NAME]`: for operators. A key makes those of its own realm. Not of the service;
+    /// looked at when a key is made.
     #[schema(value_type = Option<String>)]
     realm: Option<Box<str>>,
 }
@@ -194,23 +203,50 @@ pub(super) fn routes() -> Router<Compat> {
 /// Who administers, and whose keys.
 struct Administrator {
     name: Box<str>,
-    realm: Option<Box<str>>,
+    /// Somebody with a key; `None` for an operator.
+    caller: Option<Caller>,
 }
 
-async fn administrator(compat: &Compat, client: &Client, headers: &HeaderMap) -> Result<Administrator, Problem> {
+impl Administrator {
+    /// Those that it sees, changes and ends.
+    fn of(&self) -> Of<'_> {
+        self.caller
+            .as_ref()
+            .map_or(Of::All, |caller| Of::Realm(caller.identity.realm.as_deref()))
+    }
+}
+
+async fn administrator(compat: &Compat, client: &Client, headers: &HeaderMap) -> Result<Arc<Administrator>, Problem> {
     admission::from_allowed_page(&compat.state, headers)?;
     // An operator's token opens as it does in the API for operators.
     if let Some(name) = bearer(headers).and_then(|token| compat.tokens.name_of(token)) {
-        return Ok(Administrator { name, realm: None });
+        return Ok(Arc::new(Administrator { name, caller: None }));
     }
     let asks = Asks::new(BASES[0], headers);
     let caller = admission::admit(&compat.state, client, &asks, Scope::Keys).await?;
     caller.pace(&compat.state, client)?;
     let name = caller.identity.key.as_deref().unwrap_or_default();
-    Ok(Administrator {
+    Ok(Arc::new(Administrator {
         name: format!("key {name}").into(),
-        realm: caller.identity.realm,
-    })
+        caller: Some(caller),
+    }))
+}
+
+/// What a new key is called, and whose it is.
+fn wish(compat: &Compat, by: &Administrator, body: Body) -> Result<(Box<str>, Option<Box<str>>), Problem> {
+    if let Some(caller) = &by.caller {
+        caller.may_make_keys()?;
+        let own = &caller.identity.realm;
+        if body.realm.is_some() && body.realm != *own {
+            return Err(Problem::new(Code::Forbidden, "a key makes keys of its own realm alone"));
+        }
+    }
+    match &body.realm {
+        Some(name) if !compat.state.authenticator().knows_realm(name) => {
+            Err(Problem::new(Code::UnknownRealm, "no realm of this name is configured"))
+        }
+        _ => Ok((body.name.unwrap_or_default(), body.realm)),
+    }
 }
 
 async fn make(
@@ -223,23 +259,13 @@ async fn make(
         Ok(by) => by,
         Err(problem) => return refuse(problem),
     };
-    let wanted = read(&headers, &body).and_then(|body| {
-        let realm = body.realm.or_else(|| by.realm.clone());
-        if by.realm.is_some() && by.realm != realm {
-            return Err(Problem::new(Code::Forbidden, "the key is of another realm"));
-        }
-        match &realm {
-            Some(name) if !compat.state.authenticator().knows_realm(name) => {
-                Err(Problem::new(Code::UnknownRealm, "no realm of this name is configured"))
-            }
-            _ => Ok((body.name.unwrap_or_default(), realm)),
-        }
-    });
-    let made = match wanted {
+    let made = match read(&headers, &body).and_then(|body| wish(&compat, &by, body)) {
         Ok((name, realm)) => {
-            let tenant = by.realm.clone();
-            let make = move |keys: &Keys| keys.make(&name, realm.as_deref(), tenant.as_deref(), now());
-            ask(&compat, make).await
+            let make = move |keys: &Keys, by: &Administrator| {
+                let maker = by.caller.as_ref().and_then(Caller::maker);
+                keys.make(&name, realm.as_deref(), maker, now())
+            };
+            ask(&compat, &by, make).await
         }
         Err(problem) => Err(problem),
     };
@@ -247,13 +273,13 @@ async fn make(
     let response = made.map_or_else(refuse, |(made, key)| {
         (StatusCode::CREATED, Json(both(&made, Some(key.expose())))).into_response()
     });
-    audit(&compat, &client, by, "make_key", target, &response);
+    audit(&compat, &client, &by, "make_key", target, &response);
     response
 }
 
 async fn list(State(compat): State<Compat>, Extension(client): Extension<Client>, headers: HeaderMap) -> Response {
     let listed = administrator(&compat, &client, &headers).await;
-    let listed = listed.and_then(|by| compat.state.keys().made(by.realm.as_deref()).map_err(problem));
+    let listed = listed.and_then(|by| compat.state.keys().made(by.of()).map_err(problem));
     listed.map_or_else(refuse, |keys| {
         // One page: there are not so many.
         let result_info = Pages {
@@ -274,7 +300,7 @@ async fn show(
     headers: HeaderMap,
 ) -> Response {
     let found = administrator(&compat, &client, &headers).await.and_then(|by| {
-        let key = compat.state.keys().made_key(&uid, by.realm.as_deref());
+        let key = compat.state.keys().made_key(&uid, by.of());
         key.map_err(problem)
     });
     found.map_or_else(refuse, |key| Json(envelope(shown(&key, None))).into_response())
@@ -291,19 +317,19 @@ async fn rename(
         Ok(by) => by,
         Err(problem) => return refuse(problem),
     };
-    let (of, target) = (by.realm.clone(), Some(uid.as_str().into()));
+    let target = Some(uid.as_str().into());
     let renamed = match read(&headers, &body) {
         Ok(body) => {
-            let change = move |keys: &Keys| match body.name {
-                Some(name) => keys.rename(&uid, of.as_deref(), &name, now()),
-                None => keys.made_key(&uid, of.as_deref()),
+            let change = move |keys: &Keys, by: &Administrator| match &body.name {
+                Some(name) => keys.rename(&uid, by.of(), name, now()),
+                None => keys.made_key(&uid, by.of()),
             };
-            ask(&compat, change).await
+            ask(&compat, &by, change).await
         }
         Err(problem) => Err(problem),
     };
     let response = renamed.map_or_else(refuse, |key| Json(envelope(shown(&key, None))).into_response());
-    audit(&compat, &client, by, "rename_key", target, &response);
+    audit(&compat, &client, &by, "rename_key", target, &response);
     response
 }
 
@@ -317,10 +343,10 @@ async fn end(
         Ok(by) => by,
         Err(problem) => return refuse(problem),
     };
-    let (of, target) = (by.realm.clone(), Some(uid.as_str().into()));
-    let ended = ask(&compat, move |keys| keys.end(&uid, of.as_deref())).await;
+    let target = Some(uid.as_str().into());
+    let ended = ask(&compat, &by, move |keys, by| keys.end(&uid, by.of())).await;
     let response = ended.map_or_else(refuse, |key| Json(both(&key, None)).into_response());
-    audit(&compat, &client, by, "end_key", target, &response);
+    audit(&compat, &client, &by, "end_key", target, &response);
     response
 }
 
@@ -336,17 +362,21 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<Body, Problem> {
     Ok(body)
 }
 
-/// Asks on a thread that may wait for the disk.
+/// Asks on a thread that may wait for the disk. Nobody waits there for another change: that is waited for here, where it costs nothing.
 async fn ask<T: Send + 'static>(
     compat: &Compat,
-    change: impl FnOnce(&Keys) -> Result<T, StoreError> + Send + 'static,
+    by: &Arc<Administrator>,
+    change: impl Fn(&Keys, &Administrator) -> Result<T, StoreError> + Send + Sync + 'static,
 ) -> Result<T, Problem> {
-    let keys = compat.state.keys().clone();
-    let asked = spawn_blocking(move || change(&keys)).await;
-    asked.map_or_else(
-        |_panicked| Err(Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR)),
-        |result| result.map_err(problem),
-    )
+    let (asked, change) = (Instant::now(), Arc::new(change));
+    loop {
+        let (keys, by, change) = (compat.state.keys().clone(), Arc::clone(by), Arc::clone(&change));
+        match spawn_blocking(move || change(&keys, &by)).await {
+            Ok(Err(StoreError::Locked)) if asked.elapsed() < PATIENCE => sleep(AGAIN).await,
+            Ok(result) => return result.map_err(problem),
+            Err(_panicked) => return Err(Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR)),
+        }
+    }
 }
 
 fn problem(error: StoreError) -> Problem {
@@ -355,6 +385,10 @@ fn problem(error: StoreError) -> Problem {
         StoreError::NoKey => Problem::new(Code::NoKey, "no key that was made here has this id"),
         StoreError::Full => Problem::new(Code::KeysFull, "as many keys were made as may"),
         StoreError::NoRandomness => Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR),
+        StoreError::Locked => Problem::new(
+            Code::KeysNotKept,
+            "another process has been changing the file of keys for too long; nothing was changed",
+        ),
         error @ (StoreError::Io { .. } | StoreError::Malformed { .. }) => {
             // Where the file is is nothing to tell.
             tracing::error!("http.keys_file: {error}");
@@ -411,7 +445,7 @@ fn refuse(problem: Problem) -> Response {
 fn audit(
     compat: &Compat,
     client: &Client,
-    by: Administrator,
+    by: &Administrator,
     action: &'static str,
     target: Option<Box<str>>,
     response: &Response,
@@ -420,7 +454,7 @@ fn audit(
         at: now(),
         action,
         target,
-        token: Some(by.name),
+        token: Some(by.name.clone()),
         client: client.ip,
         status: response.status().as_u16(),
         count: 1,

@@ -9,6 +9,8 @@
 //!   [`MAX_KEY_BYTES`] bytes and one place in a table, however many keys there are.
 //! - A key that opens always opens. Only wrong ones count against their address, and past [`super::Failures`] they are not looked up.
 //! - A key that is wrong is never anybody: it is refused where no key would have been let in, too.
+//! - A key that another key made never can do more than that one now can: it has its origins, its end, its longest lifetime, those of
+//!   its scopes that keys which are made can have, and takes from its quota. With its maker it is switched off.
 //! - A key that stands in a page is good from that page's origins alone, and then its visitors' addresses are limited as well.
 
 mod allowance;
@@ -19,10 +21,10 @@ mod store;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 pub(super) use allowance::Exhausted;
 pub use allowance::Grant;
@@ -30,8 +32,8 @@ pub use date::{from_rfc3339, to_rfc3339};
 pub(super) use form::X_API_KEY;
 pub use form::{Form, KEY_BYTES, KeyHash, MAX_KEY_BYTES, NewKey, PREFIX, form};
 pub use scope::Scope;
-pub(super) use store::is_made_name;
 pub use store::{MadeKey, StoreError};
+pub(super) use store::{Maker, Of, is_made_name};
 
 /// Most keys of a configuration. Each has a handful of series among the metrics.
 pub const MAX_KEYS: usize = 256;
@@ -106,6 +108,11 @@ impl Held {
         &self.key
     }
 
+    /// Whether keys that it makes could do anything.
+    pub(super) fn can_hand_on(&self) -> bool {
+        !made_scopes(&self.key).is_empty()
+    }
+
     /// Whether it stands in a page, where every visitor can read it.
     pub(super) fn is_public(&self) -> bool {
         !self.key.origins.is_empty()
@@ -169,16 +176,13 @@ pub struct Keys(Arc<Inner>);
 
 struct Inner {
     ring: ArcSwap<Ring>,
-    sources: Mutex<Sources>,
+    /// Those of the configuration. Locked for as long as a table is made of them.
+    configured: Mutex<Vec<ApiKey>>,
+    /// Those that were made, as the file had them last; `None` without a file.
+    made: ArcSwapOption<Vec<MadeKey>>,
+    /// Locked by whoever waits for the disk, and waited for by nobody.
+    store: Mutex<Option<Store>>,
     metrics: KeyMetrics,
-}
-
-/// Where keys come from. Locked by whoever changes them.
-#[derive(Default)]
-struct Sources {
-    configured: Vec<ApiKey>,
-    store: Option<Store>,
-    made: Vec<MadeKey>,
 }
 
 /// By digest. The table hashes those with a key of its own, and compares in constant time.
@@ -193,23 +197,16 @@ impl Keys {
     pub fn new(metrics: &KeyMetrics) -> Self {
         Self(Arc::new(Inner {
             ring: ArcSwap::default(),
-            sources: Mutex::default(),
+            configured: Mutex::default(),
+            made: ArcSwapOption::empty(),
+            store: Mutex::default(),
             metrics: metrics.clone(),
         }))
     }
 
     /// Knows these from now on, and those that were made. One that keeps its name keeps what was used of its grant.
     pub fn replace(&self, keys: &[ApiKey]) {
-        let mut sources = self.sources();
-        sources.configured = keys.to_vec();
-        // Somebody may have put back an older file, or another process shares it. What cannot be read is as it was.
-        if let Some(store) = &sources.store {
-            match store.read() {
-                Ok(made) => sources.made = made,
-                Err(error) => tracing::error!("http.keys_file: {error}; the keys of before stay"),
-            }
-        }
-        self.rebuild(&sources);
+        self.rebuild(Some(keys));
     }
 
     /// Knows the keys in the file at `path` from now on, and makes others there.
@@ -217,91 +214,129 @@ impl Keys {
     /// # Errors
     /// When it cannot be read, or cannot be made.
     pub fn open(&self, path: &Path) -> Result<(), StoreError> {
-        let mut sources = self.sources();
         let (store, made) = Store::open(path)?;
-        sources.store = Some(store);
-        sources.made = made;
-        self.rebuild(&sources);
+        *self.0.store.lock().unwrap_or_else(PoisonError::into_inner) = Some(store);
+        self.take_over(made);
         Ok(())
     }
 
-    /// Those that were made, of one tenant or of all.
-    pub(super) fn made(&self, realm: Option<&str>) -> Result<Vec<MadeKey>, StoreError> {
-        let sources = self.sources();
-        if sources.store.is_none() {
-            return Err(StoreError::NoFile);
-        }
-        let is_of = |key: &&MadeKey| realm.is_none() || key.realm.as_deref() == realm;
-        Ok(sources.made.iter().filter(is_of).cloned().collect())
+    /// Knows what is in the file by now: another process may share it, or somebody has put back an older one. Whether anything was
+    /// different. Blocks for as long as the disk takes.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is being changed; all is as before then.
+    pub fn read_again(&self) -> Result<bool, StoreError> {
+        self.with_store(|store| Ok(self.take_over(store.read()?)))
     }
 
-    /// Makes one for `realm`, whose text is in what is given back and nowhere else; `by` is the tenant that makes it, if one does. As the
-    /// other two it blocks for as long as the disk takes.
+    /// Those that were made. Waits for nothing, whoever waits for the disk.
+    pub(super) fn made(&self, of: Of<'_>) -> Result<Vec<MadeKey>, StoreError> {
+        let made = self.0.made.load();
+        let made = made.as_deref().ok_or(StoreError::NoFile)?;
+        Ok(made.iter().filter(|key| of.has(key)).cloned().collect())
+    }
+
+    /// Makes one for `realm`, or for that of the key that makes it, if one does. Its text is in what is given back and nowhere else.
+    /// As the other two it blocks for as long as the disk takes, and is to be tried again after [`StoreError::Locked`].
     pub(super) fn make(
         &self,
         name: &str,
         realm: Option<&str>,
-        by: Option<&str>,
+        by: Option<Maker<'_>>,
         now: UnixTime,
     ) -> Result<(MadeKey, NewKey), StoreError> {
         let key = NewKey::make().map_err(|_| StoreError::NoRandomness)?;
         let made = self.change(|store| {
-            store.has_room_for(by)?;
-            store.add(&key, name, realm, now)
+            let all = store.add(&key, name, realm, by, now)?;
+            Ok((all.last().cloned(), all))
         })?;
-        let last = made.last().cloned().ok_or(StoreError::NoKey)?;
-        Ok((last, key))
+        Ok((made.ok_or(StoreError::NoKey)?, key))
     }
 
-    /// Gives one of a tenant, or of anybody, another name.
-    pub(super) fn rename(&self, uid: &str, of: Option<&str>, name: &str, now: UnixTime) -> Result<MadeKey, StoreError> {
-        self.made_key(uid, of)?;
-        let after = self.change(|store| store.rename(uid, name, now))?;
-        after.into_iter().find(|key| *key.uid == *uid).ok_or(StoreError::NoKey)
+    /// Gives one another name.
+    pub(super) fn rename(&self, uid: &str, of: Of<'_>, name: &str, now: UnixTime) -> Result<MadeKey, StoreError> {
+        let renamed = self.change(|store| {
+            let all = store.rename(uid, of, name, now)?;
+            Ok((all.iter().find(|key| *key.uid == *uid).cloned(), all))
+        })?;
+        renamed.ok_or(StoreError::NoKey)
     }
 
-    /// Ends one of a tenant, or of anybody. What was issued by it lives on.
-    pub(super) fn end(&self, uid: &str, of: Option<&str>) -> Result<MadeKey, StoreError> {
-        let key = self.made_key(uid, of)?;
-        self.change(|store| store.remove(uid))?;
-        Ok(key)
+    /// Ends one. What was issued by it lives on.
+    pub(super) fn end(&self, uid: &str, of: Of<'_>) -> Result<MadeKey, StoreError> {
+        self.change(|store| store.remove(uid, of))
     }
 
-    /// One of a tenant, or of anybody.
-    pub(super) fn made_key(&self, uid: &str, of: Option<&str>) -> Result<MadeKey, StoreError> {
+    /// One that was made.
+    pub(super) fn made_key(&self, uid: &str, of: Of<'_>) -> Result<MadeKey, StoreError> {
         let mut keys = self.made(of)?.into_iter();
         keys.find(|key| *key.uid == *uid).ok_or(StoreError::NoKey)
     }
 
-    /// Changes those that were made, in the file and here, or nothing. All there are then.
-    fn change(&self, how: impl FnOnce(&Store) -> Result<Vec<MadeKey>, StoreError>) -> Result<Vec<MadeKey>, StoreError> {
-        let mut sources = self.sources();
-        sources.made = how(sources.store.as_ref().ok_or(StoreError::NoFile)?)?;
-        self.rebuild(&sources);
-        Ok(sources.made.clone())
+    /// Changes those that were made, in the file and here, or nothing. `how` gives what is wanted of it, and all there are then.
+    fn change<T>(&self, how: impl FnOnce(&Store) -> Result<(T, Vec<MadeKey>), StoreError>) -> Result<T, StoreError> {
+        self.with_store(|store| {
+            let (wanted, made) = how(store)?;
+            self.take_over(made);
+            Ok(wanted)
+        })
     }
 
-    fn sources(&self) -> MutexGuard<'_, Sources> {
-        self.0.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    /// One at a time, so that what is known is what was read last.
+    fn with_store<T>(&self, act: impl FnOnce(&Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let store = match self.0.store.try_lock() {
+            Ok(store) => store,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked),
+        };
+        act(store.as_ref().ok_or(StoreError::NoFile)?)
     }
 
-    fn rebuild(&self, sources: &Sources) {
+    fn take_over(&self, made: Vec<MadeKey>) -> bool {
+        if self.0.made.load().as_deref() == Some(&made) {
+            return false;
+        }
+        self.0.made.store(Some(Arc::new(made)));
+        self.rebuild(None);
+        true
+    }
+
+    /// Makes the table anew, of other keys of the configuration if there are.
+    fn rebuild(&self, keys: Option<&[ApiKey]>) {
+        let mut own = self.0.configured.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(keys) = keys {
+            *own = keys.to_vec();
+        }
+        let made = self.0.made.load();
         let before = self.0.ring.load_full();
         let now = Instant::now();
-        let made = sources.made.iter().filter_map(of_made).map(|key| (key, MADE_KEYS));
-        let configured = sources.configured.iter().cloned().map(|key| (key, ""));
         let mut ring = Ring::default();
-        // What the operator wrote wins where a digest stands in both.
-        for (key, label) in made.chain(configured) {
-            let known = before.by_name.get(key.name.as_str());
+        let mut configured = HashMap::new();
+        for key in &*own {
+            let known = before.by_name.get(key.name.as_str()).filter(|held| !held.is_made);
             let held = match known {
-                Some(held) if held.key == key => Arc::clone(held),
-                _ => Arc::new(self.hold(&key, known.map(|held| &held.allowance), now, label)),
+                Some(held) if held.key == *key => Arc::clone(held),
+                _ => Arc::new(self.hold(key, known.map(|held| &held.allowance), now)),
             };
-            for hash in &key.hashes {
-                ring.by_hash.insert(*hash, Arc::clone(&held));
-            }
-            ring.by_name.insert(Arc::clone(&held.name), held);
+            configured.insert(key.name.as_str(), held);
+        }
+        for made in made.as_deref().into_iter().flatten() {
+            let maker = made.by.as_deref().map(|name| configured.get(name));
+            let Some(key) = of_made(made, maker.map(|maker| maker.map(|held| held.key()))) else {
+                continue;
+            };
+            let known = before.by_name.get(key.name.as_str()).filter(|held| held.is_made);
+            let of_maker = maker.flatten().map(|held| &held.allowance);
+            let takes_from_it = |held: &Held| of_maker.is_none_or(|of_maker| Arc::ptr_eq(of_maker, &held.allowance));
+            let held = match known {
+                Some(held) if held.key == key && takes_from_it(held) => Arc::clone(held),
+                _ => Arc::new(self.hold_made(key, of_maker, now)),
+            };
+            ring.insert(held);
+        }
+        // What the operator wrote wins where a digest stands in both.
+        for held in configured.into_values() {
+            ring.insert(held);
         }
         for (gone, held) in &before.by_name {
             if !held.is_made && !ring.by_name.contains_key(gone) {
@@ -312,8 +347,7 @@ impl Keys {
         self.0.ring.store(Arc::new(ring));
     }
 
-    /// `label` is what it is counted by, where that is not its name.
-    fn hold(&self, key: &ApiKey, before: Option<&Arc<Allowance>>, now: Instant, label: &str) -> Held {
+    fn hold(&self, key: &ApiKey, before: Option<&Arc<Allowance>>, now: Instant) -> Held {
         let allowance = match before {
             Some(same) if same.is_for(&key.grant) => Arc::clone(same),
             before => Arc::new(Allowance::new(key.grant, before.map(AsRef::as_ref), now)),
@@ -322,8 +356,20 @@ impl Keys {
             key: key.clone(),
             name: key.name.as_str().into(),
             allowance,
-            counters: self.0.metrics.of_key(if label.is_empty() { &key.name } else { label }),
-            is_made: !label.is_empty(),
+            counters: self.0.metrics.of_key(&key.name),
+            is_made: false,
+        }
+    }
+
+    /// One that was made, which takes from what its maker has, if a key made it.
+    fn hold_made(&self, key: ApiKey, of_maker: Option<&Arc<Allowance>>, now: Instant) -> Held {
+        let own = || Arc::new(Allowance::new(key.grant, None, now));
+        Held {
+            name: key.name.as_str().into(),
+            allowance: of_maker.map_or_else(own, Arc::clone),
+            counters: self.0.metrics.of_key(MADE_KEYS),
+            is_made: true,
+            key,
         }
     }
 
@@ -351,20 +397,53 @@ impl Keys {
     }
 }
 
-/// What a key that was made opens: credentials of its realm, and their end.
-fn of_made(made: &MadeKey) -> Option<ApiKey> {
-    Some(ApiKey {
+impl Ring {
+    fn insert(&mut self, held: Arc<Held>) {
+        for hash in &held.key.hashes {
+            self.by_hash.insert(*hash, Arc::clone(&held));
+        }
+        self.by_name.insert(Arc::clone(&held.name), held);
+    }
+}
+
+/// What a key that was made opens: credentials of its realm, and their end. `maker` is the key that made it, if one did, as far as there is
+/// still one of that name: what it may do now is what this one may.
+fn of_made(made: &MadeKey, maker: Option<Option<&ApiKey>>) -> Option<ApiKey> {
+    let key = ApiKey {
         name: made.uid.to_string(),
         hashes: vec![made.hash()?],
-        scopes: vec![Scope::Issue, Scope::Revoke],
+        scopes: MADE_SCOPES.to_vec(),
         realm: made.realm.as_deref().map(str::to_owned),
         origins: Vec::new(),
         grant: MADE_GRANT,
         max_ttl: None,
         enabled: true,
         expires_at: None,
+    };
+    let Some(maker) = maker else { return Some(key) };
+    // Another key of its maker's name is not its maker.
+    let Some(maker) = maker.filter(|maker| maker.realm == key.realm) else {
+        return Some(ApiKey { enabled: false, ..key });
+    };
+    Some(ApiKey {
+        scopes: made_scopes(maker),
+        origins: maker.origins.clone(),
+        grant: maker.grant,
+        max_ttl: maker.max_ttl,
+        enabled: maker.enabled,
+        expires_at: maker.expires_at,
+        ..key
     })
 }
+
+/// Those of its scopes that the keys have which a key makes.
+fn made_scopes(maker: &ApiKey) -> Vec<Scope> {
+    let scopes = MADE_SCOPES.into_iter();
+    scopes.filter(|scope| maker.scopes.contains(scope)).collect()
+}
+
+/// What a key that was made can be for. None of them makes another.
+const MADE_SCOPES: [Scope; 2] = [Scope::Issue, Scope::Revoke];
 
 /// As `[keys.NAME]` has it by default.
 const MADE_GRANT: Grant = Grant {

@@ -133,3 +133,149 @@ fn a_table_is_no_slower_for_many_keys_and_finds_each() {
     assert!((0..1000).all(|at| name(&all, &format!("text {at}")) == Some(format!("k{at}"))));
     assert_eq!(all.find("text 1").unwrap().key().max_ttl, None::<Duration>);
 }
+
+/// A key that makes others, and one that it made.
+fn maker_and_made(all: &Keys, maker: &ApiKey) -> (Arc<Held>, Arc<Held>) {
+    let by = Some(Maker {
+        name: &maker.name,
+        realm: maker.realm.as_deref(),
+    });
+    let (_, text) = all.make("app", None, by, NOW).unwrap();
+    (all.find("admin").unwrap(), all.find(text.expose()).unwrap())
+}
+
+fn maker() -> ApiKey {
+    ApiKey {
+        scopes: Scope::ALL.to_vec(),
+        realm: Some("acme".to_owned()),
+        ..key("admin", &["admin"])
+    }
+}
+
+#[test]
+fn a_key_that_a_key_made_does_nothing_that_its_maker_does_not() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let bounded = ApiKey {
+        origins: vec!["https://app.example".to_owned()],
+        max_ttl: Some(Duration::from_secs(60)),
+        expires_at: Some(UnixTime(NOW.0 + 100)),
+        ..maker()
+    };
+    let all = keys(std::slice::from_ref(&bounded));
+    all.open(&directory.path().join("keys.json")).unwrap();
+    let (_, made) = maker_and_made(&all, &bounded);
+    let bounds = |key: &ApiKey| (key.realm.clone(), key.origins.clone(), key.max_ttl, key.expires_at);
+    assert_eq!(bounds(made.key()), bounds(&bounded));
+    let judge = |held: &Held, scope| held.judge(scope, Some("https://app.example"), NOW);
+    assert_eq!(
+        (judge(&made, Scope::Issue), judge(&made, Scope::Revoke)),
+        (Ok(()), Ok(()))
+    );
+    for scope in [Scope::Usage, Scope::Keys] {
+        assert_eq!(judge(&made, scope), Err(Refusal::Scope), "none of them makes another");
+    }
+    assert_eq!(made.judge(Scope::Issue, None, NOW), Err(Refusal::Origin));
+    // What the maker may do from now on holds for what it has made.
+    let text = all
+        .0
+        .ring
+        .load()
+        .by_hash
+        .iter()
+        .find_map(|(hash, held)| held.is_made.then_some(*hash))
+        .unwrap();
+    let now_it_may = |change: ApiKey| {
+        all.replace(&[change]);
+        let made = Arc::clone(&all.0.ring.load().by_hash[&text]);
+        judge(&made, Scope::Issue)
+    };
+    let with = |scopes: &[Scope]| ApiKey {
+        scopes: scopes.to_vec(),
+        ..bounded.clone()
+    };
+    assert_eq!(now_it_may(with(&[Scope::Keys, Scope::Revoke])), Err(Refusal::Scope));
+    assert_eq!(
+        now_it_may(ApiKey {
+            enabled: false,
+            ..bounded.clone()
+        }),
+        Err(Refusal::Disabled)
+    );
+    assert_eq!(
+        now_it_may(ApiKey {
+            expires_at: Some(NOW),
+            ..bounded.clone()
+        }),
+        Err(Refusal::Expired)
+    );
+    assert_eq!(now_it_may(bounded.clone()), Ok(()));
+    // Somebody else who is called so, or nobody.
+    assert_eq!(
+        now_it_may(ApiKey {
+            realm: None,
+            ..bounded.clone()
+        }),
+        Err(Refusal::Disabled)
+    );
+    assert_eq!(now_it_may(key("other", &["admin"])), Err(Refusal::Disabled));
+}
+
+#[test]
+fn a_key_and_all_that_it_made_have_one_quota_together_through_every_reload() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let maker = maker();
+    let all = keys(std::slice::from_ref(&maker));
+    all.open(&directory.path().join("keys.json")).unwrap();
+    let (of_maker, first) = maker_and_made(&all, &maker);
+    let (_, second) = maker_and_made(&all, &maker);
+    let take = |held: &Held| held.take(Instant::now(), NOW);
+    assert_eq!((take(&first), take(&second)), (Ok(()), Ok(())));
+    for held in [&of_maker, &first, &second] {
+        assert!(matches!(take(held), Err(Refusal::Exhausted(Exhausted::Quota(_)))));
+    }
+    let mut raised = maker.clone();
+    raised.grant.per_hour = 3;
+    all.replace(&[raised]);
+    let third = Arc::clone(&all.0.ring.load().by_name[first.name()]);
+    assert_eq!(take(&third), Ok(()));
+    assert!(take(&all.find("admin").unwrap()).is_err());
+    // One that an operator made has its own.
+    let (_, text) = all.make("", Some("acme"), None, NOW).unwrap();
+    assert_eq!(take(&all.find(text.expose()).unwrap()), Ok(()));
+}
+
+#[test]
+fn what_another_process_made_or_ended_opens_or_not_once_the_file_is_read_again() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().join("keys.json");
+    let (ours, theirs) = (keys(&[]), keys(&[]));
+    assert!(matches!(ours.read_again(), Err(StoreError::NoFile)));
+    ours.open(&path).unwrap();
+    theirs.open(&path).unwrap();
+    let (made, text) = theirs.make("", None, None, NOW).unwrap();
+    assert!(ours.find(text.expose()).is_none());
+    assert!(ours.read_again().unwrap() && !ours.read_again().unwrap());
+    assert!(ours.find(text.expose()).is_some());
+    // What is not known here yet can be ended here.
+    let (other, _) = theirs.make("", None, None, NOW).unwrap();
+    ours.end(&other.uid, Of::All).unwrap();
+    theirs.read_again().unwrap();
+    assert_eq!(theirs.made(Of::All).unwrap(), [made]);
+    std::fs::write(&path, "none").unwrap();
+    assert!(ours.read_again().is_err() && ours.find(text.expose()).is_some());
+}
+
+#[test]
+fn whoever_lists_keys_does_not_wait_for_the_disk() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let all = keys(&[]);
+    all.open(&directory.path().join("keys.json")).unwrap();
+    let (made, text) = all.make("", None, None, NOW).unwrap();
+    // As a change that is being written to a slow disk has it.
+    let _writing = all.0.store.lock().unwrap();
+    assert_eq!(all.made(Of::All).unwrap(), std::slice::from_ref(&made));
+    assert!(all.made_key(&made.uid, Of::All).is_ok() && all.find(text.expose()).is_some());
+    all.replace(&[key("shop", &["k"])]);
+    assert_eq!(name(&all, "k").as_deref(), Some("shop"));
+    assert!(matches!(all.end(&made.uid, Of::All), Err(StoreError::Locked)));
+}

@@ -117,13 +117,9 @@ fn what_was_made_opens_after_a_restart_and_a_file_that_is_none_ends_the_start() 
     let server = start("", &file);
     assert_eq!(generate(&server, &uid, &key).status, 201);
 
-    // A file that somebody put back counts from the next reload on.
+    // A file that somebody put back counts within seconds, without a reload.
     server.write("keys.json", "{\"version\":1,\"keys\":[]}");
-    server.write(
-        "meetpoint.toml",
-        &config("[keys.shop]\nhashes = \"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"\n"),
-    );
-    server.wait_for_log(crate::reload::RELOADED, 1);
+    server.wait_for_log("http.keys_file has changed", 1);
     assert_eq!(generate(&server, &uid, &key).status, 401);
     // And one that is none changes nothing.
     server.write("keys.json", "none");
@@ -157,7 +153,7 @@ fn strangers_other_keys_and_keys_of_other_realms_administer_nothing() {
     let server = start(
         &format!(
             "[realms.globex]\nsecrets = \"the secret of globex\"\ntokens = \"globex-token-of-32-characters-or-more\"\n\
-             [keys.root]\nhashes = \"{}\"\nscopes = \"keys\"\n[keys.acme]\nhashes = \"{}\"\nscopes = \"keys\"\nrealm = \"acme\"\n\
+             [keys.root]\nhashes = \"{}\"\nscopes = \"keys\"\n[keys.acme]\nhashes = \"{}\"\nscopes = [\"keys\", \"issue\"]\nrealm = \"acme\"\n\
              [keys.issuer]\nhashes = \"{}\"\n",
             root.hash().written(),
             of_acme.hash().written(),
@@ -178,10 +174,18 @@ fn strangers_other_keys_and_keys_of_other_realms_administer_nothing() {
     let answer = ask(&server, &format!("GET {BASE}"), &[], "");
     assert_eq!(refused(&answer), (401, "key_required".into()));
 
-    let theirs = post(root.expose(), "{\"realm\":\"globex\"}").json();
+    // Of no realm, and with nothing to hand on.
+    for body in ["{}", "{\"realm\":\"globex\"}"] {
+        assert_eq!(refused(&post(root.expose(), body)), (403, "forbidden".into()), "{body}");
+    }
+    let theirs = post(ADMIN, "{\"realm\":\"globex\"}").json();
     let ours = post(of_acme.expose(), "{\"name\":\"ours\"}").json();
     let list = generate(&server, text(&ours, "uid"), text(&ours, "key")).json();
     assert!(text(&list["iceServers"][1], "username").ends_with("@acme"));
+    let username = text(&list["iceServers"][1], "username");
+    let revoke = format!("POST /v1/turn/keys/x/credentials/{username}/revoke");
+    let answer = call(&server, &revoke, text(&ours, "key"), "");
+    assert_eq!(answer.status, 403, "its maker may not: {}", answer.body);
     assert_eq!(
         refused(&post(of_acme.expose(), "{\"realm\":\"globex\"}")),
         (403, "forbidden".into())
@@ -190,7 +194,7 @@ fn strangers_other_keys_and_keys_of_other_realms_administer_nothing() {
         |token: &str| call(&server, &format!("GET {BASE}"), token, "").json()["result_info"]["total_count"].clone();
     assert_eq!(
         (count(root.expose()), count(of_acme.expose()), count(ADMIN)),
-        (json!(2), json!(1), json!(2))
+        (json!(0), json!(1), json!(2))
     );
     let path = format!("{BASE}/{}", text(&theirs, "uid"));
     for method in ["GET", "PUT", "DELETE"] {
@@ -252,4 +256,120 @@ fn bad_and_huge_bodies_are_refused_and_without_a_file_nothing_is_made() {
         let answer = call(&server, &format!("{request} {path}"), ADMIN, "{}");
         assert_eq!(refused(&answer), (409, "no_keys_file".into()), "{request}");
     }
+}
+
+#[test]
+fn a_key_of_a_tenant_and_those_it_made_share_its_quota_its_lifetime_and_its_end() {
+    let admin = NewKey::make().unwrap();
+    let section = |more: &str| {
+        format!(
+            "[keys.admin]\nhashes = \"{}\"\nscopes = [\"keys\", \"issue\"]\nrealm = \"acme\"\nquota_per_day = 3\nmax_ttl = \"1m\"\n{more}",
+            admin.hash().written()
+        )
+    };
+    let server = start(&section(""), "");
+    let make = || call(&server, &format!("POST {BASE}"), admin.expose(), "{}").json();
+    let (one, two) = (make(), make());
+    for (at, made) in [&one, &two, &one].into_iter().enumerate() {
+        let answer = generate(&server, text(made, "uid"), text(made, "key"));
+        assert_eq!(answer.status, 201, "{at}: {}", answer.body);
+        let list = answer.json();
+        let expiry = text(&list["iceServers"][1], "username").split(':').next().unwrap();
+        let now = std::time::SystemTime::now();
+        let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        assert!(expiry.parse::<u64>().unwrap() <= now + 61, "asked for a day: {expiry}");
+    }
+    for (uid, key) in [(text(&two, "uid"), text(&two, "key")), ("admin", admin.expose())] {
+        let answer = generate(&server, uid, key);
+        assert_eq!(
+            (answer.status, answer.body.contains("quota_exceeded")),
+            (429, true),
+            "{}",
+            answer.body
+        );
+    }
+    server.write("meetpoint.toml", &config(&section("enabled = false\n")));
+    server.wait_for_log(crate::reload::RELOADED, 1);
+    let answer = generate(&server, text(&two, "uid"), text(&two, "key"));
+    assert_eq!(
+        (answer.status, answer.body.contains("key_disabled")),
+        (403, true),
+        "{}",
+        answer.body
+    );
+}
+
+/// Two servers that share a file, and the directory that it is in.
+fn two_of_one_file() -> (tempfile::TempDir, [Server; 2]) {
+    let directory = tempfile::TempDir::new().unwrap();
+    let shared = directory.path().join("keys.json").display().to_string();
+    let config = config("").replace("keys.json", &shared);
+    let servers = [(); 2].map(|()| Server::start_with(&[("meetpoint.toml", config.as_str())], &[]));
+    (directory, servers)
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = std::time::Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < crate::program::PATIENCE, "{what}");
+        crate::program::pause();
+    }
+}
+
+#[test]
+fn of_two_processes_that_make_keys_in_one_file_at_once_both_know_all_and_what_ends_ends_everywhere() {
+    let (_directory, servers) = two_of_one_file();
+    let make = |at: usize| {
+        let answer = call(&servers[at % 2], &format!("POST {BASE}"), ADMIN, "{}");
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        answer.json()
+    };
+    let made: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|thread| scope.spawn(move || (0..4).map(|_| make(thread)).collect::<Vec<_>>()))
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let total =
+        |server: &Server| call(server, &format!("GET {BASE}"), ADMIN, "").json()["result_info"]["total_count"].clone();
+    for server in &servers {
+        wait_until("a key of the other process is missing", || total(server) == json!(16));
+        let opens = |made: &serde_json::Value| generate(server, text(made, "uid"), text(made, "key")).status == 201;
+        assert!(made.iter().all(opens));
+    }
+    // Each key is ended where it was not made.
+    for (at, made) in made.iter().enumerate() {
+        let path = format!("DELETE {BASE}/{}", text(made, "uid"));
+        assert_eq!(call(&servers[at % 2], &path, ADMIN, "").status, 200);
+    }
+    for server in &servers {
+        for made in &made {
+            wait_until("an ended key opens", || {
+                generate(server, text(made, "uid"), text(made, "key")).status == 401
+            });
+        }
+    }
+}
+
+#[test]
+fn while_another_process_holds_the_file_keys_open_and_are_listed_and_changes_wait_for_so_long_and_no_longer() {
+    let (directory, [server, _other]) = two_of_one_file();
+    let made = call(&server, &format!("POST {BASE}"), ADMIN, "{}").json();
+    let lock = std::fs::File::open(directory.path().join("keys.json.lock")).unwrap();
+    lock.lock().unwrap();
+    let post = || call(&server, &format!("POST {BASE}"), ADMIN, "{}");
+    // More than the program has threads.
+    std::thread::scope(|scope| {
+        let waiting: Vec<_> = (0..16).map(|_| scope.spawn(post)).collect();
+        for _ in 0..8 {
+            assert_eq!(call(&server, &format!("GET {BASE}"), ADMIN, "").status, 200);
+            assert_eq!(generate(&server, text(&made, "uid"), text(&made, "key")).status, 201);
+        }
+        for answer in waiting {
+            assert_eq!(refused(&answer.join().unwrap()), (503, "keys_not_kept".into()));
+        }
+        let last = scope.spawn(post);
+        lock.unlock().unwrap();
+        assert_eq!(last.join().unwrap().status, 201);
+    });
 }
