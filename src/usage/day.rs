@@ -36,6 +36,13 @@ impl Day {
         Self(self.0.saturating_sub(days))
     }
 
+    /// The day so many days later, if it has a year of four digits.
+    #[must_use]
+    pub const fn after(self, days: u64) -> Self {
+        let day = self.0.saturating_add(days);
+        Self(if day > LAST { LAST } else { day })
+    }
+
     /// The next one.
     #[must_use]
     pub const fn next(self) -> Self {

@@ -8,6 +8,7 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::account::Account;
 use super::day::Day;
@@ -19,6 +20,9 @@ pub const MAX_WAITING: usize = 4096;
 const LOCK: &str = "usage.lock";
 /// Read and written by the owner, read by the group: whoever bills.
 const MODE: u32 = 0o640;
+/// So many other days within so many days before it make a day one on which records were really written: a clock that was wrong for
+/// a while leaves files that stand alone.
+const WITNESSES: (usize, u64) = (2, 31);
 /// Of the directory, where it is made here.
 const DIRECTORY_MODE: u32 = 0o750;
 
@@ -30,6 +34,8 @@ pub struct Store {
     waiting: VecDeque<(Day, String)>,
     /// The file that was written to last, which ends with a whole line.
     open: Option<(Day, File)>,
+    /// The day on which this was made, at the earliest, as the files that were there say.
+    made: Option<Day>,
 }
 
 impl Store {
@@ -50,7 +56,9 @@ impl Store {
             lock: None,
             waiting: VecDeque::new(),
             open: None,
+            made: None,
         };
+        store.made = earliest_today(store.days()?);
         match store.hold() {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
             _ => Ok(store),
@@ -168,6 +176,23 @@ impl Store {
         Ok(file)
     }
 
+    /// The days that have files.
+    fn days(&self) -> io::Result<Vec<Day>> {
+        let mut days = Vec::new();
+        for entry in std::fs::read_dir(&self.directory)? {
+            days.extend(entry?.file_name().to_str().and_then(Day::of_file));
+        }
+        Ok(days)
+    }
+
+    /// The last day that it can be today: what the clock says, but no later than the files that were there at the start and the time since
+    /// then bear out. Whoever starts with a clock that is years ahead removes nothing by it. After a pause in which nothing was written
+    /// it is behind by as much, until the next start.
+    pub fn today(&self, clock: Day, since_start: Duration) -> Day {
+        let days = since_start.as_secs() / 86_400 + 1;
+        self.made.map_or(clock, |made| clock.min(made.after(days)))
+    }
+
     /// Removes files that are older than so many days; how many.
     ///
     /// # Errors
@@ -177,16 +202,24 @@ impl Store {
             return Ok(0);
         }
         let first = today.before(days.into());
-        let mut removed = 0;
-        for entry in std::fs::read_dir(&self.directory)? {
-            let entry = entry?;
-            let day = entry.file_name().to_str().and_then(Day::of_file);
-            if day.is_some_and(|day| day < first) && std::fs::remove_file(entry.path()).is_ok() {
-                removed += 1;
-            }
-        }
-        Ok(removed)
+        let old = self.days()?.into_iter().filter(|day| *day < first);
+        let remove = |day: Day| std::fs::remove_file(self.directory.join(day.file_name()));
+        Ok(old.filter(|day| remove(*day).is_ok()).count())
     }
+}
+
+/// When it is at the earliest, as files of these days say: the last one that has witnesses; else the first of all, which a wrong clock cannot
+/// have made newer than it is.
+fn earliest_today(mut days: Vec<Day>) -> Option<Day> {
+    let (witnesses, within) = WITNESSES;
+    days.sort_unstable();
+    let mut runs = days.windows(witnesses + 1).rev();
+    let run = runs.find(|run| {
+        run.first()
+            .zip(run.last())
+            .is_some_and(|(first, last)| *first >= last.before(within))
+    });
+    run.and_then(|run| run.last()).or(days.first()).copied()
 }
 
 /// Cuts off what stands behind the last line break; how many bytes.
@@ -358,5 +391,47 @@ mod tests {
         assert_eq!(store.forget(today, 9).unwrap(), 1);
         assert!(directory.path().join("usage-2026-11-12.jsonl").exists());
         assert!(directory.path().join("notes").exists());
+    }
+
+    fn day(text: &str) -> Day {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_clock_that_is_years_ahead_at_the_start_removes_nothing_that_time_has_not_made_old() {
+        let directory = TempDir::new().unwrap();
+        for file in ["2026-11-18", "2026-11-19", "2026-11-20", "2026-11-21"] {
+            fs::write(directory.path().join(day(file).file_name()), "").unwrap();
+        }
+        let store = Store::new(directory.path()).unwrap();
+        let wrong = day("2031-06-01");
+        let today = store.today(wrong, Duration::from_secs(60));
+        assert_eq!(today, day("2026-11-22"));
+        assert_eq!(store.forget(today, 400).unwrap(), 0);
+        // What the wrong clock has written is no witness for it, at the next start either.
+        fs::write(directory.path().join(wrong.file_name()), "").unwrap();
+        drop(store);
+        let store = Store::new(directory.path()).unwrap();
+        assert_eq!(store.today(wrong, Duration::ZERO), day("2026-11-22"));
+        // Time that really passed makes files old; a clock that is right, or behind, counts as ever.
+        let later = Duration::from_secs(400 * 86_400);
+        assert_eq!(store.today(day("2027-12-26"), later), day("2027-12-26"));
+        assert_eq!(store.today(wrong, later), day("2027-12-27"));
+        assert_eq!(store.forget(store.today(wrong, later), 400).unwrap(), 4);
+        assert_eq!(store.today(day("2026-11-21"), Duration::ZERO), day("2026-11-21"));
+        assert_eq!(store.today(day("1970-01-02"), later), day("1970-01-02"));
+    }
+
+    #[test]
+    fn without_files_that_bear_each_other_out_the_oldest_one_says_when_it_was_and_without_any_the_clock() {
+        let at = |days: &[&str]| earliest_today(days.iter().map(|text| day(text)).collect());
+        assert_eq!(at(&[]), None);
+        assert_eq!(at(&["2031-06-01", "2026-11-21"]), Some(day("2026-11-21")));
+        assert_eq!(at(&["2026-11-21", "2031-06-02", "2031-06-01"]), Some(day("2026-11-21")));
+        assert_eq!(at(&["2026-11-01", "2026-11-10", "2026-12-02"]), Some(day("2026-12-02")));
+        assert_eq!(at(&["2026-11-01", "2026-11-10", "2026-12-03"]), Some(day("2026-11-01")));
+        let directory = TempDir::new().unwrap();
+        let store = Store::new(directory.path()).unwrap();
+        assert_eq!(store.today(day("2031-06-01"), Duration::ZERO), day("2031-06-01"));
     }
 }

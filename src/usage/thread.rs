@@ -62,6 +62,7 @@ impl Usage {
             source,
             is_failing: false,
             looked: None,
+            started: Instant::now(),
         };
         let (orders, receiver) = mpsc::channel();
         let thread = std::thread::Builder::new()
@@ -99,6 +100,7 @@ struct Keeper {
     is_failing: bool,
     /// The day on which it was last looked for files that are too old.
     looked: Option<Day>,
+    started: Instant,
 }
 
 impl Keeper {
@@ -196,15 +198,24 @@ impl Keeper {
         }
     }
 
-    /// Once a day, and not when the clock has just been set: it may be wrong by years.
+    /// Once a day, and not when the clock has just been set: it may be wrong by years. As it may be at the start, so that it is not
+    /// believed alone.
     fn forget(&mut self, at: At, clock_set: bool) {
-        let (Some(store), today) = (&self.store, Day::of(at.unix_ms)) else {
+        let (Some(store), clock) = (&self.store, Day::of(at.unix_ms)) else {
             return;
         };
-        if clock_set || self.looked == Some(today) {
+        if clock_set || self.config.retention_days == 0 || self.looked == Some(clock) {
             return;
         }
-        self.looked = Some(today);
+        self.looked = Some(clock);
+        let today = store.today(clock, at.instant.saturating_duration_since(self.started));
+        if today < clock {
+            tracing::warn!(
+                %clock,
+                %today,
+                "the clock is ahead of the records of usage that were there at the start: files are removed by the records, until the next start"
+            );
+        }
         match store.forget(today, self.config.retention_days) {
             Ok(0) => {}
             Ok(files) => tracing::info!(files, "files of usage were removed (usage.retention_days)"),
