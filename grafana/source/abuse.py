@@ -117,6 +117,7 @@ floods = [
         (rate("meetpoint_http_connections_refused_total"), "HTTP connections of one address"),
         (rate("meetpoint_http_rate_evictions_total"), "clients forgotten by the limiter"),
         (rate("meetpoint_front_refused_connections_total", by="reason"), "connections: {{reason}}"),
+        (rate("meetpoint_revocations_refused_total", by="full"), "revocations: {{full}} full"),
     ], "reqps", runbook=("MeetpointHttpRateTable", "MeetpointConnectionsRefused"),
         says="What was refused for its number.", good="little.", bad="`forgotten by the limiter`: more addresses than its table has places, a distributed flood.",
         do="put a proxy or the provider's filter in front."),

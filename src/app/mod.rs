@@ -208,6 +208,7 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         looker,
         probed: prober.board(),
         orders: sender,
+        metrics: metrics.clone(),
     };
     let desk = Arc::new(desk);
     let mut scales = None;

@@ -10,8 +10,9 @@ use crate::http::Issuer;
 use crate::http::admin::{Cursor, Operator, OperatorError, PATIENCE, ProbedServer, Reloaded};
 use crate::probe::Board;
 use crate::signaling::{NodeId, Sid};
+use crate::telemetry::Metrics;
 use crate::transport::{Inquiry, NoAnswer};
-use crate::turn::{AllocationId, AllocationView, Change, Filter, Revocations, RevocationsFull, Revoked};
+use crate::turn::{AllocationId, AllocationView, Change, Filter, Revocations, RevocationsFull, Revoked, Tenants};
 use std::sync::Arc;
 use std::sync::mpsc as answers;
 use std::time::{Duration, SystemTime};
@@ -45,6 +46,7 @@ pub(super) struct Desk {
     /// What probes found.
     pub(super) probed: Board,
     pub(super) orders: mpsc::Sender<Order>,
+    pub(super) metrics: Metrics,
 }
 
 impl From<NoAnswer> for OperatorError {
@@ -124,8 +126,14 @@ impl Operator for Desk {
         self.end_all_of(who, inserted)
     }
 
-    fn revoke_for_tenant(&self, now: UnixTime, who: Revoked, until: UnixTime) -> Result<u32, OperatorError> {
-        let inserted = self.revocations.insert_for_tenant(now, who.clone(), until);
+    fn revoke_for_tenant(
+        &self,
+        now: UnixTime,
+        who: Revoked,
+        until: UnixTime,
+        tenants: &Tenants,
+    ) -> Result<u32, OperatorError> {
+        let inserted = self.revocations.insert_for_tenant(now, who.clone(), until, tenants);
         self.end_all_of(who, inserted)
     }
 
@@ -197,9 +205,15 @@ impl Desk {
         Ok(all)
     }
 
+    /// Somebody who should be turned away is not.
+    fn refuse(&self, full: RevocationsFull) -> OperatorError {
+        self.metrics.api().revocation_refused(full);
+        OperatorError::Full(full)
+    }
+
     /// Tells the others who is turned away from now on, and ends what they hold.
     fn end_all_of(&self, who: Revoked, inserted: Result<Change, RevocationsFull>) -> Result<u32, OperatorError> {
-        let change = inserted.map_err(|_| OperatorError::Full)?;
+        let change = inserted.map_err(|full| self.refuse(full))?;
         if let Some(fleet) = &self.fleet {
             fleet.tell(&change);
         }
@@ -217,7 +231,7 @@ impl Desk {
             stamp: 1,
         };
         let merged = self.revocations.merge(now, change);
-        merged.map_err(|_| OperatorError::Full)?;
+        merged.map_err(|full| self.refuse(full))?;
         self.end_fitting(&all_of(who))
     }
 }

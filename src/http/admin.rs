@@ -46,7 +46,7 @@ use crate::events::talkers::{Question, Top};
 use crate::events::{Feed, Intake};
 use crate::fleet::Announced;
 use crate::signaling::NodeId;
-use crate::turn::{AllocationId, AllocationView, Filter, Revoked};
+use crate::turn::{AllocationId, AllocationView, Filter, RevocationsFull, Revoked, Tenants};
 use crate::ws::HubHandle;
 
 pub use probed::ProbedServer;
@@ -70,8 +70,8 @@ pub enum OperatorError {
     #[error("the relay does not answer now")]
     Busy,
     /// No room for one more revocation.
-    #[error("too many revocations are in force")]
-    Full,
+    #[error("{0}")]
+    Full(RevocationsFull),
     /// The configuration is wrong; nothing was changed. The text names no secret.
     #[error("{0}")]
     Rejected(String),
@@ -117,11 +117,17 @@ pub trait Operator: Send + Sync + 'static {
     /// [`OperatorError::Full`], [`OperatorError::Busy`].
     fn revoke(&self, now: UnixTime, who: Revoked, until: UnixTime) -> Result<u32, OperatorError>;
 
-    /// The same as a tenant says, who must leave room for operators.
+    /// The same of one of its credentials as a tenant says, who must leave room for operators and for other tenants.
     ///
     /// # Errors
     /// As for an operator.
-    fn revoke_for_tenant(&self, now: UnixTime, who: Revoked, until: UnixTime) -> Result<u32, OperatorError>;
+    fn revoke_for_tenant(
+        &self,
+        now: UnixTime,
+        who: Revoked,
+        until: UnixTime,
+        tenants: &Tenants,
+    ) -> Result<u32, OperatorError>;
 
     /// At most `most` of the revocations in force behind `after`, and whether there are more.
     fn revocations(&self, now: UnixTime, after: Option<&Revoked>, most: usize) -> (Vec<(Revoked, UnixTime)>, bool);
@@ -258,7 +264,7 @@ pub(super) async fn ask_operator<T: Send + 'static>(
     match asked {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(OperatorError::Rejected(problems))) => Err(Problem::new(Code::BadConfiguration, problems)),
-        Ok(Err(error @ OperatorError::Full)) => Err(Problem::new(Code::RevocationsFull, error.to_string())),
+        Ok(Err(error @ OperatorError::Full(_))) => Err(Problem::new(Code::RevocationsFull, error.to_string())),
         Ok(Err(error @ OperatorError::Busy)) => Err(Problem::new(Code::Busy, error.to_string())),
         Err(_panicked) => Err(Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR)),
     }

@@ -43,6 +43,7 @@ pub use service::Service;
 
 use crate::credentials::{IceList, IceServer, UnixTime, Username};
 use crate::events::Intake;
+use crate::turn::Tenants;
 
 fn routes(service: Service) -> Router<Compat> {
     match service {
@@ -107,6 +108,15 @@ impl Compat {
     ) -> Result<IceList, Problem> {
         let headers = shown(headers, token);
         ice_servers::issue(&self.state, client, &Asks::new(path, &headers), wish).await
+    }
+
+    /// A tenant and all others, for whom it must leave room.
+    fn tenants(&self, own: Option<&str>) -> Tenants {
+        let realms = &self.state.config().realms;
+        Tenants {
+            own: own.map(Box::from),
+            realms: realms.iter().map(|realm| realm.name.as_str().into()).collect(),
+        }
     }
 
     /// When this credential ends, if the realm can have been issued it: its name is the realm's, and it has no longer to live than the

@@ -94,7 +94,8 @@ pub use realm::{MAX_REALMS, RealmConfig, RealmId, RealmLimits, RealmStats};
 pub use redirect::{AlternateServer, Redirect, RedirectWhen};
 pub use reservation::Reservations;
 pub use revocation::{
-    Change, Digests, MAX_REVOCATIONS, MAX_REVOCATIONS_FOR_TENANTS, Merged, PARTS, Revocations, RevocationsFull, Revoked,
+    Change, Digests, MAX_REVOCATIONS, MAX_REVOCATIONS_FOR_TENANTS, Merged, PARTS, Revocations, RevocationsFull,
+    Revoked, Tenants,
 };
 pub use server::Server;
 pub use stats::{Fill, Stats, Traffic};

@@ -12,13 +12,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::credentials::{UnixTime, Username};
 
+use super::verdict::labels;
 use table::Table;
 pub use table::{Digests, Merged, PARTS};
 
 /// Most entries. A revocation that would be one more is refused: to forget one would let somebody in again.
 pub const MAX_REVOCATIONS: usize = 65_536;
 
-/// Past so many entries tenants revoke nothing: the rest is the operators', who could turn away nobody if tenants filled all of it.
+/// Past so many entries tenants revoke nothing: the rest is the operators', who could turn away nobody if tenants filled all of it. Each
+/// tenant has an equal share of it, so that none keeps another one from revoking.
 pub const MAX_REVOCATIONS_FOR_TENANTS: usize = MAX_REVOCATIONS / 2;
 
 /// Who is turned away.
@@ -45,10 +47,45 @@ pub struct Change {
     pub stamp: u64,
 }
 
-/// No room for one more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{MAX_REVOCATIONS} revocations are in force already")]
-pub struct RevocationsFull;
+labels! {
+    /// What is full when there is no room for one more.
+    RevocationsFull {
+        /// The table: [`MAX_REVOCATIONS`].
+        Table = "table",
+        /// What all tenants have together: [`MAX_REVOCATIONS_FOR_TENANTS`].
+        Tenants = "tenants",
+        /// What one of them has: [`Tenants::share`].
+        Tenant = "tenant",
+    }
+}
+
+impl std::fmt::Display for RevocationsFull {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Table => "too many revocations are in force",
+            Self::Tenants => "too many revocations are in force, of all tenants together",
+            Self::Tenant => "too many revocations of this tenant are in force",
+        })
+    }
+}
+
+impl std::error::Error for RevocationsFull {}
+
+/// A tenant that revokes, and those that it shares with.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Tenants {
+    /// Which one it is; `None` for the default realm.
+    pub own: Option<Box<str>>,
+    /// All realms beside the default one.
+    pub realms: Vec<Box<str>>,
+}
+
+impl Tenants {
+    /// Entries that one tenant may have: fewer the more tenants there are, [`super::MAX_REALMS`] at the most.
+    pub const fn share(&self) -> usize {
+        MAX_REVOCATIONS_FOR_TENANTS / (self.realms.len() + 1)
+    }
+}
 
 /// The revocations of a process. Clones share.
 #[derive(Clone, Debug, Default)]
@@ -63,15 +100,20 @@ impl Revocations {
         self.table().set(now, who, until, true)
     }
 
-    /// The same for a tenant, which has no more than half of the table together with all others.
+    /// The same for a tenant, of one of its credentials. All tenants together have no more than half of the table, and each of them no more
+    /// than its share of that: entries with usernames of its realm, whoever made them, on whichever replica.
     ///
     /// # Errors
-    /// When that half is full.
-    pub fn insert_for_tenant(&self, now: UnixTime, who: Revoked, until: UnixTime) -> Result<Change, RevocationsFull> {
+    /// When that half is full, or that share.
+    pub fn insert_for_tenant(
+        &self,
+        now: UnixTime,
+        who: Revoked,
+        until: UnixTime,
+        tenants: &Tenants,
+    ) -> Result<Change, RevocationsFull> {
         let mut table = self.table();
-        if !table.has_room(now, &who, MAX_REVOCATIONS_FOR_TENANTS) {
-            return Err(RevocationsFull);
-        }
+        table.check_share(now, &who, tenants)?;
         table.set(now, who, until, true)
     }
 
@@ -214,7 +256,7 @@ mod tests {
         let one_more = Revoked::User("one more".into());
         assert_eq!(
             revocations.insert(NOW, one_more.clone(), UnixTime(9000)),
-            Err(RevocationsFull)
+            Err(RevocationsFull::Table)
         );
         let seventh = revocations.insert(NOW, Revoked::User("7".into()), UnixTime(9000));
         assert!(seventh.is_ok(), "it has a place");
@@ -231,14 +273,20 @@ mod tests {
             stamp: 1,
         };
         let now = UnixTime(1001);
-        assert_eq!(revocations.merge(now, of_another("x", 9000)), Err(RevocationsFull));
+        assert_eq!(
+            revocations.merge(now, of_another("x", 9000)),
+            Err(RevocationsFull::Table)
+        );
         assert_eq!(
             revocations.merge(now, of_another("7", 9001)),
             Ok(Merged::Known),
             "an older one"
         );
         assert!(revocations.lift(now, &one_more).is_some());
-        assert_eq!(revocations.merge(now, of_another("x", 9000)), Err(RevocationsFull));
+        assert_eq!(
+            revocations.merge(now, of_another("x", 9000)),
+            Err(RevocationsFull::Table)
+        );
         assert!(
             revocations
                 .insert(now, Revoked::User("y".into()), UnixTime(9000))
@@ -250,26 +298,94 @@ mod tests {
         );
     }
 
+    fn tenants(own: Option<&str>, realms: &[&str]) -> Tenants {
+        Tenants {
+            own: own.map(Box::from),
+            realms: realms.iter().map(|name| Box::from(*name)).collect(),
+        }
+    }
+
+    fn credential(at: usize, realm: &str) -> Revoked {
+        Revoked::Username(format!("2000:{at}{realm}").into())
+    }
+
     #[test]
     fn tenants_fill_half_of_the_table_and_operators_have_the_rest() {
         let revocations = Revocations::default();
-        let credential = |at: usize| Revoked::Username(format!("2000:{at}@acme").into());
+        // Operators turn away whom they like, and what they turn away takes no share but that of all tenants.
         for at in 0..MAX_REVOCATIONS_FOR_TENANTS {
-            let until = UnixTime(1001 + at as u64);
-            revocations.insert_for_tenant(NOW, credential(at), until).unwrap();
+            let who = Revoked::User(at.to_string().into());
+            revocations.insert(NOW, who, UnixTime(1001 + at as u64)).unwrap();
         }
-        let for_tenant = |now, at| revocations.insert_for_tenant(UnixTime(now), credential(at), UnixTime(9000));
-        let one_more = MAX_REVOCATIONS_FOR_TENANTS;
-        assert_eq!(for_tenant(1000, one_more), Err(RevocationsFull));
-        assert!(for_tenant(1000, 7).is_ok(), "it has a place");
-        assert!(
-            revocations
-                .insert(NOW, Revoked::User("eve".into()), UnixTime(9000))
-                .is_ok()
-        );
+        let acme = tenants(Some("acme"), &["acme"]);
+        let for_tenant =
+            |now, at| revocations.insert_for_tenant(UnixTime(now), credential(at, "@acme"), UnixTime(9000), &acme);
+        assert_eq!(for_tenant(1000, 1), Err(RevocationsFull::Tenants));
+        let operators = revocations.insert(NOW, Revoked::User("eve".into()), UnixTime(9000));
+        assert!(operators.is_ok());
         // One is over for each of the two that have come.
-        assert_eq!(for_tenant(1001, one_more), Err(RevocationsFull));
-        assert!(for_tenant(1002, one_more).is_ok());
+        assert_eq!(for_tenant(1001, 1), Err(RevocationsFull::Tenants));
+        assert!(
+            for_tenant(1002, 1).is_ok() && for_tenant(1002, 1).is_ok(),
+            "it has a place"
+        );
+    }
+
+    #[test]
+    fn a_tenant_fills_its_share_and_leaves_every_other_tenant_theirs() {
+        let revocations = Revocations::default();
+        let names = ["acme", "globex", "initech"];
+        let insert = |now, who, until, own| {
+            let tenants = tenants(own, &names);
+            revocations.insert_for_tenant(UnixTime(now), who, UnixTime(until), &tenants)
+        };
+        let share = tenants(None, &names).share();
+        assert_eq!(share, MAX_REVOCATIONS_FOR_TENANTS / 4);
+        for at in 0..share {
+            insert(1000, credential(at, "@acme"), 1001 + at as u64, Some("acme")).unwrap();
+        }
+        let full = Err(RevocationsFull::Tenant);
+        assert_eq!(insert(1000, credential(share, "@acme"), 9000, Some("acme")), full);
+        assert!(
+            insert(1000, credential(7, "@acme"), 9000, Some("acme")).is_ok(),
+            "it has a place"
+        );
+        // Names that look like those of other realms are the default one's, where there are no such realms.
+        for at in 0..share {
+            let who = credential(at, &format!("@nobody{at}"));
+            insert(1000, who, 9000, None).unwrap();
+        }
+        for who in [
+            credential(1, ""),
+            credential(1, "@example.org"),
+            credential(share, "@nobody"),
+        ] {
+            assert_eq!(insert(1000, who, 9000, None), full);
+        }
+        for realm in ["globex", "initech"] {
+            for at in 0..share {
+                let who = credential(at, &format!("@{realm}"));
+                insert(1000, who, 9000, Some(realm)).unwrap();
+            }
+        }
+        // What is over makes room for its own tenant; one that is forgotten for another reason, too.
+        assert!(insert(1001, credential(share, "@acme"), 9000, Some("acme")).is_ok());
+        assert_eq!(insert(1001, credential(share + 1, "@acme"), 9000, Some("acme")), full);
+    }
+
+    #[test]
+    fn what_another_replica_was_told_counts_for_the_share_too() {
+        let (here, there) = (Revocations::default(), Revocations::default());
+        let acme = tenants(Some("acme"), &["acme"]);
+        for at in 0..acme.share() {
+            let change = there
+                .insert_for_tenant(NOW, credential(at, "@acme"), UnixTime(9000), &acme)
+                .unwrap();
+            here.merge(NOW, change).unwrap();
+        }
+        let one_more = credential(acme.share(), "@acme");
+        let refused = here.insert_for_tenant(NOW, one_more, UnixTime(9000), &acme);
+        assert_eq!(refused, Err(RevocationsFull::Tenant));
     }
 
     /// Hands everything of `from` to `to`, in parts of two.

@@ -5,7 +5,7 @@ use meetpoint::events::talkers::{Question, Top};
 use meetpoint::fleet::Announced;
 use meetpoint::http::admin::{Cursor, Operator, OperatorError, ProbedServer, Reloaded};
 use meetpoint::signaling::NodeId;
-use meetpoint::turn::{AllocationId, AllocationView, Filter, Revoked};
+use meetpoint::turn::{AllocationId, AllocationView, Filter, Revoked, Tenants};
 
 /// A process without a relay.
 pub(crate) struct Nobody;
@@ -28,7 +28,7 @@ impl Operator for Nobody {
     fn revoke(&self, _: UnixTime, _: Revoked, _: UnixTime) -> Result<u32, OperatorError> {
         Ok(0)
     }
-    fn revoke_for_tenant(&self, _: UnixTime, _: Revoked, _: UnixTime) -> Result<u32, OperatorError> {
+    fn revoke_for_tenant(&self, _: UnixTime, _: Revoked, _: UnixTime, _: &Tenants) -> Result<u32, OperatorError> {
         Ok(0)
     }
     fn revocations(&self, _: UnixTime, _: Option<&Revoked>, _: usize) -> (Vec<(Revoked, UnixTime)>, bool) {

@@ -202,9 +202,9 @@ async fn end(compat: &Compat, now: UnixTime, realm: Option<&str>, username: &str
         return Ok(StatusCode::NO_CONTENT);
     }
     let who = Revoked::Username(username.into());
-    let operator = compat.operator.clone();
+    let (operator, tenants) = (compat.operator.clone(), compat.tenants(realm));
     ask_operator(operator, move |operator| {
-        operator.revoke_for_tenant(now, who, expires_at)
+        operator.revoke_for_tenant(now, who, expires_at, &tenants)
     })
     .await?;
     Ok(StatusCode::NO_CONTENT)

@@ -11,7 +11,7 @@ use super::family::{Family, Kind};
 use super::table as t;
 use crate::credentials::DEFAULT_REALM;
 use crate::telemetry::labels::{IssueResult, Method, ReloadResult, Route, StatusClass, Surface, TokenFailure};
-use crate::turn::MAX_REALMS;
+use crate::turn::{MAX_REALMS, RevocationsFull};
 
 /// By realm.
 pub(super) type Issues = BTreeMap<String, [u64; IssueResult::COUNT]>;
@@ -37,6 +37,7 @@ pub struct ApiMetrics {
     lists: Named,
     servers: Named,
     reloads: [IntCounter; ReloadResult::COUNT],
+    revocations_refused: [IntCounter; RevocationsFull::COUNT],
     last_reload_good: IntGauge,
     /// Keys whose new value waits for a restart.
     pub pending_keys: IntGauge,
@@ -104,6 +105,7 @@ impl ApiMetrics {
         let issues = counters(registry, &t::CREDENTIAL_ISSUES)?;
         let token_failures = counters(registry, &t::TOKEN_FAILURES)?;
         let reloads = counters(registry, &t::CONFIG_RELOADS)?;
+        let refused = counters(registry, &t::REVOCATIONS_REFUSED)?;
         let realm_credentials = counters(registry, &t::REALM_CREDENTIALS)?;
         realm_credentials.with_label_values(&[DEFAULT_REALM]);
         let realm_refusals = counters(registry, &t::REALM_CREDENTIALS_REFUSED)?;
@@ -133,6 +135,7 @@ impl ApiMetrics {
             lists: Named::new(counters(registry, &t::ICE_LISTS)?).with([DEFAULT_REALM]),
             servers: Named::new(counters(registry, &t::ICE_SERVERS)?).with(["own", "extra"]),
             reloads: ReloadResult::ALL.map(|result| reloads.with_label_values(&[result.as_label()])),
+            revocations_refused: RevocationsFull::ALL.map(|full| refused.with_label_values(&[full.as_label()])),
             last_reload_good,
             pending_keys: registered(registry, IntGauge::with_opts(t::CONFIG_PENDING.opts())?)?,
             connects_limited: counter(registry, &t::HUB_CONNECTS_LIMITED)?,
@@ -156,6 +159,11 @@ impl ApiMetrics {
             counted.get_or_init(|| self.requests.with_label_values(&labels)).inc();
         }
         self.durations[route.index()].observe(elapsed.as_secs_f64());
+    }
+
+    /// Counts a revocation that found no room.
+    pub fn revocation_refused(&self, full: RevocationsFull) {
+        self.revocations_refused[full.index()].inc();
     }
 
     /// Counts how a wish for a credential ended.

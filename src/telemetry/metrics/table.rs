@@ -86,6 +86,7 @@ const SERVER: Label = Label {
     values: || vec!["own", "extra"],
 };
 const BACKPLANE_FAULT: Label = label!("reason", BackplaneFault);
+const REVOCATIONS_FULL: Label = label!("full", turn::RevocationsFull);
 const CHANGE_ORIGIN: Label = label!("origin", fleet::ChangeOrigin);
 const RELAY_STANDING: Label = label!("standing", fleet::Standing);
 const RELOAD: Label = label!("result", ReloadResult);
@@ -515,6 +516,8 @@ table! {
             "Requests with an API key, by what became of them.";
         API_KEY_UNKNOWN = Kind::Counter, "meetpoint_api_key_unknown_total", [],
             "Texts that were shown as API keys and are none. Each counts against its address as a bad token does (auth.failure_rate).";
+        REVOCATIONS_REFUSED = Kind::Counter, "meetpoint_revocations_refused_total", [REVOCATIONS_FULL],
+            "Revocations by operators and tenants for which there was no room, by what was full: the table, what all tenants have of it, or what one of them has. Whom they mean is let in still.";
         HUB_CONNECTS_LIMITED = Kind::Counter, "meetpoint_http_connects_rate_limited_total", [],
             "Attempts to open a WebSocket of the hub, and questions about one, past the rate of their address.";
         AUTH_HOOK_VERDICTS = Kind::Counter, "meetpoint_auth_hook_verdicts_total", [HOOK_VERDICT],

@@ -5,8 +5,8 @@ use std::ops::Bound;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Change, MAX_REVOCATIONS, RevocationsFull, Revoked};
-use crate::credentials::UnixTime;
+use super::{Change, MAX_REVOCATIONS, MAX_REVOCATIONS_FOR_TENANTS, RevocationsFull, Revoked, Tenants};
+use crate::credentials::{UnixTime, named_realm};
 
 /// Parts of the table that are compared on their own: replicas that differ in one entry tell each other a part of it.
 pub const PARTS: usize = 64;
@@ -40,6 +40,9 @@ pub(super) struct Table {
     digests: Option<Box<Digests>>,
     /// Nothing in it is over before.
     earliest: UnixTime,
+    /// How many of the entries are for one credential each, by what its username names as its realm, configured or not.
+    credentials: BTreeMap<Box<str>, usize>,
+    all_credentials: usize,
 }
 
 impl Table {
@@ -75,7 +78,7 @@ impl Table {
             self.purge(now);
             // Unlike an operator, another replica makes no room: a table that is full of liftings stays one.
             if self.entries.len() >= MAX_REVOCATIONS {
-                return Err(RevocationsFull);
+                return Err(RevocationsFull::Table);
             }
         }
         let merged = match (change.in_force, was_in_force) {
@@ -100,24 +103,52 @@ impl Table {
         let oldest = liftings
             .min_by_key(|(_, entry)| entry.stamp)
             .map(|(who, _)| who.clone());
-        self.take(&oldest.ok_or(RevocationsFull)?);
+        self.take(&oldest.ok_or(RevocationsFull::Table)?);
         Ok(())
     }
 
-    /// Whether `who` has a place, or there are fewer than `most` entries that are not over.
-    pub(super) fn has_room(&mut self, now: UnixTime, who: &Revoked, most: usize) -> bool {
-        if self.entries.len() >= most && !self.entries.contains_key(who) {
+    /// Whether `who` has a place, or tenants may have one more and this one, too.
+    pub(super) fn check_share(
+        &mut self,
+        now: UnixTime,
+        who: &Revoked,
+        tenants: &Tenants,
+    ) -> Result<(), RevocationsFull> {
+        if self.entries.contains_key(who) {
+            return Ok(());
+        }
+        if self.fullness_for(tenants).is_some() {
             self.purge(now);
         }
-        self.entries.len() < most || self.entries.contains_key(who)
+        self.fullness_for(tenants).map_or(Ok(()), Err)
+    }
+
+    fn fullness_for(&self, tenants: &Tenants) -> Option<RevocationsFull> {
+        let of = |realm: &str| self.credentials.get(realm).copied().unwrap_or(0);
+        let own = match &tenants.own {
+            Some(own) => of(own),
+            // All that is no other's: whatever stands behind an `@`.
+            None => {
+                let of_others = tenants.realms.iter().map(|realm| of(realm)).sum();
+                self.all_credentials.saturating_sub(of_others)
+            }
+        };
+        if own >= tenants.share() {
+            Some(RevocationsFull::Tenant)
+        } else if self.entries.len() >= MAX_REVOCATIONS_FOR_TENANTS {
+            Some(RevocationsFull::Tenants)
+        } else {
+            None
+        }
     }
 
     fn put(&mut self, change: Change) {
         let entry = change.entry();
         let (who, until) = (change.who, change.until);
         self.toggle(&who, entry);
-        if let Some(replaced) = self.entries.insert(who.clone(), entry) {
-            self.toggle(&who, replaced);
+        match self.entries.insert(who.clone(), entry) {
+            Some(replaced) => self.toggle(&who, replaced),
+            None => self.count(&who),
         }
         self.earliest = if self.entries.len() == 1 {
             until
@@ -129,6 +160,26 @@ impl Table {
     fn take(&mut self, who: &Revoked) {
         if let Some(entry) = self.entries.remove(who) {
             self.toggle(who, entry);
+            self.discount(who);
+        }
+    }
+
+    fn count(&mut self, who: &Revoked) {
+        if let Revoked::Username(username) = who {
+            *self.credentials.entry(realm_in(username).into()).or_default() += 1;
+            self.all_credentials += 1;
+        }
+    }
+
+    fn discount(&mut self, who: &Revoked) {
+        let Revoked::Username(username) = who else { return };
+        let realm = realm_in(username);
+        self.all_credentials = self.all_credentials.saturating_sub(1);
+        if let Some(count) = self.credentials.get_mut(realm) {
+            *count -= 1;
+            if *count == 0 {
+                self.credentials.remove(realm);
+            }
         }
     }
 
@@ -229,6 +280,11 @@ impl Revoked {
             Self::Session(name) => (2, name),
         }
     }
+}
+
+/// What a username names as its realm; nothing for the default one.
+fn realm_in(username: &str) -> &str {
+    named_realm(username).unwrap_or_default()
 }
 
 /// Which part a name is in. Cheap, since whole tables are looked through for one part; who chooses names so that all of them are

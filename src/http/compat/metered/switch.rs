@@ -357,12 +357,14 @@ async fn carry_out(
     // It opens allocations in its last second, too.
     let until = UnixTime(expiry.0.saturating_add(1));
     let who = Revoked::Username(username.into());
-    let name: Box<str> = username.into();
+    let (name, tenants): (Box<str>, _) = (username.into(), compat.tenants(realm));
     let question = move |operator: &dyn Operator| {
         let is_off = Username::parse(&name).is_ok_and(|username| operator.turns_away(now, &username));
         match change {
             Change::Disable if is_off => Ok(Some("credential is already disabled")),
-            Change::Disable | Change::Delete => operator.revoke_for_tenant(now, who, until).map(|_ended| None),
+            Change::Disable | Change::Delete => {
+                operator.revoke_for_tenant(now, who, until, &tenants).map(|_ended| None)
+            }
             Change::Enable if operator.lift(now, &who) => Ok::<_, OperatorError>(None),
             // Whoever is turned away by another name is so by an operator.
             Change::Enable if is_off => Ok(Some("cannot enable this credential")),
