@@ -64,8 +64,9 @@ would come out of JSON as fractions.
 {{- end }}
 {{- with $ice }}{{ $_ := set $config "ice" . }}{{ end }}
 
-{{- /* Many balancers cannot be reached by the pods behind them: a probe of our own address would tell of that alone. */}}
-{{- if not (include "meetpoint.hostNetwork" .) }}{{ $_ := set $config "probes" (dict "own" "off") }}{{ end }}
+{{- /* Many balancers cannot be reached by the pods behind them: a probe of our own address would tell of that alone. Nor can the nodes'
+addresses by pods of the web side, which policies keep from private networks. */}}
+{{- if or (not (include "meetpoint.hostNetwork" .)) $values.web.separate.enabled }}{{ $_ := set $config "probes" (dict "own" "off") }}{{ end }}
 
 {{- with $relay.acrossReplicas.podCidrs }}{{ $_ := set $config "peers" (dict "allow" .) }}{{ end }}
 

@@ -38,9 +38,9 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end }}
 {{- end }}
 
-{{/* Metadata of an object. Called with a dict of root, and optionally component, suffix, labels and annotations. */}}
+{{/* Metadata of an object. Called with a dict of root, and optionally component, suffix (or the whole name), labels and annotations. */}}
 {{- define "meetpoint.metadata" -}}
-name: {{ include "meetpoint.fullname" .root }}{{ with .suffix }}-{{ . }}{{ end }}
+name: {{ with .name }}{{ . }}{{ else }}{{ include "meetpoint.fullname" .root }}{{ with .suffix }}-{{ . }}{{ end }}{{ end }}
 namespace: {{ .root.Release.Namespace }}
 labels:
   {{- include "meetpoint.labels" (dict "root" .root "component" .component) | nindent 2 }}

@@ -40,8 +40,7 @@ spec:
   {{- end }}
   terminationGracePeriodSeconds: {{ include "meetpoint.gracePeriod" . }}
   securityContext:
-    {{- $defaults := dict "runAsNonRoot" true "runAsUser" 65532 "runAsGroup" 65532 "fsGroup" 65532 "seccompProfile" (dict "type" "RuntimeDefault") }}
-    {{- toYaml (mergeOverwrite $defaults (deepCopy $values.podSecurityContext)) | nindent 4 }}
+    {{- include "meetpoint.podSecurity" $root | nindent 4 }}
   containers:
     - name: meetpoint
       image: {{ include "meetpoint.image" $root }}
@@ -97,6 +96,12 @@ spec:
     {{- toYaml $values.topologySpreadConstraints | nindent 4 }}
     {{- end }}
   {{- end }}
+{{- end }}
+
+{{/* Of every pod, also of Redis and of `helm test`: a cluster with users of its own (OpenShift) wants the same for all. */}}
+{{- define "meetpoint.podSecurity" -}}
+{{- $defaults := dict "runAsNonRoot" true "runAsUser" 65532 "runAsGroup" 65532 "fsGroup" 65532 "seccompProfile" (dict "type" "RuntimeDefault") }}
+{{- toYaml (mergeOverwrite $defaults (deepCopy .Values.podSecurityContext)) }}
 {{- end }}
 
 {{- define "meetpoint.env" -}}

@@ -43,6 +43,17 @@
 {{- if and $values.web.gateway.enabled (not $values.web.gateway.parentRefs) }}
 {{- $wrong = append $wrong "web.gateway.parentRefs: which Gateway shall the HTTPRoute attach to?" }}
 {{- end }}
+{{- if $relay.gateway.tlsRoute }}
+{{- if not (include "meetpoint.usesTls" .) }}
+{{- $wrong = append $wrong "relay.gateway.tlsRoute: there is no port for TLS; set relay.tls.enabled or relay.onePort.enabled" }}
+{{- end }}
+{{- if not $relay.host }}
+{{- $wrong = append $wrong "relay.gateway.tlsRoute: a Gateway tells TLS streams apart by their name; set relay.host" }}
+{{- end }}
+{{- end }}
+{{- if and $relay.gateway.tcpRoute (not $relay.tcp) (not $relay.onePort.enabled) }}
+{{- $wrong = append $wrong "relay.gateway.tcpRoute: there is no port for TCP; set relay.tcp" }}
+{{- end }}
 {{- if $onHost }}
 {{- if and (eq $values.hostNetwork.address "probe") (not $values.hostNetwork.probeServers) }}
 {{- $wrong = append $wrong "hostNetwork.probeServers: which STUN server shall the nodes ask for their address?" }}

@@ -22,8 +22,8 @@ def base(version):
     return f"/api/{version}" if version == "v1" else f"/apis/{version}"
 
 
-def discovery():
-    groups = [version for version in KINDS if "/" in version]
+def discovery(kinds_of):
+    groups = [version for version in kinds_of if "/" in version]
     named = [{"groupVersion": version, "version": version.split("/")[1]} for version in groups]
     found = {
         "/version": {"major": "1", "minor": "34", "gitVersion": "v1.34.0"},
@@ -34,21 +34,24 @@ def discovery():
             "groups": [{"name": each["groupVersion"].split("/")[0], "versions": [each], "preferredVersion": each} for each in named],
         },
     }
-    for version, kinds in KINDS.items():
+    for version, kinds in kinds_of.items():
         resources = [{"name": name, "namespaced": True, "kind": kind, "verbs": VERBS} for name, kind in kinds.items()]
         found[base(version)] = {"kind": "APIResourceList", "groupVersion": version, "resources": resources}
     return found
 
 
 class Api:
-    """A server on loopback; what was put into it is in `objects` by (kind, name)."""
+    """A server on loopback; what was put into it is in `objects` by (kind, name). What it has beside the usual: {group/version: {plural: kind}}."""
 
-    def __init__(self):
-        self.objects, self.discovery = {}, discovery()
+    def __init__(self, more_kinds=None):
+        self.kinds = KINDS | (more_kinds or {})
+        self.objects, self.discovery = {}, discovery(self.kinds)
         api = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Head and body are two writes: each answer would wait for an acknowledgement in between.
+            disable_nagle_algorithm = True
 
             def log_message(self, *_):
                 pass
@@ -94,7 +97,7 @@ class Api:
             return 200, None
         if path in self.discovery:
             return 200, self.discovery[path]
-        for version, kinds in KINDS.items():
+        for version, kinds in self.kinds.items():
             start = f"{base(version)}/namespaces/turn/"
             if path.startswith(start):
                 plural, _, name = path.removeprefix(start).partition("/")

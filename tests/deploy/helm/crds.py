@@ -34,14 +34,14 @@ BACKEND = exactly(["name", "port"], name=STRING, port=PORT)
 PATH = exactly([], type={"enum": ["Exact", "PathPrefix", "RegularExpression"]}, value={"type": "string", "pattern": "^/"})
 
 
-def route(*, hostnames, matches):
+def route(*, hostnames, matches, named=False):
     rule = {"backendRefs": many(BACKEND, minItems=1)}
     if matches:
         rule["matches"] = many(exactly([], path=PATH))
     spec = {"parentRefs": many(PARENT, minItems=1, maxItems=32), "rules": many(exactly([], **rule), minItems=1)}
     if hostnames:
-        spec["hostnames"] = many(HOSTNAME)
-    return exactly(["parentRefs", "rules"], **spec)
+        spec["hostnames"] = many(HOSTNAME, minItems=1)
+    return exactly(["parentRefs", "rules", *(["hostnames"] if named else [])], **spec)
 
 
 SPECS = {
@@ -54,6 +54,7 @@ SPECS = {
         ["secretName", "issuerRef"],
         secretName=STRING,
         dnsNames=many(HOSTNAME, minItems=1),
+        ipAddresses=many(STRING, minItems=1),
         issuerRef=exactly(["name"], name=STRING, kind={"enum": ["Issuer", "ClusterIssuer"]}, group=STRING),
         privateKey=exactly(
             [],
@@ -63,6 +64,7 @@ SPECS = {
         ),
     ),
     ("gateway.networking.k8s.io/v1", "HTTPRoute"): route(hostnames=True, matches=True),
+    ("gateway.networking.k8s.io/v1", "TLSRoute"): route(hostnames=True, matches=False, named=True),
     ("gateway.networking.k8s.io/v1alpha2", "TLSRoute"): route(hostnames=True, matches=False),
     ("gateway.networking.k8s.io/v1alpha2", "TCPRoute"): route(hostnames=False, matches=False),
     ("gateway.networking.k8s.io/v1alpha2", "UDPRoute"): route(hostnames=False, matches=False),
