@@ -121,7 +121,7 @@ pub struct Advertised {
 pub struct IceList {
     /// Ready for `RTCPeerConnection`.
     pub ice_servers: Vec<IceServer>,
-    /// What the operator recommends; `None` leaves it to the client.
+    /// What the operator recommends; without it, that is left to the client.
     #[serde(rename = "iceTransportPolicy", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(nullable = false))]
     pub policy: Option<TransportPolicy>,

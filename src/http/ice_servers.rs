@@ -96,19 +96,19 @@ pub(super) fn operations() -> Vec<Operation> {
     };
     let says = "A list with a fresh credential";
     vec![
-        Operation::get(V1_PATH, Tag::Ice, "ICE list with a fresh TURN credential")
+        Operation::get(V1_PATH, Tag::Ice, "The same list, without `servers`")
             .by(BEARER_OR_QUERY)
             .query::<Wish>()
             .answers::<Answer<'_>>(200, says, example())
             .fails(&REFUSALS)
             .fails(&[Code::BadRoom]),
-        Operation::get(PATH, Tag::Ice, "The same, under the older name and with `servers`")
+        Operation::get(PATH, Tag::Ice, "An ICE list with a fresh TURN credential")
             .by(BEARER_OR_QUERY)
             .query::<Wish>()
             .answers::<Answer<'_>>(200, says, with_servers())
             .fails(&REFUSALS)
             .fails(&[Code::BadRoom]),
-        Operation::post(PATH, Tag::Ice, "The same, asked for with a body")
+        Operation::post(PATH, Tag::Ice, "The same list, asked for with a body")
             .by(BEARER_OR_QUERY)
             .takes::<Wish>(false, json!({ "ttl": 600, "user": "alice" }))
             .answers::<Answer<'_>>(200, says, with_servers())

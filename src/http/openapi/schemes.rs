@@ -89,6 +89,6 @@ fn basic() -> SecurityScheme {
 }
 
 fn in_query(name: &str) -> SecurityScheme {
-    let says = "A key or a token in the query. It may stand in the logs of proxies.";
-    SecurityScheme::ApiKey(ApiKey::Query(ApiKeyValue::with_description(name, says)))
+    let says = format!("A key or a token as `{name}` in the query, where it may stand in the logs of proxies.");
+    SecurityScheme::ApiKey(ApiKey::Query(ApiKeyValue::with_description(name, &says)))
 }
