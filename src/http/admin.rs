@@ -4,6 +4,7 @@
 //! Off, as if it were not there, without an operator's token. No page of another origin reads it: there are no CORS headers.
 //! What is asked of the relay goes through [`Operator`], which answers within a bounded time.
 
+mod asked_rooms;
 mod bans;
 mod door;
 mod fleet;

@@ -13,13 +13,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
+use super::asked_rooms::{self, dialect};
 use super::door::Target;
-use super::{Admin, MAX_PAGE, PAGE, rooms, told};
+use super::{Admin, MAX_PAGE, Operator, PAGE, ask, told};
+use crate::credentials::UnixTime;
 use crate::http::body::read_json;
 use crate::http::code::Code;
 use crate::http::error::Problem;
 use crate::http::operation::{Access, Operation, Tag};
-use crate::signaling::{Ban, BanRoom, BansFull, Barred, Dialect};
+use crate::signaling::{Ban, BanRoom, BansFull, Barred, Dialect, Ended};
+use crate::turn::Revoked;
 
 /// Longest ban: ten years. Who is to stay out for ever is no longer known by then.
 const MAX_SECONDS: u64 = 10 * 366 * 24 * 3600;
@@ -49,6 +52,21 @@ pub(super) fn ban(room: Option<BanRoom>, who: Barred, until_ms: u64, reason: Opt
 
 pub(super) fn full(error: BansFull) -> Problem {
     Problem::new(Code::BansFull, error.to_string())
+}
+
+/// Takes from sessions that ended what they hold of the relay: their credentials open nothing any more, and their allocations end;
+/// how many.
+pub(super) async fn cut_off(admin: &Admin, ended: Vec<Ended>) -> Result<u32, Problem> {
+    if ended.is_empty() {
+        return Ok(0);
+    }
+    let now = UnixTime::from_system_time(SystemTime::now());
+    let until = UnixTime(now.0 + admin.issuer.longest().as_secs() + 1);
+    let question = move |operator: &dyn Operator| {
+        let sessions = ended.iter().map(|ended| Revoked::Session(ended.sid.as_str().into()));
+        sessions.map(|session| operator.revoke(now, session, until)).sum()
+    };
+    ask(admin.clone(), question).await
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -143,9 +161,9 @@ pub(super) async fn add(
             "one of peer, user (with the realm of a tenant) and address is needed, and names of 1 to 1024 bytes";
         Problem::new(Code::BadBan, needed)
     })?;
-    let dialect = rooms::dialect(wanted.dialect.as_deref())?;
+    let dialect = dialect(wanted.dialect.as_deref())?;
     let room = wanted.room.map(|room| (dialect.realm(), room));
-    let reason = rooms::reason(wanted.reason.as_deref())?;
+    let reason = asked_rooms::reason(wanted.reason.as_deref())?;
     let ban = ban(room, who, until_ms(wanted.seconds)?, reason);
     let target = Extension(Target(name(&ban.who).into()));
     let until = ban.until_ms;
@@ -157,7 +175,7 @@ pub(super) async fn add(
     told::banned(&admin, id, &ban, sessions);
     let place = ban.room.as_ref().map(|(realm, room)| (*realm, &**room));
     told::ended(&admin, place, &ended, reason);
-    let allocations = rooms::cut_off(&admin, ended).await?;
+    let allocations = cut_off(&admin, ended).await?;
     Ok((
         target,
         Json(Banned {

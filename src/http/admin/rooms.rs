@@ -4,55 +4,27 @@
 //! says otherwise.
 
 use std::borrow::Cow;
-use std::time::SystemTime;
 
 use axum::body::Bytes;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
-use serde_json::Value;
-use serde_json::value::RawValue;
-use utoipa::{IntoParams, ToSchema};
 
+use super::asked_rooms::{Asked, Change, Close, Kick, Message, Question, To, reason};
+use super::bans::cut_off;
 use super::door::Target;
-use super::shown_rooms::{MetaVersion, PutOutReport, RoomPage, RoomView, Sent, Shown};
-use super::{Admin, MAX_PAGE, Operator, PAGE, ask, bans, told};
-use crate::credentials::UnixTime;
+use super::shown_rooms::{MetaVersion, PutOutReport, RoomPage, RoomView, Sent, Shown, part};
+use super::{Admin, bans, told};
 use crate::http::body::read_json;
 use crate::http::code::Code;
 use crate::http::error::Problem;
-use crate::signaling::{self, Barred, Data, Dialect, Ended, NotDone, PutOut, Realm};
-use crate::turn::Revoked;
+use crate::signaling::{Barred, Data, NotDone, PutOut};
 
-/// Longest reason that a client is told.
-const MAX_REASON_BYTES: usize = 256;
 /// Most receivers that one message may name.
 const MAX_RECEIVERS: usize = 1024;
-
-/// The dialect of that name.
-pub(super) fn dialect(name: Option<&str>) -> Result<Dialect, Problem> {
-    let name = name.unwrap_or("native");
-    let known = |dialect: &&Dialect| **dialect != Dialect::Auto && dialect.as_label() == name;
-    let found = Dialect::ALL.iter().find(known).copied();
-    found.ok_or_else(|| Problem::new(Code::UnknownDialect, "this server knows no such dialect"))
-}
-
-fn realm(name: Option<&str>) -> Result<Realm, Problem> {
-    dialect(name).map(Dialect::realm)
-}
-
-/// A reason of a length that can be told.
-pub(super) fn reason(reason: Option<&str>) -> Result<Option<&str>, Problem> {
-    if reason.is_some_and(|reason| reason.len() > MAX_REASON_BYTES) {
-        return Err(Problem::new(Code::BadReason, "a reason has at most 256 bytes"));
-    }
-    Ok(reason)
-}
 
 fn not_done(error: NotDone) -> Problem {
     let code = match error {
@@ -63,51 +35,6 @@ fn not_done(error: NotDone) -> Problem {
         NotDone::Unspeakable | NotDone::NoObject => Code::BadData,
     };
     Problem::new(code, error.to_string())
-}
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Asked {
-    /// Of the room; `native` without it.
-    dialect: Option<String>,
-    /// How many at most; 100 without it, and never more than 500.
-    limit: Option<usize>,
-    /// The `nextCursor` of an earlier answer.
-    cursor: Option<String>,
-}
-
-type Question = Result<Query<Asked>, QueryRejection>;
-
-impl Asked {
-    fn of(query: Question) -> Result<Self, Problem> {
-        let known = "dialect, limit and cursor are known here";
-        let Query(asked) = query.map_err(|_| Problem::new(Code::BadQuery, known))?;
-        Ok(asked)
-    }
-
-    fn realm(&self) -> Result<Realm, Problem> {
-        realm(self.dialect.as_deref())
-    }
-
-    fn page<T: std::str::FromStr + Default>(&self) -> Result<(T, usize), Problem> {
-        let most = self.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
-        let Some(cursor) = &self.cursor else {
-            return Ok((T::default(), most));
-        };
-        let from = cursor.parse();
-        let from = from.map_err(|_| Problem::new(Code::BadCursor, "cursor is the nextCursor of an earlier answer"))?;
-        Ok((from, most))
-    }
-}
-
-pub(super) fn label(realm: Realm) -> &'static str {
-    let of_realm = Dialect::ALL.iter().find(|dialect| dialect.realm() == realm);
-    of_realm.map_or("unknown", |dialect| dialect.as_label())
-}
-
-/// JSON of our own making, as a part of an answer.
-pub(super) fn part(json: &str) -> Value {
-    serde_json::from_str(json).unwrap_or_default()
 }
 
 /// `GET /v1/rooms`.
@@ -142,59 +69,9 @@ pub(super) async fn show(
     Ok(Json(view).into_response())
 }
 
-/// Takes from sessions that ended what they hold of the relay: their credentials open nothing any more, and their allocations end;
-/// how many.
-pub(super) async fn cut_off(admin: &Admin, ended: Vec<Ended>) -> Result<u32, Problem> {
-    if ended.is_empty() {
-        return Ok(0);
-    }
-    let now = UnixTime::from_system_time(SystemTime::now());
-    let until = UnixTime(now.0 + admin.issuer.longest().as_secs() + 1);
-    let question = move |operator: &dyn Operator| {
-        let sessions = ended.iter().map(|ended| Revoked::Session(ended.sid.as_str().into()));
-        sessions.map(|session| operator.revoke(now, session, until)).sum()
-    };
-    ask(admin.clone(), question).await
-}
-
 fn target(room: &str, peer: Option<&str>) -> Extension<Target> {
     let name = peer.map_or_else(|| room.to_owned(), |peer| format!("{room} {peer}"));
     Extension(Target(name.into()))
-}
-
-#[derive(Deserialize, ToSchema)]
-#[schema(as = KickWish)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Kick {
-    peer: String,
-    #[schema(max_length = 256)]
-    reason: Option<String>,
-    /// Kept out for so long.
-    #[schema(minimum = 1, maximum = 316_224_000)]
-    ban_seconds: Option<u64>,
-    #[serde(default)]
-    ban_by: BanBy,
-}
-
-/// By what a kicked peer is known when it comes back.
-#[derive(Clone, Copy, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum BanBy {
-    /// Its user if it has one, else its peer id.
-    #[default]
-    Auto,
-    Peer,
-    Address,
-}
-
-impl From<BanBy> for signaling::BanBy {
-    fn from(by: BanBy) -> Self {
-        match by {
-            BanBy::Auto => Self::Auto,
-            BanBy::Peer => Self::Peer,
-            BanBy::Address => Self::Address,
-        }
-    }
 }
 
 /// `POST /v1/rooms/{room}/kick`.
@@ -235,17 +112,6 @@ pub(super) async fn kick(
             replicas,
         }),
     ))
-}
-
-#[derive(Deserialize, ToSchema)]
-#[schema(as = CloseWish)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Close {
-    #[schema(max_length = 256)]
-    reason: Option<String>,
-    /// Not made anew for so long.
-    #[schema(minimum = 1, maximum = 316_224_000)]
-    lock_seconds: Option<u64>,
 }
 
 /// `POST /v1/rooms/{room}/close`.
@@ -298,31 +164,6 @@ pub(super) async fn close(
     ))
 }
 
-#[derive(Deserialize, ToSchema)]
-#[schema(as = Receivers)]
-#[serde(untagged)]
-enum To {
-    One(String),
-    Some(Vec<String>),
-}
-
-#[derive(Deserialize, ToSchema)]
-#[schema(as = MessageWish)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Message {
-    /// A peer, or some; everybody without it.
-    to: Option<To>,
-    /// Anything, and an object for clients of dialects. Either this or `bin` is needed.
-    #[schema(value_type = Option<Value>)]
-    data: Option<Box<RawValue>>,
-    /// Base64.
-    #[schema(content_encoding = "base64")]
-    bin: Option<String>,
-    /// Repeated to those who are away and come back.
-    #[serde(default)]
-    rel: bool,
-}
-
 /// `POST /v1/rooms/{room}/send`.
 pub(super) async fn send(
     State(admin): State<Admin>,
@@ -356,20 +197,6 @@ pub(super) async fn send(
     let (sent, missing) = said.map_err(not_done)?;
     let missing = missing.iter().map(ToString::to_string).collect();
     Ok((target(&name, None), Json(Sent { sent, missing })))
-}
-
-#[derive(Deserialize, ToSchema)]
-#[schema(as = MetaWish)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Change {
-    /// Fields to set.
-    #[schema(value_type = Option<Object>)]
-    set: Option<Box<RawValue>>,
-    /// Fields to take away.
-    #[serde(default)]
-    del: Vec<String>,
-    /// Only if this is the version.
-    r#if: Option<u64>,
 }
 
 /// `POST /v1/rooms/{room}/meta`.

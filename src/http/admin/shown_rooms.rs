@@ -4,10 +4,15 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::rooms::{Asked, Change, Close, Kick, Message, label, part};
+use super::asked_rooms::{Asked, Change, Close, Kick, Message, label};
 use crate::http::code::Code;
 use crate::http::operation::{Access, Operation, Tag};
 use crate::signaling::RoomSummary;
+
+/// JSON of our own making, as a part of an answer.
+pub(super) fn part(json: &str) -> Value {
+    serde_json::from_str(json).unwrap_or_default()
+}
 
 /// A room.
 #[derive(Serialize, ToSchema)]
