@@ -11,6 +11,9 @@
 {{- if and (include "meetpoint.severalWebs" .) (not (include "meetpoint.hasRedis" .)) (not $values.redis.splitRooms) }}
 {{- $wrong = append $wrong "redis: several replicas share rooms over Redis only; set redis.url or redis.bundled.enabled, or redis.splitRooms if each may have rooms of its own" }}
 {{- end }}
+{{- if and $values.secrets.existingSecret $values.secrets.rotation }}
+{{- $wrong = append $wrong "secrets.rotation: it rotates the generated Secret; yours (secrets.existingSecret) is rotated by you (docs/kubernetes.md), leave it at 0" }}
+{{- end }}
 {{- if and $values.redis.url $values.redis.bundled.enabled }}
 {{- $wrong = append $wrong "redis: there are two, redis.url and redis.bundled.enabled; keep one" }}
 {{- end }}
@@ -70,6 +73,9 @@
 {{- if $values.autoscaling.enabled }}
 {{- $wrong = append $wrong "autoscaling.enabled: a DaemonSet has one pod for each node; add nodes, or use mode `loadBalancer`" }}
 {{- end }}
+{{- end }}
+{{- if and $values.tests.external (eq $values.auth.mode "external") (not (hasKey (default (dict) (default (dict) (fromToml $values.config)).auth) "jwt_secrets_file")) }}
+{{- $wrong = append $wrong "tests.external: no token for the list can be made here, since others sign them (auth.mode `external`)" }}
 {{- end }}
 {{- if and $values.autoscaling.enabled (not (or $values.autoscaling.cpu $values.autoscaling.bandwidth)) }}
 {{- $wrong = append $wrong "autoscaling: by what? Set autoscaling.cpu or autoscaling.bandwidth" }}

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import ipaddress
 import json
 import re
 
@@ -74,6 +75,26 @@ def test_the_pod_of_helm_test_runs_where_the_others_do_and_its_log_is_there_to_b
         assert pod["spec"].get("tolerations", []) == values.get("tolerations", [])
 
 
+@pytest.mark.parametrize(
+    ("auth", "tested"),
+    [
+        ({}, ["relay", "web"]),
+        ({"auth": {"mode": "open"}}, ["relay", "web"]),
+        ({"auth": {"mode": "external"}, "config": '[auth]\njwks_url = "https://id.example.org/jwks"'}, ["relay"]),
+        ({"auth": {"mode": "external"}, "config": '[auth]\njwt_secrets_file = "/etc/meetpoint/own/jwt"'}, ["relay", "web"]),
+    ],
+)
+def test_helm_test_asks_for_nothing_that_it_can_make_no_token_for(auth, tested):
+    (pod,) = of_kind(render(auth), "Pod")
+    assert [container["name"] for container in pod["spec"]["containers"]] == tested
+
+
+def test_a_service_without_a_balancer_has_its_step_in_the_notes():
+    assert "let a balancer of yours lead to them" in render_text({"relay": {"service": {"type": "NodePort"}}})["NOTES.txt"]
+    assert "which address the balancer got" in render_text({})["NOTES.txt"]
+    assert "balancer" not in render_text({"relay": {"service": {"type": "ClusterIP"}}})["NOTES.txt"]
+
+
 @every_case
 def test_no_policy_is_about_pods_on_the_network_of_a_node(case):
     manifests = objects(case)
@@ -81,6 +102,86 @@ def test_no_policy_is_about_pods_on_the_network_of_a_node(case):
     for policy in of_kind(manifests, "NetworkPolicy"):
         selector = policy["spec"]["podSelector"]["matchLabels"].items()
         assert not any(selector <= labels.items() for labels in on_host), "their relay ports would be closed, where it is enforced"
+
+
+class World:
+    """NetworkPolicies as plugins enforce them: pods of the release by component, and everything else by address or namespace."""
+
+    def __init__(self, manifests):
+        self.policies = of_kind(manifests, "NetworkPolicy")
+        self.labels = {labels["app.kubernetes.io/component"]: labels for _, labels, _ in pods(manifests)}
+
+    def matches(self, selector, labels):
+        inside = {"In": lambda value, values: value in values}
+        return labels is not None and selector.get("matchLabels", {}).items() <= labels.items() and all(
+            inside[each["operator"]](labels.get(each["key"]), each["values"]) for each in selector.get("matchExpressions", [])
+        )
+
+    def let(self, direction, component, other, port, protocol):
+        """`other` is a component, an address, or `*`: a pod of another namespace."""
+        about = [each["spec"] for each in self.policies if self.matches(each["spec"]["podSelector"], self.labels[component])]
+        about = [spec for spec in about if direction in spec["policyTypes"]]
+        rules = [rule for spec in about for rule in spec.get(direction.lower(), [])]
+        return not about or any(self.allows(rule, direction, other, port, protocol) for rule in rules)
+
+    def allows(self, rule, direction, other, port, protocol):
+        ports = rule.get("ports")
+        if ports and not any(each["port"] <= port <= each.get("endPort", each["port"]) and each["protocol"] == protocol for each in ports):
+            return False
+        peers = rule.get("from" if direction == "Ingress" else "to")
+        return not peers or any(self.is_peer(peer, other) for peer in peers)
+
+    def is_peer(self, peer, other):
+        if "ipBlock" in peer:
+            try:
+                address = ipaddress.ip_address(other)
+            except ValueError:
+                return False
+            block = peer["ipBlock"]
+            return address in ipaddress.ip_network(block["cidr"]) and not any(address in ipaddress.ip_network(each) for each in block.get("except", []))
+        if "namespaceSelector" in peer:
+            return other == "*" or other in self.labels
+        return self.matches(peer["podSelector"], self.labels.get(other))
+
+    def may_talk(self, one, other, port, protocol):
+        return self.let("Egress", one, other, port, protocol) and self.let("Ingress", other, one, port, protocol)
+
+
+@pytest.mark.parametrize("case", ["one", "separate"])
+def test_policies_let_through_what_is_needed_and_keep_relays_out_of_the_cluster(case):
+    values = {
+        "replicaCount": 2,
+        "redis": {"bundled": {"enabled": True}},
+        "relay": {"host": "turn.example.org", "tls": {"enabled": True}, "portRange": "50000-50100", "acrossReplicas": {"podCidrs": ["10.244.0.0/16"]}},
+        "certificate": {"existingSecret": "tls"},
+        "web": {"separate": {"enabled": case == "separate"}},
+    }
+    world = World(render(values))
+    relay, web = ("relay", "web") if case == "separate" else ("server", "server")
+    for address in ("198.51.100.7", "10.0.3.4", "2001:db8::1"):
+        for port, protocol in [(3478, "UDP"), (3478, "TCP"), (5349, "TCP")]:
+            assert world.let("Ingress", relay, address, port, protocol), "clients, whatever a balancer makes of their address"
+        assert world.let("Ingress", web, address, 8000, "TCP")
+    for component in {relay, web}:
+        assert world.let("Ingress", component, "*", 9478, "TCP") and not world.let("Ingress", component, "198.51.100.7", 9478, "TCP")
+        assert world.may_talk(component, "redis", 6379, "TCP")
+        for protocol in ("UDP", "TCP"):
+            assert world.let("Egress", component, "10.96.0.10", 53, protocol) and world.let("Egress", component, "169.254.20.10", 53, protocol)
+        assert world.let("Egress", component, "198.51.100.9", 443, "TCP"), "webhooks and key sets"
+    # Peers: on the internet, and at the ports of the other relays.
+    assert world.let("Egress", relay, "198.51.100.9", 40000, "UDP") and world.let("Egress", relay, "2001:db8::9", 40000, "UDP")
+    assert world.may_talk(relay, relay, 50050, "UDP")
+    # The API of the cluster, metadata of the cloud, pods of others, Redis by UDP: not with any credential.
+    for address, port, protocol in [("10.96.0.1", 443, "TCP"), ("10.96.0.1", 443, "UDP"), ("169.254.169.254", 80, "TCP"), ("fd00::1", 443, "TCP")]:
+        assert not world.let("Egress", relay, address, port, protocol)
+    assert not world.let("Egress", relay, "*", 8080, "UDP") and not world.may_talk(relay, "redis", 50050, "UDP")
+    assert not world.may_talk(relay, relay, 9478, "UDP")
+    # Redis: for us alone, and it begins nothing.
+    for stranger in ("*", "10.0.3.4", "198.51.100.7"):
+        assert not world.let("Ingress", "redis", stranger, 6379, "TCP")
+    assert world.let("Ingress", "redis", "test", 6379, "TCP") and not world.let("Egress", "redis", "198.51.100.7", 443, "TCP")
+    if case == "separate":
+        assert not world.let("Ingress", relay, "*", 8000, "TCP") and not world.let("Ingress", web, "*", 3478, "UDP")
 
 
 def test_relays_on_the_network_of_nodes_reach_the_redis_of_the_release():

@@ -58,6 +58,8 @@ def test_a_typo_or_a_value_of_the_wrong_kind_is_refused_by_its_name(values, said
         ({"redis": {"url": "redis://redis", "bundled": {"enabled": True}}}, "keep one"),
         ({"web": {"ingress": {"enabled": True}}}, "web.ingress.host"),
         ({"web": {"gateway": {"enabled": True}}}, "web.gateway.parentRefs"),
+        ({"secrets": {"existingSecret": "mine", "rotation": 1}}, "rotated by you"),
+        ({"auth": {"mode": "external"}, "config": '[auth]\njwks_url = "https://a/b"', "tests": {"external": True}}, "tests.external"),
         ({"relay": {"host": "a.b", "gateway": {"tlsRoute": [{"name": "g"}]}}}, "no port for TLS"),
         ({"relay": {"tls": {"enabled": True}, "gateway": {"tlsRoute": [{"name": "g"}]}}, **TLS}, "set relay.host"),
         ({"relay": {"tcp": False, "gateway": {"tcpRoute": [{"name": "g"}]}}}, "no port for TCP"),
