@@ -10,6 +10,7 @@
 //! - No path is served that the operator did not ask for.
 //! - A token is judged alike wherever its client puts it, and is in no log and no answer.
 //! - What cannot be given in a form is refused, not invented: a form with one credential needs one.
+//! - Every form takes the name of a room, which none of those services knows: `room` in the query, or in a body that has fields.
 //!
 //! RFCs: 7617 (Basic), 6750 (bearer tokens).
 
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{HeaderMap, HeaderValue, header};
+use utoipa::IntoParams;
 
 use super::admin::{Operator, Tokens};
 use super::admission::Asks;
@@ -34,7 +36,7 @@ use super::bearer::bearer;
 use super::client::Client;
 use super::code::Code;
 use super::error::Problem;
-use super::ice_servers::{self, Wish};
+use super::ice_servers::{self, Wish, bad_room};
 use super::operation::Operation;
 use super::percent;
 use super::state::AppState;
@@ -139,6 +141,36 @@ fn shown(headers: &HeaderMap, token: Option<&str>) -> HeaderMap {
         shown.insert(header::AUTHORIZATION, token);
     }
     shown
+}
+
+/// What every form takes beside its own.
+#[derive(IntoParams)]
+#[expect(dead_code, reason = "for the document")]
+struct OfRoom {
+    /// The room that the list is for: all in it are told of the same relay first, where several replicas have one each.
+    #[param(min_length = 1, max_length = 128)]
+    room: Option<String>,
+}
+
+/// The wish for the room that the body names, or else the query.
+fn in_room(wish: Wish, of_body: Option<String>, query: Option<&str>) -> Result<Wish, Problem> {
+    let room = match of_body {
+        Some(room) => Some(room),
+        None => room_of(query)?,
+    };
+    wish.in_room(room)
+}
+
+/// The room that a query names.
+fn room_of(query: Option<&str>) -> Result<Option<String>, Problem> {
+    let mut pairs = query
+        .unwrap_or_default()
+        .split('&')
+        .filter_map(|pair| pair.split_once('='));
+    let named = pairs.rfind(|(name, _)| *name == "room");
+    named
+        .map(|(_, value)| percent::decode(value).ok_or_else(bad_room))
+        .transpose()
 }
 
 /// A value of the query.

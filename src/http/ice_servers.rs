@@ -70,7 +70,7 @@ struct Answer<'a> {
 }
 
 /// What a wish may be refused for, beside who makes it.
-pub(super) const REFUSALS: [Code; 3] = [Code::BadTtl, Code::BadUser, Code::NoUsableHost];
+pub(super) const REFUSALS: [Code; 4] = [Code::BadTtl, Code::BadUser, Code::BadRoom, Code::NoUsableHost];
 
 /// As in `docs/api.md`.
 fn example() -> Value {
@@ -100,20 +100,17 @@ pub(super) fn operations() -> Vec<Operation> {
             .by(BEARER_OR_QUERY)
             .query::<Wish>()
             .answers::<Answer<'_>>(200, says, example())
-            .fails(&REFUSALS)
-            .fails(&[Code::BadRoom]),
+            .fails(&REFUSALS),
         Operation::get(PATH, Tag::Ice, "An ICE list with a fresh TURN credential")
             .by(BEARER_OR_QUERY)
             .query::<Wish>()
             .answers::<Answer<'_>>(200, says, with_servers())
-            .fails(&REFUSALS)
-            .fails(&[Code::BadRoom]),
+            .fails(&REFUSALS),
         Operation::post(PATH, Tag::Ice, "The same list, asked for with a body")
             .by(BEARER_OR_QUERY)
             .takes::<Wish>(false, json!({ "ttl": 600, "user": "alice" }))
             .answers::<Answer<'_>>(200, says, with_servers())
             .fails(&REFUSALS)
-            .fails(&[Code::BadRoom])
             .fails(&[Code::BadJson]),
     ]
 }
@@ -290,7 +287,7 @@ impl Wish {
         for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
             match name {
                 "ttl" => wish.ttl = Some(parse_ttl(value)?),
-                "room" if label == "user" => wish.room = Some(percent::decode(value).ok_or_else(bad_room)?),
+                "room" => wish.room = Some(percent::decode(value).ok_or_else(bad_room)?),
                 name if name == label => wish.user = Some(percent::decode(value).ok_or_else(bad_user)?),
                 _ => {}
             }
@@ -309,6 +306,19 @@ impl Wish {
     pub(super) fn new(ttl: Option<u64>, user: Option<String>) -> Result<Self, Problem> {
         let room = None;
         Self { ttl, user, room }.checked()
+    }
+
+    /// The same for a room.
+    ///
+    /// # Errors
+    /// When no room can have that name.
+    pub(super) fn in_room(self, room: Option<String>) -> Result<Self, Problem> {
+        Self { room, ..self }.checked()
+    }
+
+    /// The room that it is for.
+    pub(super) fn room(&self) -> Option<&str> {
+        self.room.as_deref()
     }
 
     /// The same with no longer a lifetime than `most`, if there is one; `usual` is what it would be without a wish.
@@ -353,7 +363,7 @@ fn bad_user() -> Problem {
     )
 }
 
-fn bad_room() -> Problem {
+pub(super) fn bad_room() -> Problem {
     Problem::new(
         Code::BadRoom,
         format!("room must be the name of a room, of 1 to {MAX_ROOM_CHARACTERS} characters"),

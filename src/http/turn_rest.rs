@@ -48,6 +48,9 @@ pub(super) struct Question {
     /// Label for the username; where tokens are asked for, the token's user counts instead.
     #[param(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._~@+-]+$")]
     username: Option<String>,
+    /// The room that the credential is for: all in it are told of the same relay first, where several replicas have one each.
+    #[param(min_length = 1, max_length = 128)]
+    room: Option<String>,
 }
 
 fn turn() -> Object {

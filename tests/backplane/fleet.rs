@@ -18,7 +18,7 @@ secrets_file = "secrets"
 [admin]
 tokens_file = "tokens"
 [http]
-compat = ["cloudflare"]
+compat = ["cloudflare", "twilio", "metered", "xirsys", "matrix", "stunner"]
 [realms.acme]
 secrets = ["the secret of the realm acme"]
 tokens = ["a token of the realm acme, long enough"]
@@ -197,7 +197,7 @@ fn is_of(url: &str, replica: &Replica) -> bool {
     url.starts_with(&format!("turn:127.0.0.1:{}?", replica.relay.port()))
 }
 
-fn start_in_fleet(redis: &Redis) -> Replica {
+pub(crate) fn start_in_fleet(redis: &Redis) -> Replica {
     let config = format!("{CONFIG}[fleet]\nhost = \"127.0.0.1\"\n[peers]\nallow = [\"127.0.0.0/8\"]\n");
     let files = [
         ("meetpoint.toml", config.as_str()),
@@ -215,7 +215,7 @@ fn start_in_fleet(redis: &Redis) -> Replica {
     Replica::start_with(&redis.url(), &files, &arguments)
 }
 
-fn wait_open(replica: &Replica, count: f64) {
+pub(crate) fn wait_open(replica: &Replica, count: f64) {
     replica.wait_metric("meetpoint_fleet_relays{standing=\"open\"}", |open| open == count);
 }
 

@@ -21,5 +21,6 @@ mod redis;
 mod replica;
 mod replicas;
 mod rotation;
+mod shapes;
 #[path = "../support/udp/mod.rs"]
 mod support;

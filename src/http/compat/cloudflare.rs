@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use axum::body::Bytes;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Compat, stun_urls, with_credential};
+use super::{Compat, OfRoom, in_room, stun_urls, with_credential};
 use crate::credentials::{DEFAULT_REALM, IceServer, UnixTime};
 use crate::events::Audit;
 use crate::http::admin::ask_operator;
@@ -44,6 +44,9 @@ struct Body {
     /// The `user` of the username.
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._~@+-]+$")]
     custom_identifier: Option<String>,
+    /// The room that the list is for; ours alone.
+    #[schema(min_length = 1, max_length = 128)]
+    room: Option<String>,
 }
 
 /// Of the list, or of the one object.
@@ -82,6 +85,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::post(GENERATE_ICE_SERVERS, Tag::Compat, "Cloudflare: a list")
             .by(BEARER)
             .part("key", key)
+            .query::<OfRoom>()
             .takes::<Body>(false, wish())
             .answers::<CloudflareList<'_>>(
                 201,
@@ -93,6 +97,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::post(GENERATE, Tag::Compat, "Cloudflare: one credential, the older form")
             .by(BEARER)
             .part("key", key)
+            .query::<OfRoom>()
             .takes::<Body>(false, wish())
             .answers::<CloudflareCredential<'_>>(201, "The credential", json!({ "iceServers": turn() }))
             .fails(&REFUSALS)
@@ -113,7 +118,7 @@ pub(super) fn routes() -> Router<Compat> {
         .route(REVOKE, post(revoke))
 }
 
-fn wish(headers: &HeaderMap, body: &[u8]) -> Result<Wish, Problem> {
+fn wish(headers: &HeaderMap, query: Option<&str>, body: &[u8]) -> Result<Wish, Problem> {
     let body: Body = if body.is_empty() {
         Body::default()
     } else {
@@ -122,7 +127,7 @@ fn wish(headers: &HeaderMap, body: &[u8]) -> Result<Wish, Problem> {
     if body.ttl.is_some_and(|ttl| ttl > MAX_TTL) {
         return Err(Problem::new(Code::BadTtl, "ttl is at most 172800 seconds here"));
     }
-    Wish::new(body.ttl, body.custom_identifier)
+    in_room(Wish::new(body.ttl, body.custom_identifier)?, body.room, query)
 }
 
 /// The whole list.
@@ -130,11 +135,12 @@ async fn generate_ice_servers(
     State(compat): State<Compat>,
     Extension(client): Extension<Client>,
     Path(key): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let asks = Asks::new(GENERATE_ICE_SERVERS, &headers).of_key(&key);
-    let wish = wish(&headers, &body);
+    let wish = wish(&headers, query.as_deref(), &body);
     let list = ice_servers::issue(&compat.state, &client, &asks, wish).await?;
     let answer = Json(CloudflareList {
         ice_servers: &list.ice_servers,
@@ -147,11 +153,12 @@ async fn generate(
     State(compat): State<Compat>,
     Extension(client): Extension<Client>,
     Path(key): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let asks = Asks::new(GENERATE, &headers).of_key(&key);
-    let wish = wish(&headers, &body);
+    let wish = wish(&headers, query.as_deref(), &body);
     let list = ice_servers::issue(&compat.state, &client, &asks, wish).await?;
     let turn = with_credential(&list)?;
     let urls: Vec<_> = stun_urls(&list).chain(&turn.urls).collect();

@@ -1,6 +1,6 @@
 //! Matrix: `GET /_matrix/client/v3/voip/turnServer`, for homeservers and clients that take their TURN servers from there.
 
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{Compat, bearer, with_credential};
+use super::{Compat, OfRoom, bearer, in_room, with_credential};
 use crate::http::client::Client;
 use crate::http::code::Code;
 use crate::http::error::Problem;
@@ -26,10 +26,12 @@ pub(super) fn routes() -> Router<Compat> {
 async fn turn_server(
     State(compat): State<Compat>,
     Extension(client): Extension<Client>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let asked = (&headers, bearer(&headers));
-    let list = compat.list(&client, TURN_SERVER, asked, Wish::new(None, None)).await;
+    let wish = in_room(Wish::default(), None, query.as_deref());
+    let list = compat.list(&client, TURN_SERVER, asked, wish).await;
     let answer = list.and_then(|list| {
         let turn = with_credential(&list)?;
         Ok(Json(Answer {
@@ -53,8 +55,9 @@ pub(super) fn operations() -> Vec<Operation> {
     vec![
         Operation::get(TURN_SERVER, Tag::Compat, "Matrix: TURN servers for calls")
             .by(BEARER)
+            .query::<OfRoom>()
             .answers::<Answer<'_>>(200, "A fresh credential", example)
-            .fails(&[Code::BadUser, Code::NoUsableHost])
+            .fails(&[Code::BadUser, Code::BadRoom, Code::NoUsableHost])
             .fails_as::<MatrixError<'_>>(),
     ]
 }

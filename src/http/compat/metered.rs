@@ -21,7 +21,7 @@ use utoipa::ToSchema;
 
 pub(super) use self::issued::Issued;
 use self::issued::One;
-use super::{Compat, parameter, shown, with_credential};
+use super::{Compat, OfRoom, in_room, parameter, shown, with_credential};
 use crate::credentials::{CredentialKey, IceList, IceServer, UnixTime, Username};
 use crate::http::admission::{self, Asks, INVALID};
 use crate::http::body::read_json;
@@ -47,6 +47,9 @@ struct Body {
     /// The `user` of the username.
     #[schema(max_length = 64, pattern = "^[A-Za-z0-9._~@+-]*$")]
     label: Option<String>,
+    /// The room that the credential is for; ours alone.
+    #[schema(min_length = 1, max_length = 128)]
+    room: Option<String>,
 }
 
 /// One credential.
@@ -77,13 +80,15 @@ pub(super) fn operations() -> Vec<Operation> {
     });
     let all = [Operation::get(LIST, Tag::Compat, "Metered: a list")
         .by(Access::Client(&["apiKeyQuery"]))
+        .query::<OfRoom>()
         .answers::<Vec<IceServer>>(200, "The list", servers)
         .with::<IceServer>()
-        .fails(&[Code::BadUser, Code::NoUsableHost])
+        .fails(&[Code::BadUser, Code::BadRoom, Code::NoUsableHost])
         .fails_as::<MeteredError<'_>>()];
     let creations = [CREATE, CREATE_V2].map(|path| {
         let operation = Operation::post(path, Tag::Compat, "Metered: a credential")
             .by(Access::Client(&["secretKeyQuery"]))
+            .query::<OfRoom>()
             .takes::<Body>(false, json!({ "expiryInSeconds": 3600, "label": "alice" }))
             .answers::<MeteredCredential<'_>>(200, "The credential", credential.clone())
             .fails(&REFUSALS)
@@ -116,11 +121,14 @@ async fn list(
     headers: HeaderMap,
 ) -> Response {
     let token = parameter(query.as_deref(), "apiKey");
+    let query = query.as_deref();
     let list = match token.as_deref().filter(|token| CredentialKey::is_meant(token)) {
-        Some(key) => again(&compat, &client, &headers, key),
+        Some(key) => again(&compat, &client, (&headers, query), key),
         None => {
             let shown = (&headers, token.as_deref());
-            compat.list(&client, LIST, shown, Wish::new(None, None)).await
+            compat
+                .list(&client, LIST, shown, in_room(Wish::default(), None, query))
+                .await
         }
     };
     list.map_or_else(refuse, |list| Json(list.ice_servers).into_response())
@@ -128,7 +136,12 @@ async fn list(
 
 /// The list with the credential that this key is for. Its address pays, as for any key that stands in a page. It is none of those that
 /// are counted as issued: it was counted when it was made.
-fn again(compat: &Compat, client: &Client, headers: &HeaderMap, text: &str) -> Result<IceList, Problem> {
+fn again(
+    compat: &Compat,
+    client: &Client,
+    (headers, query): (&HeaderMap, Option<&str>),
+    text: &str,
+) -> Result<IceList, Problem> {
     let state = &compat.state;
     let known = admission::from_allowed_page(state, headers)
         .and_then(|()| admission::charge_address(state, client.ip))
@@ -154,10 +167,12 @@ fn again(compat: &Compat, client: &Client, headers: &HeaderMap, text: &str) -> R
                 "the credential of this key is switched off",
             ));
         }
+        let wish = in_room(Wish::default(), None, query)?;
         let wanted = ListFor {
             realm: state.authenticator().realm_of(username.as_str()),
             user: username.user(),
             host: client.host.as_ref(),
+            room: wish.room(),
             client: Some(client.ip),
             headers: Headers::Request {
                 map: headers,
@@ -195,7 +210,10 @@ async fn create(
         .and_then(|body| body.label.clone())
         .unwrap_or_default();
     // A label may be left out, and is often sent empty.
-    let wish = body.and_then(|body| Wish::new(body.expiry_in_seconds, body.label.filter(|label| !label.is_empty())));
+    let wish = body.and_then(|body| {
+        let label = body.label.filter(|label| !label.is_empty());
+        in_room(Wish::new(body.expiry_in_seconds, label)?, body.room, query)
+    });
     let headers = shown(&headers, token.as_deref());
     let mut asks = Asks::new(if project.is_some() { CREATE_V2 } else { CREATE }, &headers);
     if let Some(project) = &project {

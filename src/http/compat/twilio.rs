@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use axum::body::Bytes;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
@@ -13,13 +13,14 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::basic::password;
-use super::{Compat, with_credential};
+use super::{Compat, OfRoom, in_room, with_credential};
 use crate::credentials::IceServer;
 use crate::http::client::Client;
 use crate::http::code::Code;
 use crate::http::error::Problem;
-use crate::http::ice_servers::{REFUSALS, Wish, parse_ttl};
+use crate::http::ice_servers::{REFUSALS, Wish, bad_room, parse_ttl};
 use crate::http::operation::{Access, Operation, Tag};
+use crate::http::percent;
 
 const TOKENS: &str = "/2010-04-01/Accounts/{sid}/Tokens.json";
 
@@ -33,6 +34,9 @@ struct TwilioWish {
     /// Seconds.
     #[schema(rename = "Ttl", minimum = 1, maximum = 86_400, nullable = false)]
     ttl: Option<u64>,
+    /// The room that the list is for; ours alone.
+    #[schema(rename = "Room", min_length = 1, max_length = 128, nullable = false)]
+    room: Option<String>,
 }
 
 /// A token, as that service has it.
@@ -85,6 +89,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::post(TOKENS, Tag::Compat, "Twilio: a token")
             .by(Access::Client(&["basic"]))
             .part("sid", "Given back, and else not looked at")
+            .query::<OfRoom>()
             .takes_as::<TwilioWish>("application/x-www-form-urlencoded", false, json!({ "Ttl": 3600 }))
             .answers::<TwilioToken<'_>>(201, "The token", example)
             .fails(&REFUSALS)
@@ -96,29 +101,34 @@ pub(super) fn routes() -> Router<Compat> {
     Router::new().route(TOKENS, post(tokens))
 }
 
-/// `Ttl` of the form, whatever the request says that its body is: it is the one form there is.
-fn wish(body: &[u8]) -> Result<Wish, Problem> {
+/// `Ttl` and `Room` of the form, whatever the request says that its body is: it is the one form there is.
+fn wish(query: Option<&str>, body: &[u8]) -> Result<Wish, Problem> {
     let body = std::str::from_utf8(body).unwrap_or_default();
-    let mut pairs = body.split('&').filter_map(|pair| pair.split_once('='));
-    let ttl = pairs.rfind(|(name, _)| *name == "Ttl");
-    let ttl = ttl.map(|(_, value)| parse_ttl(value)).transpose()?;
+    let field = |wanted: &str| {
+        let mut pairs = body.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.rfind(|(name, _)| *name == wanted).map(|(_, value)| value)
+    };
+    let ttl = field("Ttl").map(parse_ttl).transpose()?;
     if ttl.is_some_and(|ttl| ttl > MAX_TTL) {
         return Err(Problem::new(Code::BadTtl, "Ttl is at most 86400 seconds here"));
     }
-    Wish::new(ttl, None)
+    // In a form, unlike in a query of ours, `+` is a blank.
+    let decoded = |room: &str| percent::decode(&room.replace('+', " ")).ok_or_else(bad_room);
+    let room = field("Room").map(decoded).transpose()?;
+    in_room(Wish::new(ttl, None)?, room, query)
 }
 
 async fn tokens(
     State(compat): State<Compat>,
     Extension(client): Extension<Client>,
     Path(sid): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let token = password(&headers);
-    let list = compat
-        .list(&client, TOKENS, (&headers, token.as_deref()), wish(&body))
-        .await?;
+    let wish = wish(query.as_deref(), &body);
+    let list = compat.list(&client, TOKENS, (&headers, token.as_deref()), wish).await?;
     let turn = with_credential(&list)?;
     let now = rfc2822(SystemTime::now());
     let answer = TwilioToken {
@@ -162,10 +172,27 @@ mod tests {
 
     #[test]
     fn the_lifetime_is_a_field_of_the_form() {
+        let wish = |body: &[u8]| super::wish(None, body);
         assert_eq!(wish(b"X=1&Ttl=3600"), Wish::new(Some(3600), None));
         assert_eq!(wish(b""), Wish::new(None, None));
         for bad in ["Ttl=", "Ttl=0", "Ttl=1h", "Ttl=86401"] {
             assert!(wish(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_room_is_a_field_of_the_form_or_else_of_the_query() {
+        let of = |room: &str| Wish::default().in_room(Some(room.to_owned()));
+        assert_eq!(wish(None, b"Room=my+room%2B1"), of("my room+1"));
+        assert_eq!(wish(Some("room=a+b"), b""), of("a+b"));
+        assert_eq!(wish(Some("room=a"), b"Room=b"), of("b"));
+        for (query, bad) in [
+            (None, "Room="),
+            (None, "Room=%ff"),
+            (Some("room="), ""),
+            (Some("room=%2"), ""),
+        ] {
+            assert_eq!(wish(query, bad.as_bytes()), Err(bad_room()), "{query:?} {bad}");
         }
     }
 }

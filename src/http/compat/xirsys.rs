@@ -1,7 +1,7 @@
 //! Xirsys: `PUT /_turn/{channel}`, Basic authentication.
 
 use axum::body::Bytes;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::put;
@@ -11,7 +11,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::basic::password;
-use super::{Compat, stun_urls, with_credential};
+use super::{Compat, OfRoom, in_room, stun_urls, with_credential};
 use crate::credentials::{IceList, IceServer};
 use crate::http::body::read_json;
 use crate::http::client::Client;
@@ -32,6 +32,9 @@ struct Body {
     /// Lifetime, seconds.
     #[schema(minimum = 1)]
     expire: Option<u64>,
+    /// The room that the list is for; ours alone.
+    #[schema(min_length = 1, max_length = 128)]
+    room: Option<String>,
 }
 
 /// An answer, which says how it went.
@@ -106,9 +109,16 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::new(&Method::PUT, TURN, Tag::Compat, "Xirsys: a list")
             .by(Access::Client(&["basic"]))
             .part("channel", "Not looked at; it may have channels below it")
+            .query::<OfRoom>()
             .takes::<Body>(false, json!({ "format": "urls", "expire": 3600 }))
             .answers::<XirsysAnswer<'_>>(200, "The list", example)
-            .fails(&[Code::BadTtl, Code::BadUser, Code::NoUsableHost, Code::BadJson])
+            .fails(&[
+                Code::BadTtl,
+                Code::BadUser,
+                Code::BadRoom,
+                Code::NoUsableHost,
+                Code::BadJson,
+            ])
             .fails_as::<XirsysError>(),
     ]
 }
@@ -120,6 +130,7 @@ pub(super) fn routes() -> Router<Compat> {
 async fn turn(
     State(compat): State<Compat>,
     Extension(client): Extension<Client>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
@@ -130,7 +141,7 @@ async fn turn(
         read_json::<Body>(&headers, &body, Code::BadJson)
     };
     let as_urls = matches!(&body, Ok(body) if body.format.as_deref() == Some("urls"));
-    let wish = body.and_then(|body| Wish::new(body.expire, None));
+    let wish = body.and_then(|body| in_room(Wish::new(body.expire, None)?, body.room, query.as_deref()));
     let list = compat.list(&client, TURN, (&headers, token.as_deref()), wish).await;
     let answer = list.and_then(|list| {
         let ice_servers = if as_urls { one(&list)? } else { each(&list) };
