@@ -152,6 +152,14 @@ impl Caller {
         }
     }
 
+    /// The name of its key, where the operator has given it that.
+    pub(super) fn key(&self) -> Option<&str> {
+        match &self.payer {
+            Payer::Key(held) => held.configured_name(),
+            Payer::Client | Payer::Tenant => None,
+        }
+    }
+
     /// Longest lifetime that its credentials may have, whatever the realm allows.
     pub(super) fn max_ttl(&self) -> Option<Duration> {
         match &self.payer {

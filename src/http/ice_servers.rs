@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-use super::admission::{self, Asks};
+use super::admission::{self, Asks, Caller};
 use super::body::read_json;
 use super::client::Client;
 use super::code::Code;
@@ -25,7 +25,6 @@ use super::random;
 use super::state::AppState;
 use crate::credentials::{IceList, IceServer, UnixTime, names_session};
 use crate::telemetry::labels::IssueResult;
-use crate::ws::Identity;
 
 /// Where it is served, as those who are asked about a token are told.
 pub(super) const PATH: &str = "/api/ice-servers";
@@ -192,7 +191,7 @@ pub(super) async fn issue(
         .map_err(|problem| (IssueResult::RateLimited, problem))
         .and_then(|()| wish.map_err(|problem| (IssueResult::BadRequest, problem)))
         .map(|wish| wish.within(caller.max_ttl(), || state.issuer().usual_ttl(realm)))
-        .and_then(|wish| list(state, client, asks.headers(), &caller.identity, &wish));
+        .and_then(|wish| list(state, client, asks.headers(), &caller, &wish));
     if is_charged && !matches!(outcome, Ok((IssueResult::Issued, _))) {
         caller.give_back();
     }
@@ -208,9 +207,10 @@ fn list(
     state: &AppState,
     client: &Client,
     headers: &HeaderMap,
-    identity: &Identity,
+    caller: &Caller,
     wish: &Wish,
 ) -> Result<(IssueResult, IceList), (IssueResult, Problem)> {
+    let identity = &caller.identity;
     let user: Cow<'_, str> = match (&identity.user, &wish.user) {
         (Some(user), _) => Cow::Borrowed(user),
         (None, Some(label)) => Cow::Borrowed(label),
@@ -237,6 +237,7 @@ fn list(
         room: wish.room.as_deref(),
         client: Some(client.ip),
         claims: identity.claims.as_deref().unwrap_or_default(),
+        key: caller.key(),
         headers: Headers::Request {
             map: headers,
             proxied: client.proxied,

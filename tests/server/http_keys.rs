@@ -11,7 +11,7 @@ use crate::http_support::{Api, Reply, STRANGER, request};
 const KEY: &str = "a key of another service, which is long enough";
 const TOKEN: &str = "acme's own token, of 32 characters and more";
 
-fn key(name: &str, text: &str) -> ApiKey {
+pub(crate) fn key(name: &str, text: &str) -> ApiKey {
     ApiKey {
         name: name.to_owned(),
         hashes: vec![KeyHash::of(text)],

@@ -9,6 +9,7 @@ use meetpoint::http::lists::config::{Access, Country, Gives, Password, Rule, Ser
 use meetpoint::http::{Auth, Config, Countries, Ice, Jwt, JwtSecret, Lists};
 use serde_json::Value;
 
+use crate::http_keys::key;
 use crate::http_limits::{JWT_SECRET, in_seconds, token};
 use crate::http_support::{Api, Reply, request};
 use crate::mmdb;
@@ -160,6 +161,42 @@ async fn headers_count_from_trusted_proxies_alone_unless_the_rule_takes_anybodys
         assert_eq!(given(&api, "10.0.0.1", &through).await, "paid");
         assert_eq!(given(&api, "10.0.0.1", &[("x-plan", "free")]).await, "own");
         assert_eq!(given(&api, "10.0.0.1", &[]).await, "own");
+        // A proxy that adds its own to what its client sent.
+        for twice in [["pro", "free"], ["free", "pro"]] {
+            let headers = twice.map(|plan| ("x-plan", plan));
+            assert_eq!(
+                given(&api, "10.0.0.1", &headers).await,
+                if from_anyone { "paid" } else { "own" }
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_network_of_mapped_addresses_is_the_one_of_ipv4_that_it_stands_for() {
+    let rule = |name: &str, net: &str| {
+        let clients = vec![net.parse().unwrap()];
+        only(
+            name,
+            When {
+                clients,
+                ..When::default()
+            },
+        )
+    };
+    let rules = vec![
+        rule("mapped", "::ffff:203.0.113.0/120"),
+        rule("six", "2001:db8::/96"),
+        rule("all", "::ffff:0.0.0.0/96"),
+    ];
+    let api = Api::new(config(vec![fixed("mapped"), fixed("six"), fixed("all")], rules));
+    for (from, expected) in [
+        ("203.0.113.1", "mapped"),
+        ("::ffff:203.0.113.1", "mapped"),
+        ("203.0.114.1", "all"),
+        ("2001:db8::1", "six"),
+    ] {
+        assert_eq!(given(&api, from, &[]).await, expected, "{from}");
     }
 }
 
@@ -228,6 +265,28 @@ fn what_is_no_database_says_so() {
         std::fs::write(&path, junk).unwrap();
         assert!(error().contains("not a database"), "{}", error());
     }
+    // Damaged in any one byte, it says what it likes of whom it likes, and brings nothing down.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _entered = runtime.enter();
+    let whole = mmdb::countries(&[("203.0.113.0/24", "DE"), ("2001:db8::/32", "FR")]);
+    let when = When {
+        countries: country("DE"),
+        ..When::default()
+    };
+    let api = Api::new(config(vec![fixed("de")], vec![only("de", when)]));
+    for at in 0..whole.len() {
+        for value in [0, 0x20, 0x7f, 0xff] {
+            let mut damaged = whole.clone();
+            damaged[at] = value;
+            std::fs::write(&path, &damaged).unwrap();
+            let Ok(read) = Countries::try_open(&path) else { continue };
+            api.state().replace_countries(Some(std::sync::Arc::new(read)));
+            for from in ["203.0.113.1", "2001:db8::1", "::1", "255.255.255.255"] {
+                let reply = runtime.block_on(asked(&api, from, "/v1/ice", &[]));
+                assert_eq!(reply.status, 200, "{at} {value}");
+            }
+        }
+    }
     let mut cut = mmdb::countries(&[("203.0.113.0/24", "DE")]);
     cut.drain(..40);
     std::fs::write(&path, cut).unwrap();
@@ -279,6 +338,34 @@ async fn claims_of_a_token_choose_and_a_token_without_them_does_not() {
     let bearer = bearer(&serde_json::json!({ "plan": "free" }));
     let all = asked(&api, "203.0.113.1", "/v1/ice", &[("authorization", &bearer)]).await;
     assert_eq!(urls(&all).len(), 7);
+}
+
+#[tokio::test]
+async fn a_key_chooses_by_its_name_wherever_it_is_shown_and_whoever_shows_none_is_somebody_else() {
+    let of_keys = |names: &[&str]| When {
+        keys: names.iter().map(|name| Box::from(*name)).collect(),
+        ..When::default()
+    };
+    let rules = vec![
+        only("shop", of_keys(&["shop", "till"])),
+        only("blog", of_keys(&["blog"])),
+    ];
+    let keys = ["shop", "till", "blog", "other"].map(|name| key(name, &format!("{name}, a key that is long enough")));
+    let mut config = config(vec![fixed("shop"), fixed("blog")], rules);
+    config.keys = keys.to_vec();
+    let api = Api::new(config);
+    for (name, expected) in [("shop", "shop"), ("till", "shop"), ("blog", "blog"), ("other", "")] {
+        let text = format!("{name}, a key that is long enough");
+        let bearer = format!("Bearer {text}");
+        for headers in [("x-api-key", &text), ("authorization", &bearer)] {
+            let reply = asked(&api, "203.0.113.1", "/v1/ice", &[(headers.0, headers.1)]).await;
+            let found = urls(&reply);
+            let wanted = format!("turn:{expected}.example:3478?transport=udp");
+            assert_eq!(found == [wanted], !expected.is_empty(), "{name}: {found:?}");
+        }
+    }
+    let nobody = asked(&api, "203.0.113.1", "/v1/ice", &[]).await;
+    assert!(urls(&nobody).len() > 1);
 }
 
 #[tokio::test]

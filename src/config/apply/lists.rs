@@ -69,6 +69,7 @@ fn rule(name: &str, list: &List) -> Rule {
                 .map(|claim| (claim.0.as_str().into(), claim.1.as_str().into()))
                 .collect(),
             realms: boxed(&list.realms),
+            keys: boxed(&list.keys),
         },
         gives: Gives {
             own: list.own,

@@ -115,6 +115,13 @@ fn names(name: &str, list: &List, config: &Config, rules: &mut Rules<'_>) {
             rules.broken(&[&realms], format!("there is no [realms.{realm}]"), fix);
         }
     }
+    let keys = format!("lists.{name}.keys");
+    for key in &list.keys {
+        if !config.keys.contains_key(key) && rules.valid(&[&keys]) {
+            let fix = format!("write a section [keys.{key}], or take `{key}` out of `{keys}`");
+            rules.broken(&[&keys], format!("there is no [keys.{key}]"), fix);
+        }
+    }
 }
 
 /// A rule that gives nothing would be a mistake that shows only in clients.

@@ -77,6 +77,9 @@ section! {
         claims: Vec<ClaimIs> = Vec::new(), Must(SHORT, |values: &Vec<ClaimIs>| is_short(values));
         /// Condition: the client is of one of these realms; `"default"` is that of everybody else.
         realms: Vec<String> = Vec::new(), Must(SHORT, |values: &Vec<String>| is_short(values));
+        /// Condition: the client shows one of these [keys](authentication.md#api-keys), by the names of `[keys.NAME]`. What was made while the
+        /// server runs is none of them, whatever it is called; and on the hub nobody shows a key.
+        keys: Vec<String> = Vec::new(), Must(SHORT, |values: &Vec<String>| is_short(values));
         /// Whether this server's own relay is in the list.
         own: bool = true;
         /// Whether `ice.extra`, or `ice_servers` of the realm, is in the list.

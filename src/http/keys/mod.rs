@@ -103,6 +103,11 @@ impl Held {
         &self.name
     }
 
+    /// Its name, if that is of the configuration and not of whoever had it made.
+    pub(super) fn configured_name(&self) -> Option<&str> {
+        (!self.is_made).then_some(&*self.name)
+    }
+
     /// As it was granted.
     pub(super) fn key(&self) -> &ApiKey {
         &self.key

@@ -25,6 +25,8 @@ pub struct ListFor<'a> {
     pub client: Option<IpAddr>,
     /// What its token says, names and values.
     pub claims: &'a [(Box<str>, Box<str>)],
+    /// The name of the API key that it showed, if the operator wrote it down: one that a tenant made is called as the tenant likes.
+    pub key: Option<&'a str>,
     /// What its request says.
     pub headers: Headers<'a>,
     /// A credential of the realm that it has already, to be in the list instead of a fresh one.

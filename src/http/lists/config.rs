@@ -107,6 +107,8 @@ pub struct When {
     pub claims: Vec<(Box<str>, Box<str>)>,
     /// Tenants, [`crate::credentials::DEFAULT_REALM`] for those of none.
     pub realms: Vec<Box<str>>,
+    /// Names of API keys, of those that the operator wrote down.
+    pub keys: Vec<Box<str>>,
 }
 
 /// What is in a list.

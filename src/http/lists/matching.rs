@@ -3,7 +3,8 @@
 use std::cell::OnceCell;
 use std::net::IpAddr;
 
-use axum::http::HeaderName;
+use axum::http::{HeaderName, HeaderValue};
+use ipnet::{IpNet, Ipv4Net};
 
 use super::asker::ListFor;
 use super::config::{Country, When};
@@ -43,12 +44,13 @@ impl<'a> Place<'a> {
 
     pub(super) fn fits(&self, when: &When) -> bool {
         let asker = self.asker;
-        let in_one = |ip: IpAddr| when.clients.iter().any(|net| net.contains(&ip));
+        let in_one = |ip: IpAddr| when.clients.iter().any(|net| canonical(*net).contains(&ip));
         (when.clients.is_empty() || asker.client.is_some_and(|ip| in_one(ip.to_canonical())))
             && (when.realms.is_empty() || {
                 let realm = asker.realm.unwrap_or(DEFAULT_REALM);
                 when.realms.iter().any(|known| **known == *realm)
             })
+            && (when.keys.is_empty() || asker.key.is_some_and(|name| when.keys.iter().any(|key| **key == *name)))
             && all_named(&when.claims, |name, value| {
                 let of_name = asker.claims.iter().filter(|(known, _)| known == name);
                 of_name.into_iter().any(|(_, said)| said == value)
@@ -57,9 +59,26 @@ impl<'a> Place<'a> {
                 || (when.headers_from_anyone || asker.headers.proxied())
                     && all_named(&when.headers, |name, value| {
                         let mut said = asker.headers.all(name);
-                        said.any(|said| said.as_bytes() == value.as_bytes())
+                        let is_it = |said: &HeaderValue| said.as_bytes() == value.as_bytes();
+                        if when.headers_from_anyone {
+                            return said.any(is_it);
+                        }
+                        // A proxy that adds its own to what its client sent vouches for neither.
+                        said.next().is_some_and(is_it) && said.next().is_none()
                     }))
             && (when.countries.is_empty() || self.country().is_some_and(|country| when.countries.contains(&country)))
+    }
+}
+
+/// A network of IPv4-mapped addresses as one of IPv4: no client has such an address.
+fn canonical(net: IpNet) -> IpNet {
+    match net {
+        IpNet::V6(net) if net.prefix_len() >= 96 => {
+            let v4 = net.addr().to_ipv4_mapped();
+            let mapped = v4.and_then(|ip| Ipv4Net::new(ip, net.prefix_len() - 96).ok());
+            mapped.map_or(IpNet::V6(net), IpNet::V4)
+        }
+        net => net,
     }
 }
 

@@ -248,3 +248,44 @@ pub(super) fn trim(servers: &mut Vec<IceServer>, most: usize) {
     }
     servers.retain(|server| !server.urls.is_empty());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_53_is_kept_from_browsers_in_every_scheme_and_for_every_kind_of_host() {
+        let hosts = ["a.example", "192.0.2.1", "[2001:db8::53]", "[::ffff:192.0.2.1]"];
+        let forms = |host: &str, port: &str| {
+            [
+                "stun:H:P",
+                "stuns:H:P",
+                "turn:H:P",
+                "turns:H:P",
+                "turn:H:P?transport=udp",
+                "turn:H:P?transport=tcp",
+            ]
+            .into_iter()
+            .chain(["turns:H:P?transport=tcp", "turns:H:P?transport=udp"])
+            .map(|form| form.replace('H', host).replace('P', port))
+            .collect::<Vec<String>>()
+        };
+        let left = |urls: &[String], browser| {
+            let [strict, ..] = Filter::widening(&[], browser, true);
+            let cut = Source::new(urls, &HashSet::new()).cut_by(strict);
+            cut.stun.len() + cut.turn.len()
+        };
+        for host in hosts {
+            let (dns, other) = (forms(host, "53"), forms(host, "5353"));
+            assert_eq!((left(&dns, true), left(&dns, false)), (0, 8), "{host}");
+            assert_eq!((left(&other, true), left(&other, false)), (8, 8), "{host}");
+        }
+        // However it is written, it is that port or no URL.
+        let written = [
+            "turn:a.example:053".to_owned(),
+            "turn:a.example:00053".to_owned(),
+            "turn:a.example:+53".to_owned(),
+        ];
+        assert_eq!(left(&written, true), 0);
+    }
+}
