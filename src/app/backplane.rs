@@ -32,6 +32,7 @@ pub(super) fn start(
     let backplane = Backplane::start(config, node, outgoing, receiver, metrics.backplane())
         .context("backplane.redis_url, redis_ca")?;
     tokio::spawn(fleet.clone().keep_time());
+    tokio::spawn(fleet.clone().move_rooms(hub.clone()));
     Ok((backplane, fleet))
 }
 

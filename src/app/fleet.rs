@@ -9,6 +9,8 @@ use crate::signaling::NodeId;
 use crate::telemetry::{Metrics, build_info};
 use crate::transport::Relay;
 use crate::turn::{Change, Now, Revocations};
+use crate::ws::HubHandle;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
@@ -17,6 +19,9 @@ use tokio::time::sleep;
 
 /// How long a relay that has no time is left alone.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// How long relays that came or went are waited for by those who gave newer lists because of others.
+const MOVE_PAUSE: Duration = Duration::from_secs(1);
 
 /// This replica's relay among those of others. Clones share.
 #[derive(Clone)]
@@ -29,8 +34,12 @@ struct Shared {
     changed: Notify,
     /// Somebody is turned away who holds something, perhaps.
     sweep: Notify,
+    /// Rooms may have other relays.
+    moved: Notify,
     /// Whoever gives rooms their relays.
     issuer: Issuer,
+    /// As many allocations and bytes a second as may be.
+    bounds: Mutex<Load>,
 }
 
 impl FleetHandle {
@@ -46,7 +55,9 @@ impl FleetHandle {
             outgoing,
             changed: Notify::new(),
             sweep: Notify::new(),
+            moved: Notify::new(),
             issuer,
+            bounds: Mutex::default(),
         }));
         let asked = handle.clone();
         metrics.fleet_slot().ask(move || asked.with(|core, _| core.stats()));
@@ -70,6 +81,30 @@ impl FleetHandle {
     /// This replica's relay listens there.
     pub(super) fn open(&self, listeners: &[Advertised]) {
         self.with(|core, _| core.open(listeners, build_info::VERSION));
+    }
+
+    /// As the configuration says now.
+    pub(super) fn reconfigure(&self, config: Config, listeners: &[Advertised]) {
+        self.with(|core, _| core.reconfigure(config, listeners));
+    }
+
+    /// As much as the relay may carry from now on.
+    pub(super) fn bound(&self, bounds: Load) {
+        *self.0.bounds.lock().unwrap_or_else(PoisonError::into_inner) = bounds;
+    }
+
+    fn bounds(&self) -> Load {
+        *self.0.bounds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What probes found dead. What is this replica's own of it the others are told.
+    pub(super) fn set_dead(&self, dead: &HashSet<Box<str>>) {
+        self.with(|core, _| core.set_dead(|url| dead.contains(url)));
+    }
+
+    /// The URLs by which this relay is given to rooms.
+    pub(super) fn own_urls(&self) -> Vec<String> {
+        self.with(|core, _| core.own_urls())
     }
 
     /// No room is given it any more.
@@ -100,7 +135,10 @@ impl FleetHandle {
             match output {
                 Output::Publish { topic, payload } => shared.outgoing.publish_to_fleet(topic, payload),
                 Output::Sweep => shared.sweep.notify_one(),
-                Output::Chosen => shared.issuer.replace_fleet(Arc::new(core.choice())),
+                Output::Chosen => {
+                    shared.issuer.replace_fleet(Arc::new(core.choice()));
+                    shared.moved.notify_one();
+                }
             }
         }
         answer
@@ -121,6 +159,22 @@ impl FleetHandle {
                     () = tokio::time::sleep_until(due.into()) => {}
                 },
             }
+        }
+    }
+
+    /// Gives clients of the hub newer lists when the relay of their room goes, or the room goes to another, for ever.
+    pub(super) async fn move_rooms(self, hub: HubHandle) {
+        loop {
+            self.0.moved.notified().await;
+            let clients = hub.renew_moved_ice();
+            if clients > 0 {
+                self.with(|core, _| core.note_moved(clients as u64));
+                tracing::info!(
+                    clients,
+                    "rooms have other relays: their clients are given newer ICE servers"
+                );
+            }
+            sleep(MOVE_PAUSE).await;
         }
     }
 
@@ -146,21 +200,27 @@ impl FleetHandle {
     }
 }
 
+/// As many allocations and bytes a second as the relay may carry.
+pub(super) fn relay_bounds(config: &crate::config::Config) -> Load {
+    Load {
+        most_allocations: config.limits.allocations.into(),
+        most_bytes_per_second: config.relay_capacity(),
+        ..Load::default()
+    }
+}
+
 /// Says once a second how much a relay has to carry.
 pub(super) struct Scales {
     fleet: FleetHandle,
     metrics: Metrics,
-    bounds: Load,
     last: (Instant, [u64; 2]),
 }
 
 impl Scales {
-    /// `bounds`: as many allocations and bytes a second as may be.
-    pub(super) fn new(fleet: FleetHandle, metrics: &Metrics, bounds: Load) -> Self {
+    pub(super) fn new(fleet: FleetHandle, metrics: &Metrics) -> Self {
         Self {
             fleet,
             metrics: metrics.clone(),
-            bounds,
             last: (Instant::now(), metrics.payload_bytes()),
         }
     }
@@ -179,7 +239,7 @@ impl Scales {
         let load = Load {
             allocations: relay.allocations().into(),
             bytes_per_second: grown.unwrap_or(0).saturating_mul(1_000) / millis,
-            ..self.bounds
+            ..self.fleet.bounds()
         };
         self.fleet.with(|core, _| core.set_load(load));
     }

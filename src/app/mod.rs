@@ -32,7 +32,6 @@ use crate::config::detect::Machine;
 use crate::config::types::{LogFormat, LogOutput, SecretText};
 use crate::config::{Config, Settings, advertised, show_values};
 use crate::events::Events;
-use crate::fleet::Load;
 use crate::http::{self, MetricsAccess, Served, admin::Tokens};
 use crate::probe::Prober;
 use crate::telemetry::labels::FrontListener;
@@ -41,7 +40,7 @@ use crate::telemetry::{Metrics, build_info, logging};
 use crate::transport::Relay;
 use crate::usage::{self, Usage};
 use anyhow::Context as _;
-use fleet::Scales;
+use fleet::{Scales, relay_bounds};
 use front::{Listeners, Ways};
 use inherited::Inherited;
 use notice::Listening;
@@ -192,10 +191,16 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     let state = services.state();
     let tokens = Tokens::default();
     tokens.replace(config.admin.tokens.iter().map(SecretText::expose));
+    let fleet = services.fleet();
+    if let Some(fleet) = &fleet {
+        fleet.bound(relay_bounds(&config));
+        fleet.open(&settings.http.ice.listeners);
+    }
     let of_lists = probes::OfLists {
         issuer: services.issuer(),
         listening: listening.relay.clone(),
         intake: intake.clone(),
+        fleet: fleet.clone(),
     };
     let prober = Prober::start(settings.probes.clone(), Arc::new(of_lists), metrics.probe()).context("probes.ca")?;
     let (sender, mut orders) = mpsc::channel(MAX_ORDERS);
@@ -204,7 +209,7 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     let desk = Desk {
         relay: relay.inquiry(),
         revocations: core.revocations.clone(),
-        fleet: services.fleet(),
+        fleet: fleet.clone(),
         looker,
         probed: prober.board(),
         orders: sender,
@@ -212,14 +217,8 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
     };
     let desk = Arc::new(desk);
     let mut scales = None;
-    if let Some(fleet) = services.fleet() {
-        fleet.open(&settings.http.ice.listeners);
-        let bounds = Load {
-            most_allocations: config.limits.allocations.into(),
-            most_bytes_per_second: config.relay_capacity(),
-            ..Load::default()
-        };
-        scales = Some(Scales::new(fleet.clone(), &metrics, bounds));
+    if let Some(fleet) = fleet.clone() {
+        scales = Some(Scales::new(fleet.clone(), &metrics));
         tokio::spawn(fleet.sweep(Arc::clone(&desk)));
     }
     // Where operators have a listener of their own, their tokens open nothing on those of everybody.
@@ -292,6 +291,7 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         tokens,
         metrics: metrics.clone(),
         events: &events,
+        fleet,
         prober,
         usage: &usage,
     };

@@ -1,5 +1,6 @@
 //! The probes, and the lists that they judge the servers of.
 
+use super::fleet::FleetHandle;
 use crate::config::RelayListeners;
 use crate::credentials::{PROBE_USER, UnixTime};
 use crate::events::{Intake, ServerEvent};
@@ -25,6 +26,8 @@ pub(super) struct OfLists {
     /// Where this process listens.
     pub(super) listening: RelayListeners,
     pub(super) intake: Intake,
+    /// Who tells other replicas what is dead of this one's relay.
+    pub(super) fleet: Option<FleetHandle>,
 }
 
 impl OfLists {
@@ -36,6 +39,7 @@ impl OfLists {
             url: listed.url.clone(),
             server: listed.origin.name().into(),
             own,
+            announced: false,
             nearby: if own { self.nearby(&listed.url) } else { Vec::new() },
             login: login.map(|(username, password)| Login {
                 username,
@@ -50,7 +54,8 @@ impl OfLists {
             Some(Way::Udp) => [&bound.udp, &[]],
             Some(Way::Tcp) => [&bound.tcp, &bound.one_port],
             Some(Way::Tls) => [&bound.tls, &bound.one_port],
-            Some(Way::Dtls) | None => [&[], &[]],
+            Some(Way::Dtls) => [&bound.dtls, &[]],
+            None => [&[], &[]],
         };
         of.concat().into_iter().map(from_here).take(MAX_NEARBY).collect()
     }
@@ -69,14 +74,23 @@ fn from_here(bound: SocketAddr) -> SocketAddr {
 impl Servers for OfLists {
     fn targets(&self) -> Vec<Target> {
         let now = UnixTime::from_system_time(SystemTime::now());
-        self.issuer
-            .relays()
+        let announced = self.fleet.as_ref().map(FleetHandle::own_urls).unwrap_or_default();
+        let announced = self.issuer.own_relays(&announced);
+        let told = announced.iter().map(|listed| Target {
+            announced: true,
+            ..self.target(now, listed)
+        });
+        let listed = self.issuer.relays();
+        let further = listed
             .iter()
-            .map(|listed| self.target(now, listed))
-            .collect()
+            .filter(|listed| announced.iter().all(|told| told.url != listed.url));
+        told.chain(further.map(|listed| self.target(now, listed))).collect()
     }
 
     fn replace_dead(&self, dead: HashSet<Box<str>>) {
+        if let Some(fleet) = &self.fleet {
+            fleet.set_dead(&dead);
+        }
         self.issuer.replace_dead(Arc::new(dead));
     }
 

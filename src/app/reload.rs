@@ -3,6 +3,7 @@
 //! The same sources are read again, all checks run, and only a configuration without a fault is taken over, as far as
 //! that is possible without ending anything: no socket is closed and no allocation notices.
 
+use super::fleet::{FleetHandle, relay_bounds};
 use super::notice::{self, Listening};
 use super::secrets::Own;
 use super::services::countries;
@@ -38,6 +39,7 @@ pub(super) struct Reloader<'a> {
     pub(super) tokens: Tokens,
     pub(super) metrics: Metrics,
     pub(super) events: &'a Events,
+    pub(super) fleet: Option<FleetHandle>,
     pub(super) prober: Prober,
     pub(super) usage: &'a Usage,
 }
@@ -133,6 +135,10 @@ impl Reloader<'_> {
         }
         self.tokens.replace(config.admin.tokens.iter().map(SecretText::expose));
         self.events.reconfigure(settings.events.clone());
+        if let (Some(handle), Some(fleet)) = (&self.fleet, settings.fleet.clone()) {
+            handle.bound(relay_bounds(&config));
+            handle.reconfigure(fleet, &settings.http.ice.listeners);
+        }
         // In any case: the lists may hold other URLs.
         self.prober.reconfigure(settings.probes.clone());
         self.usage.reconfigure(settings.usage.clone());

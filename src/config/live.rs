@@ -34,6 +34,7 @@ const LIVE: &[&str] = &[
     "third_party.*",
     "ice.*",
     "probes.*",
+    "fleet.*",
     "auth.*",
     "signaling.connect_rate",
     "signaling.connect_burst",

@@ -54,6 +54,14 @@ impl Secret {
         mac.update(username.as_bytes());
         mac.finalize().into_bytes().into()
     }
+
+    /// Likewise no password of any username, and none of its signatures.
+    fn derived(&self, purpose: &[u8]) -> [u8; TAG_BYTES] {
+        let mut mac = self.0.clone();
+        mac.update(b"\0derived\0");
+        mac.update(purpose);
+        mac.finalize().into_bytes().into()
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -123,6 +131,12 @@ impl KeyRing {
         std::iter::once(&self.0.newest)
             .chain(&self.0.older)
             .map(move |secret| secret.password(username))
+    }
+
+    /// A key for another purpose out of each secret, newest first. `purpose` is what tells it from that for any other.
+    pub(crate) fn derived<'a>(&'a self, purpose: &'a [u8]) -> impl Iterator<Item = [u8; TAG_BYTES]> + 'a {
+        let all = std::iter::once(&self.0.newest).chain(&self.0.older);
+        all.map(move |secret| secret.derived(purpose))
     }
 
     /// Mints with the newest secret.

@@ -5,7 +5,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::relay::{Announced, Relay, Standing};
+use super::relay::{Announced, Standing};
 use crate::credentials::{DEFAULT_REALM, own_urls};
 
 /// Most URLs of relays behind the first one that a list is given: for the case that the first one dies meanwhile.
@@ -40,23 +40,41 @@ struct Candidate {
     /// Of its hosts and listeners: a replica that was restarted is the same relay.
     key: u64,
     weight: f64,
-    is_busy: bool,
+    place: Place,
+    /// Those that live; all of them of one that is dead.
     stun: Vec<String>,
     turn: Vec<String>,
 }
 
 impl Candidate {
-    fn new(relay: &Relay, is_busy: bool) -> Self {
-        let (stun, turn) = own_urls(&relay.hosts, &relay.listeners);
+    fn new(announced: &Announced) -> Self {
+        let relay = &announced.relay;
+        let (mut stun, mut turn) = own_urls(&relay.hosts, &relay.listeners);
         let mut name = Sha256::new_with_prefix(b"meetpoint relay");
+        // Of all that it listens on, dead or not.
         for url in &turn {
             name.update((url.len() as u64).to_be_bytes());
             name.update(url);
         }
+        let mut dead = announced.dead.flags();
+        let mut living = |urls: &[String]| -> Vec<String> {
+            let flagged = urls.iter().zip(&mut dead);
+            flagged.filter(|(_, dead)| !dead).map(|(url, _)| url.clone()).collect()
+        };
+        let left = (living(&stun), living(&turn));
+        let place = match announced.standing {
+            Standing::Broken | Standing::Draining => Place::Broken,
+            _ if left.1.is_empty() => Place::Broken,
+            Standing::Open => Place::Open,
+            Standing::Busy => Place::Busy,
+        };
+        if place != Place::Broken {
+            (stun, turn) = left;
+        }
         Self {
             key: first_bytes(name),
             weight: f64::from(relay.weight),
-            is_busy,
+            place,
             stun,
             turn,
         }
@@ -78,8 +96,17 @@ const fn mix(value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
-/// Busy or not, score, key: what is compared for a room.
-type Rank = (bool, f64, u64);
+/// What stands against a relay, score, key: what is compared for a room.
+type Rank = (Place, f64, u64);
+
+/// What stands against a relay, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Open,
+    Busy,
+    /// It is dead by its own probes. Better than none: where all are, it is likelier that the probes are wrong.
+    Broken,
+}
 
 /// The relays that rooms can be given. Made anew when one comes, goes, or has another standing.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -104,20 +131,16 @@ impl Choice {
         let can_be = |one: &&Announced| {
             one.standing != Standing::Draining && !one.relay.hosts.is_empty() && !one.relay.listeners.is_empty()
         };
-        let mut candidates: Vec<Candidate> = announced
-            .into_iter()
-            .filter(can_be)
-            .map(|one| Candidate::new(&one.relay, one.standing == Standing::Busy))
-            .collect();
+        let mut candidates: Vec<Candidate> = announced.into_iter().filter(can_be).map(Candidate::new).collect();
         // Two that say the same are one: a replica that was restarted and its ghost. Open, if either is.
-        candidates.sort_by_key(|candidate| (candidate.key, candidate.is_busy));
+        candidates.sort_by_key(|candidate| (candidate.key, candidate.place));
         candidates.dedup_by_key(|candidate| candidate.key);
         Self { candidates, own: 0 }
     }
 
     /// The same, for the replica that announced this.
     pub(super) fn with_own(mut self, own: Option<&Announced>) -> Self {
-        self.own = own.map_or(0, |own| Candidate::new(&own.relay, false).key);
+        self.own = own.map_or(0, |own| Candidate::new(own).key);
         self
     }
 
@@ -136,10 +159,11 @@ impl Choice {
         self.candidates.is_empty()
     }
 
-    /// The URLs for a room; `None` without any relay. Busy ones come behind all others.
+    /// The URLs for a room; `None` without any relay. Busy ones come behind all others, and dead ones behind those.
     pub fn of(&self, room: RoomKey) -> Option<Chosen> {
-        let (first, next) = self.ranked(room);
+        let (first, next) = self.ranked(room, |candidate| candidate.place);
         let first = first?;
+        let next = next.filter(|next| next.place != Place::Broken);
         let further = next.map_or(&[][..], |next| &next.turn[..next.turn.len().min(MAX_FURTHER)]);
         Some(Chosen {
             stun: first.stun.clone(),
@@ -149,22 +173,32 @@ impl Choice {
 
     /// What tells the choice of one moment from another: the same number, the same first relay. `None` without any.
     pub fn first_of(&self, room: RoomKey) -> Option<u64> {
-        self.ranked(room).0.map(|first| first.key)
+        let (first, _) = self.ranked(room, |candidate| candidate.place);
+        first.map(|first| first.key)
+    }
+
+    /// Whether a room may stay with that relay ([`Self::first_of`]): it is the room's, or was before it became busy. Where there is
+    /// none to go to, it may.
+    pub fn keeps(&self, room: RoomKey, relay: u64) -> bool {
+        let is_it = |first: Option<&Candidate>| first.is_none_or(|first| first.key == relay);
+        let but_for_load = |candidate: &Candidate| candidate.place.max(Place::Busy);
+        is_it(self.ranked(room, |candidate| candidate.place).0) || is_it(self.ranked(room, but_for_load).0)
     }
 
     /// The best two.
-    fn ranked(&self, room: RoomKey) -> (Option<&Candidate>, Option<&Candidate>) {
+    fn ranked(&self, room: RoomKey, place: impl Fn(&Candidate) -> Place) -> (Option<&Candidate>, Option<&Candidate>) {
         let better = |one: &Rank, other: &Rank| {
-            // Open before busy, then the score; equal scores are no coincidence worth more than a fixed order.
-            (!one.0)
-                .cmp(&!other.0)
+            // Open before busy before dead, then the score; equal scores are no coincidence worth more than a fixed order.
+            other
+                .0
+                .cmp(&one.0)
                 .then(one.1.total_cmp(&other.1))
                 .then(one.2.cmp(&other.2))
                 .is_gt()
         };
         let mut best: [Option<(Rank, &Candidate)>; 2] = [None, None];
         for candidate in &self.candidates {
-            let rank = (candidate.is_busy, candidate.score(room), candidate.key);
+            let rank = (place(candidate), candidate.score(room), candidate.key);
             if best[0].as_ref().is_none_or(|(first, _)| better(&rank, first)) {
                 best[1] = best[0].replace((rank, candidate));
             } else if best[1].as_ref().is_none_or(|(second, _)| better(&rank, second)) {
@@ -179,7 +213,7 @@ impl Choice {
 mod tests {
     use super::*;
     use crate::credentials::{Advertised, UriTransport};
-    use crate::fleet::relay::Load;
+    use crate::fleet::relay::{Dead, Load, Relay};
     use std::collections::HashMap;
 
     fn announced(name: &str, weight: u16) -> Announced {
@@ -204,6 +238,7 @@ mod tests {
             },
             standing: Standing::Open,
             load: Load::default(),
+            dead: Dead::default(),
         }
     }
 
@@ -303,6 +338,59 @@ mod tests {
         );
         all[0].standing = Standing::Draining;
         assert_eq!(Choice::new(&all).of(RoomKey::new(None, "r")), None);
+    }
+
+    #[test]
+    fn a_dead_relay_is_given_where_all_are_dead_alone_and_what_is_dead_of_a_living_one_is_left_out() {
+        let mut all = [announced("a.example", 100), announced("b.example", 100)];
+        let urls = all[0].relay.urls();
+        assert_eq!(urls.len(), 3, "one of STUN, two of TURN");
+        // TURN over TLS is dead: the room stays.
+        all[0].dead = Dead::of(&urls, |url| url.starts_with("turns:"));
+        let before = Choice::new(&[announced("a.example", 100), announced("b.example", 100)]);
+        let choice = Choice::new(&all);
+        for room in rooms().take(200) {
+            let chosen = choice.of(room).unwrap();
+            assert_eq!(choice.first_of(room), before.first_of(room));
+            assert!(!chosen.turn.iter().any(|url| url.starts_with("turns:a.")), "{chosen:?}");
+            assert_eq!(chosen.stun.len(), 1);
+        }
+        all[0].standing = Standing::Broken;
+        let choice = Choice::new(&all);
+        for room in rooms().take(200) {
+            let chosen = choice.of(room).unwrap();
+            assert!(chosen.turn.iter().all(|url| url.contains("b.example")), "{chosen:?}");
+        }
+        all[1].standing = Standing::Broken;
+        let choice = Choice::new(&all);
+        for room in rooms().take(200) {
+            assert_eq!(choice.of(room).unwrap().turn, before.of(room).unwrap().turn[..2]);
+        }
+    }
+
+    #[test]
+    fn who_has_a_list_keeps_it_while_its_relay_is_busy_and_not_when_it_goes_or_another_one_takes_the_room() {
+        let all = ["a", "b", "c"].map(|name| announced(&format!("{name}.example"), 100));
+        let before = Choice::new(&all);
+        let with = |standing: Standing| {
+            let mut all = all.clone();
+            all[0].standing = standing;
+            Choice::new(&all)
+        };
+        let (busy, gone) = (with(Standing::Busy), with(Standing::Draining));
+        let without = Choice::new(&all[1..]);
+        for room in rooms().take(500) {
+            let relay = before.first_of(room).unwrap();
+            let is_of_first = host(&before, room) == "a.example";
+            assert!(before.keeps(room, relay) && busy.keeps(room, relay));
+            assert_eq!(busy.first_of(room) == Some(relay), !is_of_first);
+            for after in [&gone, &with(Standing::Broken)] {
+                assert_eq!(after.keeps(room, relay), !is_of_first);
+            }
+            // It comes back: those who were given another one meanwhile come back with it.
+            assert_eq!(before.keeps(room, without.first_of(room).unwrap()), !is_of_first);
+            assert!(Choice::default().keeps(room, relay), "there is nothing to go to");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The messages and their bytes: version, kind, node, then the fields of the kind.
+//! The messages and their bytes: version, kind, node, stamp, then the fields of the kind. Around them are signatures ([`super::seal`]).
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use crate::signaling::cluster::bytes::{Reader, Writer};
 use crate::turn::{Change, Digests, PARTS, Revoked};
 
 /// Of what is written here. A message of another version is not understood.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Most changes in one message.
 pub const MAX_CHANGES: usize = 256;
@@ -18,7 +18,7 @@ pub const MAX_CHANGES: usize = 256;
 pub const MAX_NAME_BYTES: usize = 508;
 
 /// Longest message of a replica.
-const MAX_BYTES: usize = 1_024 + MAX_CHANGES * (MAX_NAME_BYTES + 32);
+pub(super) const MAX_BYTES: usize = 1_024 + MAX_CHANGES * (MAX_NAME_BYTES + 32);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Message {
@@ -35,10 +35,11 @@ pub(super) enum Message {
 }
 
 impl Message {
-    pub(super) fn encode(&self, node: NodeId) -> Bytes {
+    /// `stamp` is greater than that of the message before.
+    pub(super) fn encode(&self, node: NodeId, stamp: u64) -> Bytes {
         let mut writer = Writer::new(64);
         let w = &mut writer;
-        w.byte(VERSION).byte(self.kind()).array(node.as_bytes());
+        w.byte(VERSION).byte(self.kind()).array(node.as_bytes()).number(stamp);
         match self {
             Self::Alive { hello, digests } => {
                 w.byte((*hello).into());
@@ -60,8 +61,8 @@ impl Message {
         writer.finish()
     }
 
-    /// Reads a message and who sent it. `None` for what is broken, too long, of another version, or what no replica says.
-    pub(super) fn decode(bytes: &[u8]) -> Option<(NodeId, Self)> {
+    /// Reads a message, who sent it, and its stamp. `None` for what is broken, too long, of another version, or what no replica says.
+    pub(super) fn decode(bytes: &[u8]) -> Option<((NodeId, u64), Self)> {
         if bytes.len() > MAX_BYTES {
             return None;
         }
@@ -70,7 +71,7 @@ impl Message {
             return None;
         }
         let kind = r.byte()?;
-        let node = NodeId::new(r.array()?);
+        let (node, stamp) = (NodeId::new(r.array()?), r.number()?);
         let message = match kind {
             0 => {
                 let hello = r.flag()?;
@@ -98,7 +99,7 @@ impl Message {
             4 => Self::Relay(Box::new(relay::read(r)?)),
             _ => return None,
         };
-        r.is_at_end().then_some((node, message))
+        r.is_at_end().then_some(((node, stamp), message))
     }
 
     /// Whether the names of a part ascend, and there are some if more of them follow.
@@ -200,6 +201,7 @@ mod tests {
                 bytes_per_second: 3,
                 most_bytes_per_second: 4,
             },
+            dead: relay::Dead::of(&["a".into(), "b".into()], |url| url == "b"),
         }
     }
 
@@ -230,8 +232,8 @@ mod tests {
     fn every_message_is_read_as_what_it_was_and_no_other_bytes_are_one() {
         let node = NodeId::new([3; 8]);
         for message in all() {
-            let bytes = message.encode(node);
-            assert_eq!(Message::decode(&bytes), Some((node, message.clone())));
+            let bytes = message.encode(node, 7);
+            assert_eq!(Message::decode(&bytes), Some(((node, 7), message.clone())));
             for end in 0..bytes.len() {
                 assert_eq!(Message::decode(&bytes[..end]), None, "{message:?}, cut at {end}");
             }
@@ -289,11 +291,11 @@ mod tests {
                 false,
             ),
         ] {
-            assert_eq!(Message::decode(&said.encode(node)).is_some(), taken, "{said:?}");
+            assert_eq!(Message::decode(&said.encode(node, 0)).is_some(), taken, "{said:?}");
         }
         let longest = Message::Told {
             changes: vec![change(&longest); MAX_CHANGES],
         };
-        assert!(Message::decode(&longest.encode(node)).is_some());
+        assert!(Message::decode(&longest.encode(node, 0)).is_some());
     }
 }

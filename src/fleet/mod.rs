@@ -11,9 +11,11 @@
 //! Invariants:
 //! - No loops by construction: only [`Fleet::tell`], which an operator's order leads to, publishes a change. What comes from another
 //!   replica changes the table, and is told to nobody but those who ask.
-//! - What comes is judged strictly, since whoever writes to Redis is not quite trusted: bounded lists, bounded names, no time stamps
-//!   of a distant future, in which nobody could be let in again. Whatever the bytes are, nothing worse happens than that they are
-//!   counted, or that somebody is turned away.
+//! - What comes is judged strictly, since whoever writes to Redis is not quite trusted: signed by a secret of all replicas where
+//!   there is one ([`Seals`]), said once and not long ago, bounded lists, bounded names, no time stamps of a distant future, in which
+//!   nobody could be let in again. Whatever the bytes are, nothing worse happens than that they are counted, or that somebody is turned
+//!   away.
+//! - However often others say something else of their relays, the choice is made anew no more often than each [`CHOICE_PAUSE`].
 //! - Every table is bounded: nodes by [`Config::nodes`], revocations by [`crate::turn::MAX_REVOCATIONS`], answers by
 //!   [`ANSWERS`] in each heartbeat, one question under way at a time.
 
@@ -24,6 +26,7 @@ mod message;
 mod nodes;
 mod pull;
 mod relay;
+mod seal;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -38,13 +41,22 @@ use crate::turn::{Change, Merged, Now, Revocations};
 use message::Message;
 use nodes::Node;
 use pull::Pull;
+use relay::Own;
+use seal::Broken;
 
 pub use choice::{Choice, Chosen, MAX_FURTHER, RoomKey};
 pub use message::{MAX_CHANGES, MAX_NAME_BYTES};
-pub use relay::{Announced, Busy, Load, MAX_HOSTS, MAX_LABEL, MAX_LISTENERS, MAX_WEIGHT, Relay, Standing};
+pub use relay::{Announced, Busy, Dead, Load, MAX_HOSTS, MAX_LABEL, MAX_LISTENERS, MAX_WEIGHT, Relay, Standing};
+pub use seal::Seals;
 
 /// Most questions of others that are answered in one heartbeat, each with at most [`MAX_CHANGES`] changes.
 pub const ANSWERS: u32 = 256;
+
+/// Shortest time between two choices that are made because others said something. What this replica itself changes counts at once.
+pub const CHOICE_PAUSE: Duration = Duration::from_millis(250);
+
+/// How far the clock of a replica may be from this one's, either way, and how long a message is good for, milliseconds.
+const MAX_SKEW_MS: u64 = 300_000;
 
 /// A change that was made later than this from now was not made by a replica with a clock, milliseconds.
 const MAX_AHEAD_MS: u64 = 24 * 3_600 * 1_000;
@@ -77,6 +89,8 @@ pub struct Config {
     pub weight: u16,
     /// When it is busy.
     pub busy: Busy,
+    /// What all replicas sign with. Default nothing.
+    pub seals: Seals,
 }
 
 impl Config {
@@ -91,6 +105,7 @@ impl Config {
             region: Box::default(),
             weight: 100,
             busy: Busy::default(),
+            seals: Seals::default(),
         }
     }
 }
@@ -130,6 +145,10 @@ pub struct Stats {
     pub nodes: u64,
     /// Messages that were broken, or said what no replica says.
     pub malformed: u64,
+    /// Messages that nobody signed who shares a secret with this replica.
+    pub forged: u64,
+    /// Messages that were said before, or at another time than now.
+    pub stale: u64,
     /// Messages of replicas that were one more than may be.
     pub turned_away: u64,
     /// Changes of revocations, by [`ChangeOrigin`].
@@ -142,6 +161,12 @@ pub struct Stats {
     pub asked: u64,
     /// Announcements of relays of others.
     pub announcements: u64,
+    /// How often the choice was made anew, and how many changes waited for the next time.
+    pub choices: u64,
+    /// See [`Self::choices`].
+    pub postponed: u64,
+    /// Clients of the hub that were given newer lists because their room has another relay.
+    pub moved: u64,
     /// Relays by what they take, this one among them.
     pub relays: [u64; Standing::COUNT],
     /// What this one has to carry.
@@ -158,9 +183,16 @@ pub struct Fleet {
     nodes: HashMap<NodeId, Node, foldhash::fast::RandomState>,
     pull: Option<Pull>,
     answers: u32,
-    own: Option<Announced>,
-    /// There is another choice.
+    own: Option<Own>,
+    /// There is another choice, and the driver has not been told.
+    chosen: bool,
+    /// There would be, and others are waited for.
     changed: bool,
+    /// When there may be one because of others.
+    choose_again: Option<Instant>,
+    /// The time of the last call, and of the last message: no two have the same.
+    clock_ms: u64,
+    stamp: u64,
     outputs: VecDeque<Output>,
     sweep: bool,
     stats: Stats,
@@ -178,7 +210,11 @@ impl Fleet {
             pull: None,
             answers: ANSWERS,
             own: None,
+            chosen: false,
             changed: false,
+            choose_again: None,
+            clock_ms: 0,
+            stamp: 0,
             outputs: VecDeque::new(),
             sweep: false,
             stats: Stats::default(),
@@ -187,6 +223,7 @@ impl Fleet {
 
     /// What is published reaches the others from now on. All of them say at once what they know.
     pub fn bus_connected(&mut self, now: Now) {
+        self.clock_ms = unix_ms(now);
         self.connected = true;
         self.pull = None;
         for node in self.nodes.values_mut() {
@@ -216,15 +253,51 @@ impl Fleet {
         if !self.connected {
             return;
         }
-        match Message::decode(payload) {
-            Some((node, _)) if node == self.config.node => {}
-            Some((node, message)) => {
-                if self.note(now, node) {
+        self.clock_ms = unix_ms(now);
+        let message = match self.config.seals.open(payload) {
+            Ok(message) => Message::decode(message),
+            Err(Broken::Malformed) => None,
+            Err(Broken::Forged) => {
+                self.stats.forged += 1;
+                return;
+            }
+        };
+        match message {
+            Some(((node, _), _)) if node == self.config.node => {}
+            Some(((_, stamp), _)) if stamp.abs_diff(self.clock_ms) > MAX_SKEW_MS => self.stats.stale += 1,
+            Some(((node, stamp), message)) => {
+                if self.note(now, node, stamp) {
                     self.handle_message(now, node, message);
                 }
             }
             None => self.stats.malformed += 1,
         }
+        self.choose(now);
+    }
+
+    /// Has the driver make the choice anew if there is another one, but not too often.
+    fn choose(&mut self, now: Now) {
+        if self.changed && self.choose_again.is_none_or(|at| at <= now.instant) {
+            self.choose_again = Some(now.instant + CHOICE_PAUSE);
+            self.choose_now();
+        }
+    }
+
+    fn choose_now(&mut self) {
+        self.changed = false;
+        self.chosen = true;
+        self.stats.choices += 1;
+    }
+
+    /// Others have changed something.
+    fn note_change(&mut self) {
+        self.stats.postponed += u64::from(self.changed);
+        self.changed = true;
+    }
+
+    /// Clients of the hub were given newer lists because their rooms have other relays.
+    pub fn note_moved(&mut self, clients: u64) {
+        self.stats.moved += clients;
     }
 
     fn handle_message(&mut self, now: Now, node: NodeId, message: Message) {
@@ -275,7 +348,9 @@ impl Fleet {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.clock_ms = unix_ms(now);
         self.bury(now);
+        self.choose(now);
         self.give_up_pull(now);
         if self.next_beat.is_some_and(|at| at <= now.instant) {
             self.answers = ANSWERS;
@@ -288,12 +363,13 @@ impl Fleet {
         let heard = self.nodes.values().filter(|_| self.connected).map(|node| node.heard);
         let expiry = heard.map(|heard| heard + self.config.node_timeout);
         let pull = self.pull.as_ref().map(|pull| pull.deadline);
-        expiry.chain(pull).chain(self.next_beat).min()
+        let choice = self.choose_again.filter(|_| self.changed);
+        expiry.chain(pull).chain(choice).chain(self.next_beat).min()
     }
 
     /// What the driver has to do next.
     pub fn poll_output(&mut self) -> Option<Output> {
-        if std::mem::take(&mut self.changed) {
+        if std::mem::take(&mut self.chosen) {
             return Some(Output::Chosen);
         }
         if std::mem::take(&mut self.sweep) {
@@ -311,7 +387,7 @@ impl Fleet {
         Stats {
             nodes: self.nodes.len() as u64,
             relays,
-            load: self.own.as_ref().map(|own| own.load).unwrap_or_default(),
+            load: self.own.as_ref().map(|own| own.announced.load).unwrap_or_default(),
             ..self.stats
         }
     }
@@ -326,10 +402,16 @@ impl Fleet {
     /// The way out: there is none while the bus is lost.
     fn publish(&mut self, topic: FleetTopic, message: &Message) {
         if self.connected {
-            let payload = message.encode(self.config.node);
+            self.stamp = self.clock_ms.max(self.stamp + 1);
+            let payload = message.encode(self.config.node, self.stamp);
+            let payload = self.config.seals.seal(&payload);
             self.outputs.push_back(Output::Publish { topic, payload });
         }
     }
+}
+
+fn unix_ms(now: Now) -> u64 {
+    now.unix.0.saturating_mul(1_000)
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::message::Message;
-use super::relay::{Announced, Load, MAX_HOSTS, MAX_LISTENERS, MAX_WEIGHT, Relay, Standing};
-use super::{Choice, Fleet, FleetTopic};
+use super::relay::{Announced, Dead, Load, MAX_HOSTS, MAX_LISTENERS, MAX_WEIGHT, Own, Relay, Standing};
+use super::{Choice, Config, Fleet, FleetTopic};
 use crate::credentials::Advertised;
 use crate::signaling::NodeId;
 use crate::turn::Now;
@@ -13,6 +13,8 @@ use crate::turn::Now;
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) heard: Instant,
+    /// Of its last message.
+    pub(super) stamp: u64,
     /// It is not asked before.
     pub(super) ask_again: Instant,
     /// Its relay, once it has said something of it.
@@ -31,10 +33,14 @@ impl Node {
 }
 
 impl Fleet {
-    /// A replica has said something. False: there are more than may be.
-    pub(super) fn note(&mut self, now: Now, node: NodeId) -> bool {
+    /// A replica has said something. False: there are more than may be, or it has said this or something later before.
+    pub(super) fn note(&mut self, now: Now, node: NodeId, stamp: u64) -> bool {
         if let Some(known) = self.nodes.get_mut(&node) {
-            known.heard = now.instant;
+            if stamp <= known.stamp {
+                self.stats.stale += 1;
+                return false;
+            }
+            (known.heard, known.stamp) = (now.instant, stamp);
             return true;
         }
         if self.nodes.len() >= self.config.nodes {
@@ -43,6 +49,7 @@ impl Fleet {
         }
         let new = Node {
             heard: now.instant,
+            stamp,
             ask_again: now.instant,
             announced: None,
             in_vain: 0,
@@ -64,67 +71,119 @@ impl Fleet {
             gone |= !lives && node.announced.is_some();
             lives
         });
-        self.changed |= gone;
+        if gone {
+            self.note_change();
+        }
     }
 
     /// A replica has said what its relay is.
     pub(super) fn handle_announced(&mut self, node: NodeId, announced: Announced) {
         self.stats.announcements += 1;
         let Some(node) = self.nodes.get_mut(&node) else { return };
-        let is_as_before = |known: &Announced| (&known.relay, known.standing) == (&announced.relay, announced.standing);
         // Its load alone moves no room.
-        self.changed |= !node.announced.as_ref().is_some_and(is_as_before);
+        let what_counts = |one: &Announced| (one.relay.clone(), one.standing, one.dead);
+        let is_as_before = node.announced.as_ref().map(what_counts) == Some(what_counts(&announced));
         node.announced = Some(announced);
+        if !is_as_before {
+            self.note_change();
+        }
     }
 
     /// This replica's relay listens, from now on.
     pub fn open(&mut self, listeners: &[Advertised], version: &str) {
-        let config = &self.config;
-        let relay = Relay {
-            hosts: config.hosts.iter().take(MAX_HOSTS).cloned().collect(),
-            listeners: listeners.iter().take(MAX_LISTENERS).copied().collect(),
-            weight: config.weight.clamp(1, MAX_WEIGHT),
-            region: config.region.clone(),
-            version: version.into(),
+        let announced = Announced {
+            relay: relay(&self.config, listeners, version),
+            standing: Standing::Open,
+            load: Load::default(),
+            dead: Dead::default(),
         };
-        let (standing, load) = (Standing::Open, Load::default());
-        self.own = Some(Announced { relay, standing, load });
-        self.changed = true;
+        self.own = Some(Own {
+            announced,
+            is_busy: false,
+            is_draining: false,
+        });
+        self.choose_now();
         self.announce(FleetTopic::Everybody);
+    }
+
+    /// It is reached elsewhere, has another share, or signs with other secrets from now on. The others hear of it at once. Its name
+    /// and its times stay.
+    pub fn reconfigure(&mut self, config: Config, listeners: &[Advertised]) {
+        self.config = Config {
+            node: self.config.node,
+            heartbeat: self.config.heartbeat,
+            node_timeout: self.config.node_timeout,
+            nodes: self.config.nodes,
+            ..config
+        };
+        let Some(own) = &mut self.own else { return };
+        let relay = relay(&self.config, listeners, &own.announced.relay.version);
+        if relay == own.announced.relay {
+            return;
+        }
+        if relay.urls() != own.announced.relay.urls() {
+            // Nothing is known of these.
+            own.announced.dead = Dead::default();
+        }
+        own.announced.relay = relay;
+        own.announced.standing = own.standing();
+        self.choose_now();
+        self.announce(FleetTopic::Everybody);
+    }
+
+    /// What its own probes found: which of its URLs are dead. The others hear of it at once.
+    pub fn set_dead(&mut self, is_dead: impl Fn(&str) -> bool) {
+        let Some(own) = &mut self.own else { return };
+        let dead = Dead::of(&own.announced.relay.urls(), is_dead);
+        if own.announced.dead != dead {
+            own.announced.dead = dead;
+            own.announced.standing = own.standing();
+            self.choose_now();
+            self.announce(FleetTopic::Everybody);
+        }
+    }
+
+    /// The URLs by which this replica's relay is given to rooms everywhere. None where it has no host of its own.
+    pub fn own_urls(&self) -> Vec<String> {
+        let own = self.own.as_ref();
+        own.map(|own| own.announced.relay.urls()).unwrap_or_default()
     }
 
     /// What it has to carry now. Others are told with the next sign of life, or at once when it became busy by that, or open.
     pub fn set_load(&mut self, load: Load) {
         let Some(own) = &mut self.own else { return };
-        let standing = self.config.busy.judge(own.standing, &load);
-        own.load = load;
-        self.set_standing(standing);
+        own.is_busy = self.config.busy.judge(own.is_busy, &load);
+        own.announced.load = load;
+        self.tell_standing();
     }
 
     /// It is about to end: no room is given it any more, here and elsewhere, at once.
     pub fn drain(&mut self) {
-        self.set_standing(Standing::Draining);
+        let Some(own) = &mut self.own else { return };
+        own.is_draining = true;
+        self.tell_standing();
     }
 
-    fn set_standing(&mut self, standing: Standing) {
+    fn tell_standing(&mut self) {
         let Some(own) = &mut self.own else { return };
-        if own.standing != standing {
-            own.standing = standing;
-            self.changed = true;
+        let standing = own.standing();
+        if own.announced.standing != standing {
+            own.announced.standing = standing;
+            self.choose_now();
             self.announce(FleetTopic::Everybody);
         }
     }
 
     pub(super) fn announce(&mut self, topic: FleetTopic) {
         if let Some(own) = &self.own {
-            let message = Message::Relay(Box::new(own.clone()));
+            let message = Message::Relay(Box::new(own.announced.clone()));
             self.publish(topic, &message);
         }
     }
 
     /// The relays that rooms can be given, this one among them.
     pub fn choice(&self) -> Choice {
-        Choice::new(self.relays().map(|(_, announced)| announced)).with_own(self.own.as_ref())
+        Choice::new(self.relays().map(|(_, announced)| announced)).with_own(self.own.as_ref().map(|own| &own.announced))
     }
 
     /// All that is known of relays: this replica's first, then those of others, in the order of their names.
@@ -135,7 +194,17 @@ impl Fleet {
             .filter_map(|(id, node)| Some((*id, node.announced.as_ref()?)))
             .collect();
         others.sort_unstable_by_key(|(id, _)| *id);
-        let own = self.own.as_ref().map(|own| (self.config.node, own));
+        let own = self.own.as_ref().map(|own| (self.config.node, &own.announced));
         own.into_iter().chain(others)
+    }
+}
+
+fn relay(config: &Config, listeners: &[Advertised], version: &str) -> Relay {
+    Relay {
+        hosts: config.hosts.iter().take(MAX_HOSTS).cloned().collect(),
+        listeners: listeners.iter().take(MAX_LISTENERS).copied().collect(),
+        weight: config.weight.clamp(1, MAX_WEIGHT),
+        region: config.region.clone(),
+        version: version.into(),
     }
 }

@@ -1,6 +1,6 @@
 //! What a replica says about its relay, and when it counts as busy.
 
-use crate::credentials::{Advertised, Host, UriTransport};
+use crate::credentials::{Advertised, Host, UriTransport, own_urls};
 use crate::signaling::cluster::bytes::{Reader, Writer};
 use crate::turn::verdict::labels;
 
@@ -58,6 +58,33 @@ labels! {
         Busy = "busy",
         /// It is about to end.
         Draining = "draining",
+        /// Its own probes say that it is dead. It takes rooms where all are dead.
+        Broken = "broken",
+    }
+}
+
+/// Which URLs of a relay are dead by its own probes, a bit each, in the order of [`Relay::urls`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Dead(u32);
+
+impl Dead {
+    /// Those of `urls` that are.
+    pub fn of(urls: &[String], is_dead: impl Fn(&str) -> bool) -> Self {
+        let numbered = (0..u32::BITS).zip(urls);
+        Self(numbered.fold(0, |bits, (at, url)| bits | u32::from(is_dead(url)) << at))
+    }
+
+    /// Whether each is.
+    pub(super) fn flags(self) -> impl Iterator<Item = bool> {
+        (0..u32::BITS).map(move |at| self.0 >> at & 1 == 1)
+    }
+}
+
+impl Relay {
+    /// Under which clients are told of it: STUN, then TURN. No more than [`crate::credentials::ice_list::MAX_URLS`].
+    pub fn urls(&self) -> Vec<String> {
+        let (stun, turn) = own_urls(&self.hosts, &self.listeners);
+        [stun, turn].concat()
     }
 }
 
@@ -70,6 +97,39 @@ pub struct Announced {
     pub standing: Standing,
     /// What it has to carry.
     pub load: Load,
+    /// What is dead of it.
+    pub dead: Dead,
+}
+
+impl Announced {
+    /// [`Self::dead`], as they stand in lists.
+    pub fn dead_urls(&self) -> Vec<String> {
+        let urls = self.relay.urls().into_iter().zip(self.dead.flags());
+        urls.filter(|(_, dead)| *dead).map(|(url, _)| url).collect()
+    }
+}
+
+/// What a replica knows of its own relay.
+#[derive(Debug)]
+pub(super) struct Own {
+    pub(super) announced: Announced,
+    pub(super) is_busy: bool,
+    pub(super) is_draining: bool,
+}
+
+impl Own {
+    pub(super) fn standing(&self) -> Standing {
+        let Announced { relay, dead, .. } = &self.announced;
+        let (stun, turn) = own_urls(&relay.hosts, &relay.listeners);
+        let mut of_turn = dead.flags().skip(stun.len()).take(turn.len()).peekable();
+        let is_broken = of_turn.peek().is_some() && of_turn.all(|is_dead| is_dead);
+        match (self.is_draining, is_broken, self.is_busy) {
+            (true, ..) => Standing::Draining,
+            (_, true, _) => Standing::Broken,
+            (.., true) => Standing::Busy,
+            _ => Standing::Open,
+        }
+    }
 }
 
 /// From where on a relay is busy, percent, and how far below that it is open again: rooms must not go back and forth.
@@ -88,21 +148,26 @@ impl Default for Busy {
 }
 
 impl Busy {
-    /// What becomes of a relay with that load.
-    pub(super) fn judge(self, before: Standing, load: &Load) -> Standing {
+    /// Whether a relay with that load is, which was or was not.
+    pub(super) fn judge(self, before: bool, load: &Load) -> bool {
         let percent = load.percent();
-        match before {
-            Standing::Draining => Standing::Draining,
-            Standing::Open if percent >= self.from => Standing::Busy,
-            Standing::Busy if percent < self.until => Standing::Open,
-            same => same,
+        if before {
+            percent >= self.until
+        } else {
+            percent >= self.from
         }
     }
 }
 
 pub(super) fn write(w: &mut Writer, announced: &Announced) {
-    let Announced { relay, standing, load } = announced;
+    let Announced {
+        relay,
+        standing,
+        load,
+        dead: Dead(dead),
+    } = announced;
     w.byte(*standing as u8).array(&relay.weight.to_be_bytes());
+    w.array(&dead.to_be_bytes());
     w.text(&relay.region).text(&relay.version);
     w.number(load.allocations).number(load.most_allocations);
     w.number(load.bytes_per_second).number(load.most_bytes_per_second);
@@ -121,9 +186,11 @@ pub(super) fn read(r: &mut Reader<'_>) -> Option<Announced> {
         0 => Standing::Open,
         1 => Standing::Busy,
         2 => Standing::Draining,
+        3 => Standing::Broken,
         _ => return None,
     };
     let weight = u16::from_be_bytes(r.array()?);
+    let dead = Dead(u32::from_be_bytes(r.array()?));
     let (region, version) = (label(r)?, label(r)?);
     let load = Load {
         allocations: r.number()?,
@@ -155,6 +222,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Option<Announced> {
         },
         standing,
         load,
+        dead,
     })
 }
 
@@ -172,7 +240,7 @@ mod tests {
     #[test]
     fn a_relay_that_was_busy_is_open_again_only_well_below_the_bound() {
         let busy = Busy::default();
-        let mut standing = Standing::Open;
+        let mut is_busy = false;
         let mut seen = Vec::new();
         for allocations in [0, 89, 90, 89, 76, 75, 74, 89, 90] {
             let load = Load {
@@ -180,11 +248,10 @@ mod tests {
                 most_allocations: 100,
                 ..Load::default()
             };
-            standing = busy.judge(standing, &load);
-            seen.push(standing == Standing::Busy);
+            is_busy = busy.judge(is_busy, &load);
+            seen.push(is_busy);
         }
         assert_eq!(seen, [false, false, true, true, true, true, false, false, true]);
-        assert_eq!(busy.judge(Standing::Draining, &Load::default()), Standing::Draining);
     }
 
     #[test]

@@ -20,6 +20,8 @@ struct Replica {
 struct World {
     replicas: Vec<Replica>,
     now: Now,
+    /// Of the last message that a test wrote itself.
+    stamp: u64,
 }
 
 fn id(at: usize) -> NodeId {
@@ -62,6 +64,12 @@ impl World {
         self.stats(at).relays
     }
 
+    /// As that replica, or a stranger, would say it now; nobody signs.
+    fn message(&mut self, from: usize, message: &Message) -> Bytes {
+        self.stamp = (self.stamp + 1).max(unix_ms(self.now));
+        Seals::default().seal(&message.encode(id(from), self.stamp))
+    }
+
     fn new(count: usize) -> Self {
         let replicas = (0..count).map(|at| {
             let revocations = Revocations::default();
@@ -81,6 +89,7 @@ impl World {
         Self {
             replicas: replicas.collect(),
             now,
+            stamp: 0,
         }
     }
 
@@ -298,7 +307,7 @@ fn a_full_table_takes_no_more_counts_what_it_lacks_and_does_not_ask_for_ever() {
 fn what_no_replica_says_changes_nothing_and_is_counted() {
     let mut world = World::linked(1);
     let says = |world: &mut World, from: usize, message: &Message| {
-        let payload = message.encode(id(from));
+        let payload = world.message(from, message);
         world.replicas[0].fleet.handle_remote(world.now, &payload);
         world.deliver();
     };
@@ -332,7 +341,7 @@ fn what_no_replica_says_changes_nothing_and_is_counted() {
         },
     );
     assert!(!world.is_out(0, "alice"));
-    world.replicas[0].fleet.handle_remote(world.now, b"\x01\x01");
+    world.replicas[0].fleet.handle_remote(world.now, b"\0\x02\x01");
     assert_eq!(world.stats(0).malformed, 2);
     // More names than may be: the fifth is not heard.
     for from in 10..13 {
@@ -364,13 +373,15 @@ fn what_no_replica_says_changes_nothing_and_is_counted() {
 #[test]
 fn questions_beyond_the_bound_wait_for_the_next_heartbeat() {
     let mut world = World::linked(1);
-    let ask = Message::Ask { part: 0, after: None }.encode(id(7));
+    let ask = Message::Ask { part: 0, after: None };
     for _ in 0..ANSWERS + 10 {
+        let ask = world.message(7, &ask);
         world.replicas[0].fleet.handle_remote(world.now, &ask);
     }
     world.deliver();
     assert_eq!(world.stats(0).unanswered, 10);
     world.pass(Duration::from_secs(2));
+    let ask = world.message(7, &ask);
     world.replicas[0].fleet.handle_remote(world.now, &ask);
     assert_eq!(world.stats(0).unanswered, 10);
 }
@@ -381,9 +392,9 @@ fn a_replica_that_lies_about_what_it_knows_is_asked_less_and_less() {
     let alive = Message::Alive {
         hello: false,
         digests: Box::new([9; PARTS]),
-    }
-    .encode(id(7));
+    };
     for _ in 0..3_600 {
+        let alive = world.message(7, &alive);
         world.replicas[0].fleet.handle_remote(world.now, &alive);
         world.pass(Duration::from_secs(1));
     }
@@ -396,6 +407,7 @@ fn all_replicas_choose_the_same_relays_and_load_alone_makes_no_choice_anew() {
     for at in 1..4 {
         assert_eq!(world.firsts(at), world.firsts(0));
     }
+    world.pass(CHOICE_PAUSE);
     let choices = world.replicas[0].choices;
     for allocations in 1..60 {
         let load = Load {
@@ -422,7 +434,7 @@ fn a_relay_that_drains_leaves_at_once_and_one_that_dies_after_its_time() {
     world.replicas[1].fleet.drain();
     world.deliver();
     let drained = world.firsts(0);
-    assert_eq!(world.standing(0), [2, 0, 1]);
+    assert_eq!(world.standing(0), [2, 0, 1, 0]);
     let is_of = |url: &Option<String>, at: usize| url.as_ref().unwrap().contains(&format!("relay{at}."));
     for (was, is) in before.iter().zip(&drained) {
         assert_eq!(was == is, !is_of(was, 1));
@@ -454,7 +466,7 @@ fn a_relay_that_is_full_is_told_of_at_once_and_taken_again_well_below_that() {
     };
     assert_eq!(
         [50, 90, 80, 74, 89].map(|allocations| fill(&mut world, allocations)),
-        [[2, 0, 0], [1, 1, 0], [1, 1, 0], [2, 0, 0], [2, 0, 0]]
+        [[2, 0, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0], [2, 0, 0, 0], [2, 0, 0, 0]]
     );
     fill(&mut world, 95);
     assert!(
@@ -466,7 +478,7 @@ fn a_relay_that_is_full_is_told_of_at_once_and_taken_again_well_below_that() {
     // A replica that comes later hears of it with the first word.
     world.cut(0);
     world.link(0);
-    assert_eq!(world.standing(0), [1, 1, 0]);
+    assert_eq!(world.standing(0), [1, 1, 0, 0]);
 }
 
 #[test]
@@ -487,4 +499,153 @@ fn a_replica_without_hosts_is_given_to_no_room_and_gives_rooms_to_others() {
             .all(|url| url.as_ref().unwrap().contains("relay1."))
     );
     assert_eq!(world.firsts(1), world.firsts(0));
+}
+
+#[test]
+fn a_relay_that_its_own_probes_find_dead_leaves_the_rooms_of_all_replicas_and_comes_back() {
+    let mut world = World::with_relays(3);
+    let before = world.firsts(0);
+    let find = |world: &mut World, dead: fn(&str) -> bool| {
+        world.replicas[1].fleet.set_dead(dead);
+        world.deliver();
+        // A room that has its relay is asked about by its first list, which has another one by then.
+        world.firsts(2)
+    };
+    assert_eq!(find(&mut world, |url| url.starts_with("stun:")), before, "it relays");
+    assert_eq!(world.standing(0), [3, 0, 0, 0]);
+    let dead = find(&mut world, |_| true);
+    let is_of = |url: &Option<String>, at: usize| url.as_ref().unwrap().contains(&format!("relay{at}."));
+    for (was, is) in before.iter().zip(&dead) {
+        assert_eq!(was == is, !is_of(was, 1));
+    }
+    assert_eq!((world.standing(0), world.firsts(1)), ([2, 0, 0, 1], dead));
+    // One that comes hears of it.
+    world.cut(0);
+    world.link(0);
+    assert_eq!(world.standing(0), [2, 0, 0, 1]);
+    // It ends while it is dead, or lives again.
+    assert_eq!(find(&mut world, |_| false), before);
+    find(&mut world, |_| true);
+    world.replicas[1].fleet.drain();
+    world.deliver();
+    assert_eq!(world.standing(0), [2, 0, 1, 0]);
+}
+
+#[test]
+fn what_a_reload_changes_of_a_relay_is_announced_at_once_and_nothing_is_where_nothing_changes() {
+    let mut world = World::with_relays(2);
+    world.replicas[1].fleet.set_dead(|url| url.starts_with("turn:"));
+    world.deliver();
+    let said = world.replicas[1].said;
+    let reload = |world: &mut World, weight, listeners: &[Advertised]| {
+        let wanted = Config {
+            weight,
+            region: "eu".into(),
+            // What a reload cannot change.
+            ..Config::new(id(9))
+        };
+        let wanted = Config {
+            hosts: config(1).hosts,
+            ..wanted
+        };
+        world.replicas[1].fleet.reconfigure(wanted, listeners);
+        world.deliver();
+        let (_, known) = world.replicas[0]
+            .fleet
+            .relays()
+            .find(|(node, _)| *node == id(1))
+            .unwrap();
+        (known.relay.weight, known.relay.urls().pop().unwrap(), known.standing)
+    };
+    let turn = |port| format!("turn:relay1.example:{port}?transport=udp");
+    assert_eq!(reload(&mut world, 7, &[UDP]), (7, turn(3478), Standing::Broken));
+    let elsewhere = [Advertised { port: 443, ..UDP }];
+    assert_eq!(reload(&mut world, 7, &elsewhere), (7, turn(443), Standing::Open));
+    assert_eq!(world.replicas[1].said - said, 2);
+    reload(&mut world, 7, &elsewhere);
+    assert_eq!(world.replicas[1].said - said, 2);
+}
+
+#[test]
+fn who_only_has_redis_adds_no_relay_turns_nobody_away_and_repeats_nobody() {
+    let sealed = |secret: &str| Seals::new(Some(&crate::credentials::KeyRing::from_bytes([secret]).unwrap()));
+    let mut world = World::new(1);
+    let config = Config {
+        seals: sealed("the secret of all"),
+        ..config(0)
+    };
+    world.replicas[0].fleet = Fleet::new(config, world.replicas[0].revocations.clone());
+    world.link(0);
+    let change = Change {
+        who: Revoked::User("alice".into()),
+        until: UnixTime(u64::MAX),
+        in_force: true,
+        stamp: 1,
+    };
+    let message = Message::Told { changes: vec![change] };
+    let unsigned = world.message(7, &message);
+    let stamp = unix_ms(world.now);
+    let by = |secret: &str, stamp| sealed(secret).seal(&message.encode(id(7), stamp));
+    let mut hears = |payload: &[u8]| {
+        world.replicas[0].fleet.handle_remote(world.now, payload);
+        let stats = world.stats(0);
+        (stats.nodes, stats.forged, stats.stale, world.is_out(0, "alice"))
+    };
+    assert_eq!(hears(&unsigned), (0, 1, 0, false));
+    assert_eq!(hears(&by("another secret", stamp)), (0, 2, 0, false));
+    // What was said long ago, and by a clock of tomorrow.
+    assert_eq!(
+        hears(&by("the secret of all", stamp - MAX_SKEW_MS - 1)),
+        (0, 2, 1, false)
+    );
+    assert_eq!(
+        hears(&by("the secret of all", stamp + MAX_SKEW_MS + 1)),
+        (0, 2, 2, false)
+    );
+    let said = by("the secret of all", stamp + MAX_SKEW_MS);
+    assert_eq!(hears(&said), (1, 2, 2, true));
+    // And once.
+    assert_eq!(hears(&said), (1, 2, 3, true));
+    assert_eq!(hears(&by("the secret of all", stamp)), (1, 2, 4, true));
+}
+
+#[test]
+fn relays_that_change_all_the_time_are_chosen_from_four_times_a_second_and_their_own_replica_at_once() {
+    let mut world = World::with_relays(2);
+    world.pass(Duration::from_secs(1));
+    let (choices, postponed) = (world.replicas[0].choices, world.stats(0).postponed);
+    let announced = |weight: u16| {
+        let mut announced = Announced {
+            relay: Relay {
+                hosts: config(3).hosts,
+                listeners: vec![UDP],
+                weight: 1,
+                region: "".into(),
+                version: "1".into(),
+            },
+            standing: Standing::Open,
+            load: Load::default(),
+            dead: Dead::default(),
+        };
+        announced.relay.weight = weight;
+        Message::Relay(Box::new(announced))
+    };
+    for nth in 0..1_000_u16 {
+        let payload = world.message(3, &announced(1 + nth % 2));
+        world.replicas[0].fleet.handle_remote(world.now, &payload);
+        world.deliver();
+        world.pass(Duration::from_millis(1));
+    }
+    let made = world.replicas[0].choices - choices;
+    assert!((4..=5).contains(&made), "{made} in a second");
+    // The last word counts in the end.
+    let last = world.message(3, &announced(1_000));
+    world.replicas[0].fleet.handle_remote(world.now, &last);
+    world.pass(CHOICE_PAUSE);
+    let before = world.replicas[0].choices;
+    assert!(before > choices + made);
+    assert_eq!(world.stats(0).postponed - postponed, 1_001 - (before - choices));
+    world.replicas[0].fleet.drain();
+    world.deliver();
+    assert_eq!(world.replicas[0].choices, before + 1);
 }

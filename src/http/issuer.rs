@@ -112,6 +112,17 @@ impl Issuer {
         room.map_or_else(|| choice.own(), |room| choice.first_of(RoomKey::new(realm, room)))
     }
 
+    /// Whether a room may keep a relay that it had first ([`Issuer::relay_of`]).
+    pub fn keeps_relay(&self, realm: Option<&str>, room: &str, relay: u64) -> bool {
+        let choice = self.0.fleet.load();
+        choice.keeps(RoomKey::new(realm, room), relay) || !self.0.plan.load().shares_relays(realm)
+    }
+
+    /// URLs of this server's own that stand in lists of rooms, wherever those are asked for, with what opens them.
+    pub fn own_relays(&self, urls: &[String]) -> Vec<Listed> {
+        self.0.plan.load().listed_own(urls)
+    }
+
     /// Every URL that a list may hold, each once, with what opens it. URLs whose host is known from requests alone are not among
     /// them: those of a server for which neither `ice.host` nor `http.public_url` is set, but for its own addresses.
     pub fn relays(&self) -> Vec<Listed> {
@@ -127,11 +138,10 @@ impl Issuer {
     pub(super) fn told(&self, headers: &HeaderMap, proxied: bool) -> Told {
         let plan = self.0.plan.load();
         let of_name = |name: &HeaderName| {
-            let values = headers
-                .get_all(name)
-                .iter()
-                .filter(|value| value.len() <= MAX_TOLD_BYTES);
-            let named = values.take(MAX_TOLD_LINES).map(|value| (name.clone(), value.clone()));
+            let values = || headers.get_all(name).iter();
+            // All of them or none: that one stands there alone may be what counts.
+            let are_kept = values().count() <= MAX_TOLD_LINES && values().all(|value| value.len() <= MAX_TOLD_BYTES);
+            let named = values().filter(|_| are_kept).map(|value| (name.clone(), value.clone()));
             named.collect::<Vec<_>>()
         };
         Told {
@@ -228,6 +238,10 @@ impl IceSource for Issuer {
 
     fn relay_of(&self, asker: &IceAsker<'_>) -> Option<u64> {
         Self::relay_of(self, asker.user.realm.as_deref(), asker.room)
+    }
+
+    fn keeps_relay(&self, realm: Option<&str>, room: &str, relay: u64) -> bool {
+        Self::keeps_relay(self, realm, room, relay)
     }
 }
 

@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use super::client::{Client, Login};
 use super::fault::Fault;
 use super::health::Verdict;
-use super::place::{Place, Service, Way};
+use super::place::{Place, Service};
 use super::resolve::Resolver;
 use crate::outbound::Trust;
 use crate::telemetry::labels::ProbeFault;
@@ -26,6 +26,8 @@ pub struct Target {
     pub server: Box<str>,
     /// It is this server's own.
     pub own: bool,
+    /// It is own, and other replicas give it to their rooms for as long as this one says that it works.
+    pub announced: bool,
     /// Where the same listener is reached without a detour, of an own URL: many machines cannot reach their own public address.
     pub nearby: Vec<SocketAddr>,
     /// What opens it.
@@ -98,9 +100,6 @@ async fn probe(target: &Target, tools: &Tools) -> Found {
     let Some(place) = Place::of_url(&target.url) else {
         return untested("no URL of STUN or TURN");
     };
-    if place.way == Way::Dtls {
-        return untested("TURN over DTLS is not probed");
-    }
     if place.service == Service::Turn && target.login.is_none() {
         return untested("there is no credential for it");
     }

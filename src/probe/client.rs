@@ -132,7 +132,11 @@ impl Client<'_> {
     }
 
     async fn line(&self) -> Result<Line, Fault> {
-        let opened = timeout_at(self.until, Leg::open(self.way, self.server, self.host, self.tls)).await;
+        let opening = Leg::open(self.way, self.server, self.host, self.tls, self.until);
+        if self.way == Way::Dtls {
+            return Ok(Line { leg: opening.await? });
+        }
+        let opened = timeout_at(self.until, opening).await;
         let too_long = |_| match self.way {
             Way::Tls => Fault::new(ProbeFault::Silent, "no connection with TLS in time"),
             _ => Fault::new(ProbeFault::Unreachable, "no connection in time"),

@@ -31,7 +31,7 @@ pub struct Config {
 /// Whether this server probes itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Own {
-    /// Where the lists hold another TURN server: without one there is nothing to leave out.
+    /// Where the lists hold another TURN server: without one there is nothing to leave out. And what other replicas are told of.
     Auto,
     /// In any case.
     On,

@@ -268,20 +268,21 @@ impl Work {
 fn chosen(settings: &Config, all: Vec<Target>) -> Vec<(Target, ProbeTransport)> {
     let place = |target: &Target| Place::of_url(&target.url);
     let relays = |target: &Target| place(target).is_some_and(|place| place.service == Service::Turn);
-    let own = match settings.own {
+    let stands_alone = !all.iter().any(|target| !target.own && relays(target));
+    let wanted = |target: &Target| match settings.own {
+        _ if !target.own => settings.servers,
         Own::On => true,
         Own::Off => false,
-        Own::Auto => all.iter().any(|target| !target.own && relays(target)),
+        Own::Auto => target.announced || !stands_alone,
     };
-    let wanted = |target: &Target| if target.own { own } else { settings.servers };
     let with_transport = |target: Target| {
         let place = place(&target)?;
         let transport = match (place.service, place.way) {
-            (_, Way::Dtls) => return None,
             (Service::Stun, _) => ProbeTransport::Stun,
             (Service::Turn, Way::Udp) => ProbeTransport::Udp,
             (Service::Turn, Way::Tcp) => ProbeTransport::Tcp,
             (Service::Turn, Way::Tls) => ProbeTransport::Tls,
+            (Service::Turn, Way::Dtls) => ProbeTransport::Dtls,
         };
         Some((target, transport))
     };
@@ -305,6 +306,7 @@ mod tests {
             url: url.into(),
             server: if own { "own" } else { "other" }.into(),
             own,
+            announced: false,
             nearby: Vec::new(),
             login: None,
         }
@@ -331,10 +333,19 @@ mod tests {
         assert_eq!(count(&with(false, Own::On), &["turn:b.example"]), 2);
         assert_eq!(count(&with(true, Own::On), &[]), 2);
         assert_eq!(count(&with(false, Own::Off), &["turn:b.example"]), 0);
+        // What other replicas are told of is, and nothing else of a server that is alone.
+        let announced = |own| {
+            let told = Target {
+                announced: true,
+                ..target("turn:b.example", true)
+            };
+            chosen(&with(true, own), vec![target("turn:a.example", true), told]).len()
+        };
+        assert_eq!([Own::Auto, Own::On, Own::Off].map(announced), [1, 2, 0]);
         // What cannot be probed is not, and so never left out.
         assert_eq!(
             count(&with(true, Own::Off), &["turns:b.example?transport=udp", "mailto:b"]),
-            0
+            1
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The client's leg: a connected UDP socket, or a stream whose messages are told apart by their own lengths.
+//! The client's leg: a connected UDP socket, DTLS on one, or a stream whose messages are told apart by their own lengths.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -6,10 +6,12 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use super::fault::Fault;
 use super::place::Way;
+use super::secured::Secured;
 use crate::telemetry::labels::ProbeFault;
 
 /// Largest message that is read: no answer to what is asked here comes near it.
@@ -18,6 +20,7 @@ const MAX_MESSAGE: usize = 4096;
 /// A way to a server on which messages go and come.
 pub(super) enum Leg {
     Datagrams { socket: UdpSocket, buffer: Box<[u8]> },
+    Secured(Box<Secured>),
     Stream(Framed),
 }
 
@@ -35,11 +38,17 @@ pub(super) struct Framed {
 }
 
 impl Leg {
-    /// Opens one. How long that may take is the caller's to bound.
+    /// Opens one. How long that may take is the caller's to bound, but for DTLS, which is given up `until` then.
     ///
     /// `host` is whom the certificate must be for.
-    pub(super) async fn open(way: Way, server: SocketAddr, host: &str, tls: &TlsConnector) -> Result<Self, Fault> {
-        if way == Way::Udp {
+    pub(super) async fn open(
+        way: Way,
+        server: SocketAddr,
+        host: &str,
+        tls: &TlsConnector,
+        until: Instant,
+    ) -> Result<Self, Fault> {
+        if matches!(way, Way::Udp | Way::Dtls) {
             let failed = |error: io::Error| Fault::of_socket("UDP", &error);
             let any = match server {
                 SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
@@ -48,6 +57,9 @@ impl Leg {
             let socket = UdpSocket::bind(any).await.map_err(failed)?;
             // Connected: the kernel drops what others send, and tells of ICMP errors.
             socket.connect(server).await.map_err(failed)?;
+            if way == Way::Dtls {
+                return Ok(Self::Secured(Box::new(Secured::open(socket, host, until).await?)));
+            }
             let buffer = vec![0; MAX_MESSAGE].into();
             return Ok(Self::Datagrams { socket, buffer });
         }
@@ -62,8 +74,7 @@ impl Leg {
                 let stream = tls.connect(name, stream).await;
                 Box::new(stream.map_err(|error| failed(format!("TLS: {error}")))?)
             }
-            Way::Tcp => Box::new(stream),
-            Way::Udp | Way::Dtls => return Err(Fault::new(ProbeFault::Local, "TURN over DTLS is not tested")),
+            _ => Box::new(stream),
         };
         Ok(Self::Stream(Framed {
             stream,
@@ -84,6 +95,7 @@ impl Leg {
                 Err(error) => Err(Fault::of_socket("UDP", &error)),
                 Ok(_) => Ok(()),
             },
+            Self::Secured(secured) => secured.send(message).await,
             Self::Stream(Framed { stream, .. }) => {
                 let sent = async {
                     stream.write_all(message).await?;
@@ -101,6 +113,7 @@ impl Leg {
                 Ok(len) => Ok(buffer.get(..len).unwrap_or_default()),
                 Err(error) => Err(Fault::of_socket("UDP", &error)),
             },
+            Self::Secured(secured) => secured.receive().await,
             Self::Stream(framed) => framed.receive().await,
         }
     }

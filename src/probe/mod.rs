@@ -1,6 +1,6 @@
 //! Probes: what a client of a STUN or TURN server does, done again and again, to know which servers work.
 //!
-//! What it is: a client ([`Client`]) that opens a leg over UDP, TCP or TLS, asks for a binding or an allocation and ends it;
+//! What it is: a client ([`Client`]) that opens a leg over UDP, TCP, TLS or DTLS, asks for a binding or an allocation and ends it;
 //! [`Health`], a core that makes one judgement of many results and changes it slowly; a task ([`Prober`]) that does the one and tells
 //! the other.
 //! What it is not: the list that clients get, which leaves out what is dead; nor the place that knows credentials.
@@ -12,7 +12,7 @@
 //! - A server is dead when several results in a row say so, and back when several say that.
 //! - No secret and nothing that a server chose is in a log or a metric.
 //!
-//! RFCs: 8489, 8656 (client side), 7064, 7065 (URLs).
+//! RFCs: 8489, 8656 (client side), 7064, 7065 (URLs), 7350 (DTLS).
 
 mod attempt;
 mod board;
@@ -25,6 +25,7 @@ mod leg;
 mod place;
 mod resolve;
 mod roster;
+mod secured;
 
 pub use attempt::{Finding, Target};
 pub use board::{Board, Seen};

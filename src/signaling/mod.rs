@@ -51,7 +51,7 @@ pub use dialect::{
 };
 pub use event::Data;
 pub use hub::{
-    Admitted, Banned, Connected, Ended, Frame, Full, Grants, Hub, Ice, MemberPage, NotDone, Output, PutOut,
+    Admitted, Banned, Connected, Ended, Frame, Full, Grants, Hub, Ice, IceHolder, MemberPage, NotDone, Output, PutOut,
     RoomSummary, RoomView, SERVER,
 };
 pub use identity::{AuthError, IceUser, Identity, KeptClaims, Rights, Takeover};

@@ -302,6 +302,8 @@ labels! {
         Tcp = "tcp",
         /// An allocation over TLS.
         Tls = "tls",
+        /// An allocation over DTLS.
+        Dtls = "dtls",
     }
 }
 

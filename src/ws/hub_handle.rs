@@ -33,14 +33,19 @@ use super::{
     stats_view::{RoomStats, StatsView},
 };
 use crate::signaling::{
-    self, Admitted, AuthError, CloseCode, Connected, ConnectionId, Dialect, Frame, Full, Grants, Hub, IceUser,
-    Identity, Needs, Now, Payload, RoomTopic, Sid, Stats, Topic,
+    self, Admitted, AuthError, CloseCode, Connected, ConnectionId, Dialect, Frame, Full, Grants, Hub, IceHolder,
+    IceUser, Identity, Needs, Now, Payload, RoomTopic, Sid, Stats, Topic,
 };
 
 /// One address has one in so many of the sessions that may wait for their owners.
 const WAITING_SHARE: usize = 8;
 /// Ended sessions that may wait until the relay is told.
 const MAX_CUT_OFFS: usize = 16_384;
+/// Clients that are given newer lists in a second because their rooms have other relays: each costs an HMAC, and some of them come to
+/// the relay that is new to them.
+const MOVES_PER_SECOND: usize = 1_000;
+/// And where they are few, within this time.
+const MOVED_WITHIN: Duration = Duration::from_secs(1);
 /// So many places of sessions that wait no more may be kept.
 const FEW: usize = 64;
 
@@ -483,6 +488,29 @@ impl HubHandle {
     /// Gives every client newer ICE credentials within that time: after a change of the secrets or of the list.
     pub fn renew_all_ice(&self, within: Duration) {
         self.with_hub(|hub, now| hub.renew_all_ice(now, within));
+    }
+
+    /// Gives newer ICE credentials to everybody in a room whose relay went, or is another room's by now: soon, at random, and no more
+    /// than [`MOVES_PER_SECOND`] of them in a second. Says how many.
+    pub fn renew_moved_ice(&self) -> usize {
+        let holders = self.shared.lock().hub.ice_holders();
+        // Outside of the lock: each costs a hash.
+        let is_moved = |holder: &IceHolder| {
+            let ice = &self.shared.ice;
+            !ice.keeps_relay(holder.realm.as_deref(), &holder.room, holder.relay)
+        };
+        let moved: Vec<ConnectionId> = holders
+            .iter()
+            .filter(|holder| is_moved(holder))
+            .map(|holder| holder.connection)
+            .collect();
+        let count = moved.len();
+        if count > 0 {
+            let seconds = Duration::from_secs((count / MOVES_PER_SECOND) as u64);
+            let within = seconds.max(MOVED_WITHIN);
+            self.with_hub(|hub, now| hub.renew_ice_of(now, moved, within));
+        }
+        count
     }
 
     /// What an operator asks of the hub, or has it do: under its lock, so nothing that takes long.

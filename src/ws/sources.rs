@@ -100,6 +100,12 @@ pub trait IceSource: Send + Sync + 'static {
     fn relay_of(&self, _asker: &IceAsker<'_>) -> Option<u64> {
         None
     }
+
+    /// Whether those in a room of a tenant who have that relay ([`Self::relay_of`]) first may keep their lists. False: it takes no
+    /// rooms any more, or this room is another one's by now.
+    fn keeps_relay(&self, _realm: Option<&str>, _room: &str, _relay: u64) -> bool {
+        true
+    }
 }
 
 /// Carries what the hub says to other replicas. Called under the hub's lock, in order: must neither wait nor call back.

@@ -42,7 +42,7 @@ fn client_with(replica: &Replica, secret: &str, user: &str) -> Client {
     client
 }
 
-fn client(replica: &Replica, user: &str) -> Client {
+pub(crate) fn client(replica: &Replica, user: &str) -> Client {
     client_with(replica, SECRET, user)
 }
 
@@ -68,7 +68,7 @@ fn is_listed(replica: &Replica, name: &str) -> bool {
         .any(|each| [&each["user"], &each["username"]].contains(&&json!(name)))
 }
 
-fn wait(what: &str, wanted: impl Fn() -> bool) {
+pub(crate) fn wait(what: &str, wanted: impl Fn() -> bool) {
     let start = std::time::Instant::now();
     while !wanted() {
         assert!(start.elapsed() < PATIENCE, "{what}");
@@ -193,18 +193,22 @@ pub(crate) fn list(replica: &Replica, query: &str) -> (Vec<String>, String, Stri
     (urls, text(&turn["username"]), text(&turn["credential"]))
 }
 
-fn is_of(url: &str, replica: &Replica) -> bool {
+pub(crate) fn is_of(url: &str, replica: &Replica) -> bool {
     url.starts_with(&format!("turn:127.0.0.1:{}?", replica.relay.port()))
 }
 
 pub(crate) fn start_in_fleet(redis: &Redis) -> Replica {
-    let config = format!("{CONFIG}[fleet]\nhost = \"127.0.0.1\"\n[peers]\nallow = [\"127.0.0.0/8\"]\n");
+    start_with_more(redis, "", &[])
+}
+
+pub(crate) fn start_with_more(redis: &Redis, more: &str, arguments: &[&str]) -> Replica {
+    let config = format!("{CONFIG}[fleet]\nhost = \"127.0.0.1\"\n[peers]\nallow = [\"127.0.0.0/8\"]\n{more}");
     let files = [
         ("meetpoint.toml", config.as_str()),
         ("secrets", SECRET),
         ("tokens", TOKEN),
     ];
-    let arguments = [
+    let usual = [
         "--backplane-redis-timeout",
         "2s",
         "--backplane-node-timeout",
@@ -212,7 +216,7 @@ pub(crate) fn start_in_fleet(redis: &Redis) -> Replica {
         "--http-rate",
         "0/s",
     ];
-    Replica::start_with(&redis.url(), &files, &arguments)
+    Replica::start_with(&redis.url(), &files, &[&usual, arguments].concat())
 }
 
 pub(crate) fn wait_open(replica: &Replica, count: f64) {

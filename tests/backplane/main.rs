@@ -13,6 +13,7 @@ mod cut;
 mod driver;
 mod faults;
 mod fleet;
+mod moves;
 #[expect(dead_code, reason = "what the tests with browsers need besides")]
 #[path = "../browser/namespace.rs"]
 mod namespace;

@@ -114,6 +114,19 @@ impl Replica {
         panic!("not ready\n{}", self.log());
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// One of its files.
+    pub(crate) fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.directory.path().join(name)).unwrap()
+    }
+
+    pub(crate) fn write(&self, name: &str, content: &str) {
+        write_private(&self.directory.path().join(name), content);
+    }
+
     /// A connection from where it runs.
     pub(crate) fn connect(&self) -> std::io::Result<TcpStream> {
         let to = self.http;

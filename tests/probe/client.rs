@@ -21,17 +21,25 @@ async fn every_way_to_our_own_server_works_and_leaves_no_allocation_behind() {
     let at = |name: &str| directory.path().join(name).display().to_string();
     std::fs::write(at("chain.pem"), made.cert.pem()).unwrap();
     std::fs::write(at("key.pem"), made.signing_key.serialize_pem()).unwrap();
-    let (pair, tls) = (format!("{}:{}", at("chain.pem"), at("key.pem")), free_port());
-    let listen_tls = format!("127.0.0.1:{tls}");
-    let arguments = ["--tls-certificates", &pair, "--relay-listen-tls", &listen_tls];
+    let pair = format!("{}:{}", at("chain.pem"), at("key.pem"));
+    let [listen_tls, listen_dtls] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
+    let arguments = [
+        "--tls-certificates",
+        &pair,
+        "--relay-listen-tls",
+        &listen_tls,
+        "--relay-listen-dtls",
+        &listen_dtls,
+    ];
     let server = Server::start_at("127.0.0.1", &arguments, &[("MEETPOINT__CREDENTIALS__SECRETS", SECRET)]);
-    let listen_tls = listen_tls.parse().unwrap();
+    let [listen_tls, listen_dtls] = [listen_tls, listen_dtls].map(|address| address.parse().unwrap());
 
     let trust = believing(&[CertificateDer::from_pem_file(at("chain.pem")).unwrap()]);
     for (way, address) in [
         (Way::Udp, server.relay),
         (Way::Tcp, server.relay),
         (Way::Tls, listen_tls),
+        (Way::Dtls, listen_dtls),
     ] {
         let relayed = allocate_with(way, address, PATIENCE, &login(SECRET), &trust).await;
         let relayed = relayed.unwrap_or_else(|fault| panic!("{way:?}: {fault}"));
@@ -46,12 +54,24 @@ async fn every_way_to_our_own_server_works_and_leaves_no_allocation_behind() {
         );
     }
     assert!(bind(server.relay, PATIENCE).await.unwrap().ip().is_loopback());
-    server.wait_for_metric("meetpoint_relay_allocations_created_total 3");
-    server.wait_for_metric("meetpoint_relay_allocations_closed_total{reason=\"deleted\"} 3");
+    server.wait_for_metric("meetpoint_relay_allocations_created_total 4");
+    server.wait_for_metric("meetpoint_relay_allocations_closed_total{reason=\"deleted\"} 4");
 
     // Somebody else's certificate.
     let stranger = allocate_with(Way::Tls, listen_tls, PATIENCE, &login(SECRET), &believing(&[])).await;
     assert_eq!(stranger.unwrap_err().kind, ProbeFault::Tls);
+    // One for another name, by DTLS.
+    let client = Client {
+        way: Way::Dtls,
+        server: listen_dtls,
+        host: "turn.example",
+        tls: &trust,
+        until: Instant::now() + PATIENCE,
+    };
+    let other = client.allocate(&login(SECRET)).await.err().unwrap();
+    assert_eq!(other.kind, ProbeFault::Tls, "{other}");
+    // And nothing stays behind of any of them: each says that it is over.
+    server.wait_for_metric("meetpoint_relay_dtls_sessions{phase=\"established\"} 0");
 }
 
 #[tokio::test]

@@ -108,12 +108,37 @@ async fn one_that_swallows_everything_is_silent_by_every_way() {
     let server = datagrams(|_| Vec::new()).await;
     assert_eq!(kind(Way::Udp, server).await, ProbeFault::Silent);
     assert_eq!(bind(server, PATIENCE).await.unwrap_err().kind, ProbeFault::Silent);
+    let server = raw_datagrams(b"").await;
+    assert_eq!(kind(Way::Dtls, server).await, ProbeFault::Silent);
     let server = streams(|mut stream| async move {
         let _ = stream.read_to_end(&mut Vec::new()).await;
     })
     .await;
     assert_eq!(kind(Way::Tcp, server).await, ProbeFault::Silent);
     assert_eq!(kind(Way::Tls, server).await, ProbeFault::Silent);
+}
+
+/// Answers whatever comes with that, unless it is nothing.
+async fn raw_datagrams(answer: &'static [u8]) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((_, from)) = socket.recv_from(&mut [0; 2048]).await {
+            if !answer.is_empty() {
+                let _ = socket.send_to(answer, from).await;
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_dtls_that_agrees_on_nothing_is_not_judged_and_what_is_no_dtls_is_as_good_as_silent() {
+    // handshake_failure, as one with an RSA certificate says it to who offers ECDSA alone.
+    let alert = raw_datagrams(&[21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 40]).await;
+    assert_eq!(kind(Way::Dtls, alert).await, ProbeFault::Local);
+    let other = raw_datagrams(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    assert_eq!(kind(Way::Dtls, other).await, ProbeFault::Silent);
 }
 
 #[tokio::test]

@@ -117,7 +117,8 @@ impl World {
                 let len = input.byte().min(input.0.len());
                 let (made_up, rest) = input.0.split_at(len);
                 input.0 = rest;
-                [&[1, choice as u8 / 2 % 6][..], made_up].concat()
+                // Signed by nobody, of this version, of some kind.
+                [&[0, 2, choice as u8 / 2 % 6][..], made_up].concat()
             }
         };
         for _ in 0..input.byte() % 4 {
@@ -126,7 +127,7 @@ impl World {
                 0 => bytes.truncate(place),
                 1 => bytes.iter_mut().skip(place).take(8).for_each(|byte| *byte = 0xFF),
                 // Another sender: one that never was, or one of these.
-                2 => bytes.iter_mut().skip(6).take(1).for_each(|byte| *byte = place as u8 % 16),
+                2 => bytes.iter_mut().skip(7).take(1).for_each(|byte| *byte = place as u8 % 16),
                 _ => {
                     let mask = input.byte() as u8;
                     bytes.iter_mut().skip(place).take(1).for_each(|byte| *byte ^= mask);

@@ -14,7 +14,7 @@ mod web;
 
 use super::{DONE, Environment, FAILED, MISUSED, flags::ConfigArguments, say, sources};
 use crate::config::detect::Machine;
-use crate::probe::{Login, Place, Resolver, Service, Way};
+use crate::probe::{Login, Place, Resolver, Service};
 use api::{Entry, Urls};
 use clap::Args;
 use relay::{Target, Tools, way_out};
@@ -272,9 +272,6 @@ impl<'a> Plan<'a> {
             Service::Stun => "STUN",
             Service::Turn => "TURN",
         };
-        if place.way == Way::Dtls {
-            return report.skip(step, url, "TURN over DTLS is not tested");
-        }
         let login = match (&entry.username, &entry.credential) {
             _ if place.service == Service::Stun => None,
             (Some(username), Some(credential)) => Some(Login {

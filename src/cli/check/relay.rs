@@ -33,7 +33,8 @@ pub(super) struct Target<'a> {
 /// What to open where nothing answers.
 pub(super) const fn way_out(way: Way) -> &'static str {
     match way {
-        Way::Udp | Way::Dtls => "open the UDP port of relay.listen in every firewall up to the server",
+        Way::Udp => "open the UDP port of relay.listen in every firewall up to the server",
+        Way::Dtls => "open the UDP port of relay.listen_dtls in every firewall up to the server",
         Way::Tcp => "open the TCP port of relay.listen_tcp in every firewall up to the server",
         Way::Tls => "open the TCP port of relay.listen_tls in every firewall up to the server",
     }

@@ -56,6 +56,7 @@ impl Config {
                 from: own.busy_percent,
                 until: own.busy_percent * 5 / 6,
             },
+            seals: fleet::Seals::new(self.key_ring().as_ref()),
             ..fleet::Config::new(NodeId::new([0; 8]))
         })
     }

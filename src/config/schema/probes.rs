@@ -12,7 +12,8 @@ section! {
     Probes as "probes" {
         /// Probes servers of others: `ice.extra`, those of realms, and all others that the lists may hold.
         servers: bool = true;
-        /// Probes this server's own URLs. `auto`: where the lists hold a TURN server of somebody else, which could stand in for it.
+        /// Probes this server's own URLs. `auto`: where the lists hold a TURN server of somebody else, which could stand in for it, and those under
+        /// `fleet.host`, which other replicas give to their rooms as long as this one says that they work.
         own: ProbeOwn = ProbeOwn::Auto;
         /// Between two probes of one URL, a fifth more or less at random.
         ///

@@ -29,8 +29,10 @@ struct Relay {
     region: Box<str>,
     weight: u16,
     version: Box<str>,
-    /// `open`, `busy` or `draining`.
+    /// `open`, `busy`, `draining`, or `broken`: its own probes find it dead.
     standing: &'static str,
+    /// URLs of it that its own probes find dead.
+    dead: Vec<String>,
     allocations: u64,
     most_allocations: u64,
     /// Payload in the last second, in the direction in which there was more.
@@ -61,7 +63,7 @@ pub(super) fn operations() -> Vec<Operation> {
     let example = json!({ "relays": [{
         "node": "6f1c0a9be2d94713", "here": true, "hosts": ["turn-1.example.org"],
         "listeners": [{ "transport": "udp", "secure": false, "port": 3478 }],
-        "region": "eu-1", "weight": 100, "version": "0.1.0", "standing": "open",
+        "region": "eu-1", "weight": 100, "version": "0.1.0", "standing": "open", "dead": [],
         "allocations": 12, "mostAllocations": 20_000, "bytesPerSecond": 1_200_000, "mostBytesPerSecond": 0,
     }] });
     let says = "The relays of all replicas";
@@ -84,7 +86,10 @@ pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Relays>, Pro
 }
 
 fn shown(here: bool, (node, announced): (NodeId, Announced)) -> Relay {
-    let Announced { relay, standing, load } = announced;
+    let dead = announced.dead_urls();
+    let Announced {
+        relay, standing, load, ..
+    } = announced;
     let listeners = relay.listeners.iter().map(|listener| Listener {
         transport: match listener.transport {
             UriTransport::Udp => "udp",
@@ -102,6 +107,7 @@ fn shown(here: bool, (node, announced): (NodeId, Announced)) -> Relay {
         weight: relay.weight,
         version: relay.version,
         standing: standing.as_label(),
+        dead,
         allocations: load.allocations,
         most_allocations: load.most_allocations,
         bytes_per_second: load.bytes_per_second,

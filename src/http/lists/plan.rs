@@ -292,7 +292,8 @@ impl Plan {
             extra: of.map_or(&self.extra, |of| &of.extra),
             key: choice::key(asker.room.unwrap_or(asker.user)),
         };
-        let browser = self.looks_for_browsers && asker.headers.of_browser();
+        let looks_for_browsers = self.looks_for_browsers || of_fleet.as_ref().is_some_and(Source::differs_for_browsers);
+        let browser = looks_for_browsers && asker.headers.of_browser();
         let list = making
             .list(rule, browser)
             .or_else(|| making.list(&self.otherwise, browser));
@@ -311,6 +312,18 @@ impl Plan {
         }
         let source = Source::own(slice::from_ref(host), &ice.listeners, ice.plain_turns, &self.dead);
         Arc::new(source)
+    }
+
+    /// These, as own ones.
+    pub(in crate::http) fn listed_own(&self, urls: &[String]) -> Vec<Listed> {
+        let opens = Opens::Minted {
+            keys: self.keys.clone(),
+            realm: None,
+            max_ttl: None,
+        };
+        let mut all = Listing::default();
+        all.add(&Source::new(urls, &self.dead), &Origin::Own, &opens);
+        all.into_all()
     }
 
     /// Every URL that a list may hold.

@@ -1,9 +1,23 @@
 //! Credentials end before connections do: each connection is given newer ones in time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Due, Hub, Ice, Output};
 use crate::signaling::{Now, Payload, connection::ConnectionId, dialect::native};
+
+/// Somebody in a room, whose list of ICE servers has a relay first.
+#[derive(Debug, Clone)]
+pub struct IceHolder {
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// Its tenant; `None` is the default one.
+    pub realm: Option<Box<str>>,
+    /// [`Hub::ice_room`].
+    pub room: Arc<str>,
+    /// [`Hub::ice_relay`].
+    pub relay: u64,
+}
 
 /// The soonest that credentials are renewed, however short they live.
 const SOONEST: Duration = Duration::from_secs(1);
@@ -68,6 +82,35 @@ impl Hub {
         for connection in holders {
             let wait = Duration::from_millis(self.lot(connection) % span);
             self.set_due(connection, Due::Ice, now.instant.checked_add(wait));
+        }
+    }
+
+    /// Everybody in a room whose list has a relay first: whom to ask about when relays come and go.
+    pub fn ice_holders(&self) -> Vec<IceHolder> {
+        let holder = |(connection, entry): (ConnectionId, &super::Connection)| {
+            let relay = entry.relay.filter(|_| entry.due[Due::Ice.index()].is_some())?;
+            let room = self.rooms.get(entry.rooms.last()?.room)?;
+            Some(IceHolder {
+                connection,
+                realm: entry.peer.as_ref()?.identity().realm.clone(),
+                room: Arc::clone(&room.name.name),
+                relay,
+            })
+        };
+        self.connections.iter().filter_map(holder).collect()
+    }
+
+    /// These are due for new credentials within that time, if not before: their relay is not their room's any more.
+    pub fn renew_ice_of(&mut self, now: Now, connections: impl IntoIterator<Item = ConnectionId>, within: Duration) {
+        let span = u64::try_from(within.as_millis()).unwrap_or(u64::MAX).max(1);
+        for connection in connections {
+            let entry = self.connections.get(connection);
+            let Some(planned) = entry.and_then(|entry| entry.due[Due::Ice.index()]) else {
+                continue;
+            };
+            let wait = Duration::from_millis(self.lot(connection) % span);
+            let due = now.instant.checked_add(wait).map(|due| due.min(planned));
+            self.set_due(connection, Due::Ice, due);
         }
     }
 

@@ -30,6 +30,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 pub use admission::{Admitted, Frame, Grants, Ice};
+pub use ice::IceHolder;
 pub use moderation::{Banned, Ended, MemberPage, NotDone, PutOut, RoomSummary, SERVER};
 pub(crate) use presence::{Page, Snapshot};
 pub(crate) use relay::Reach;

@@ -40,6 +40,11 @@ impl FleetSlot {
             &t::FLEET_UNANSWERED,
             &t::FLEET_MALFORMED,
             &t::FLEET_TURNED_AWAY,
+            &t::FLEET_FORGED,
+            &t::FLEET_STALE,
+            &t::FLEET_CHOICES,
+            &t::FLEET_POSTPONED,
+            &t::FLEET_MOVED,
         ];
         registry.register(Box::new(AtScrape::new(families, move || slot.collect())?))
     }
@@ -57,6 +62,11 @@ impl FleetSlot {
             t::FLEET_UNANSWERED.single(stats.unanswered as f64),
             t::FLEET_MALFORMED.single(stats.malformed as f64),
             t::FLEET_TURNED_AWAY.single(stats.turned_away as f64),
+            t::FLEET_FORGED.single(stats.forged as f64),
+            t::FLEET_STALE.single(stats.stale as f64),
+            t::FLEET_CHOICES.single(stats.choices as f64),
+            t::FLEET_POSTPONED.single(stats.postponed as f64),
+            t::FLEET_MOVED.single(stats.moved as f64),
         ]
     }
 }

@@ -467,7 +467,7 @@ table! {
         FLEET_NODES = Kind::Gauge, "meetpoint_fleet_nodes", [],
             "Other replicas whose relays are heard of.";
         FLEET_RELAYS = Kind::Gauge, "meetpoint_fleet_relays", [RELAY_STANDING],
-            "Relays that this replica knows, its own among them, by whether they take rooms. None open: rooms go to busy ones, or lists are made without regard to rooms.";
+            "Relays that this replica knows, its own among them, by whether they take rooms. None open: rooms go to busy ones, then to those that are dead by their own probes, or lists are made without regard to rooms.";
         FLEET_ANNOUNCEMENTS = Kind::Counter, "meetpoint_fleet_announcements_total", [],
             "Announcements of other replicas' relays.";
         FLEET_LOAD = Kind::Gauge, "meetpoint_fleet_load_percent", [],
@@ -484,6 +484,16 @@ table! {
             "Messages about relays that are none of a replica of this version, or claim what none claims: somebody else writes to the channels.";
         FLEET_TURNED_AWAY = Kind::Counter, "meetpoint_fleet_turned_away_total", [],
             "Messages of relays of replicas beyond backplane.nodes.";
+        FLEET_FORGED = Kind::Counter, "meetpoint_fleet_forged_total", [],
+            "Messages about relays that nobody signed who shares a secret (credentials.secrets) with this replica: somebody else writes to the channels, or a replica has other secrets.";
+        FLEET_STALE = Kind::Counter, "meetpoint_fleet_stale_total", [],
+            "Messages about relays that were said before, or more than five minutes from now by this machine's clock: somebody repeats them, or a clock is wrong.";
+        FLEET_CHOICES = Kind::Counter, "meetpoint_fleet_choices_total", [],
+            "How often the relays that rooms can be given were put together anew, because one came, went, or has another standing.";
+        FLEET_POSTPONED = Kind::Counter, "meetpoint_fleet_choices_postponed_total", [],
+            "Changes of relays that were taken in together with others: four times a second at most.";
+        FLEET_MOVED = Kind::Counter, "meetpoint_fleet_moved_total", [],
+            "Clients of the hub that were given newer ICE servers because their room has another relay.";
     }
     "API" {
         HTTP_REQUESTS = Kind::Counter, "meetpoint_http_requests_total", [ROUTE, METHOD, STATUS],

@@ -131,3 +131,41 @@ fn without_several_relays_nobody_is_given_servers_for_coming_into_a_room() {
     assert_eq!(kinds(&world.all(peer)), ["joined"]);
     assert_eq!(world.hub.stats().ice_pushes, 0);
 }
+
+#[test]
+fn whoever_has_another_relay_than_its_room_is_named_with_its_room_and_given_servers_in_time() {
+    let mut world = World::new(Config::default());
+    world.relay = Some(1);
+    world.relay_of_room = |room| Some(if room == "here" { 1 } else { 2 });
+    let peers: Vec<_> = (0..20).map(|number| world.peer(&number.to_string())).collect();
+    for (number, peer) in peers.iter().enumerate() {
+        let room = if number % 2 == 0 { "here" } else { "there" };
+        world.say(*peer, json!({"t": "join", "room": room}));
+        world.all(*peer);
+    }
+    world.peer("alone");
+    let holders = world.hub.ice_holders();
+    assert_eq!(holders.len(), 20, "who is in no room has its list for itself");
+    let of_there: Vec<_> = holders.iter().filter(|holder| holder.relay == 2).collect();
+    assert!(of_there.len() == 10 && of_there.iter().all(|holder| &*holder.room == "there"));
+    let moved = of_there.iter().map(|holder| holder.connection);
+    let moved: Vec<_> = moved.collect();
+    world.hub.renew_ice_of(world.now, moved, Duration::from_secs(10));
+    // Not all at once, and all in time; those who keep their relay hear nothing.
+    world.advance(Duration::from_secs(5));
+    let told = |world: &mut World, odd: usize| {
+        let of = peers.iter().skip(odd).step_by(2);
+        of.filter(|peer| !world.all(**peer).is_empty()).count()
+    };
+    let early = told(&mut world, 1);
+    assert!((1..10).contains(&early), "{early} of 10");
+    world.advance(Duration::from_secs(5));
+    assert_eq!((told(&mut world, 1), told(&mut world, 0)), (10 - early, 0));
+    // What comes sooner anyway stays sooner, and who is gone is nobody.
+    world.advance(ICE_LIFE.mul_f64(0.6));
+    let gone = peers[1];
+    world.gone(gone, CloseCode::Normal);
+    world.hub.renew_ice_of(world.now, peers.iter().copied(), ICE_LIFE * 10);
+    world.advance(ICE_LIFE.mul_f64(0.23));
+    assert_eq!(told(&mut world, 0), 10);
+}
