@@ -17,6 +17,7 @@ mod fleet;
 mod front;
 mod hub;
 mod keys;
+mod label_sets;
 pub mod markdown;
 mod probe;
 mod process;

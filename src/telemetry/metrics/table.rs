@@ -1,120 +1,13 @@
 //! Every metric there is. A metric that is not in here cannot be written; `docs/metrics.md` is made from this table.
 
-use super::family::{Family, Kind, Label};
-use super::keys::MADE_KEYS;
-use crate::credentials::DEFAULT_REALM;
-use crate::signaling::{CloseCode, ErrorCode, MessageKind, RelayBudget};
-use crate::telemetry::labels::{
-    AdminRefusal, BackplaneFault, CertificateReload, FrontFailure, FrontListener, HookAttempt, HookEnd, HookVerdict,
-    IssueResult, JwksFetch, KeyResult, Method, ProbeFault, ProbeTransport, QuotaGauge, RecordKind, ReloadResult, Route,
-    StatusClass, Surface, TokenFailure,
-};
-use crate::telemetry::{
-    DtlsEnd, DtlsPhase, DtlsRefusal, SendFailure, StreamEnd, StreamKind, StreamRefusal, build_info,
-};
-use crate::{fleet, turn};
+use super::family::{Family, Kind};
+use super::label_sets::*;
 
 /// Upper bounds of request durations, seconds: the answers are made from memory, so what is slow is queueing.
 const DURATIONS: &[f64] = &[0.0001, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 
 /// Upper bounds of the durations of probes, seconds: round trips across the world, twice and more, and a lost packet.
 const PROBE_DURATIONS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
-
-macro_rules! label {
-    ($name:literal, $set:ty) => {
-        Label {
-            name: $name,
-            values: || <$set>::ALL.iter().map(|value| value.as_label()).collect(),
-        }
-    };
-}
-
-const TRANSPORT: Label = label!("transport", turn::Transport);
-const FAMILY: Label = label!("family", turn::Family);
-const DIRECTION: Label = label!("direction", turn::Direction);
-const ANSWER: Label = label!("answer", turn::Answer);
-const DROP_REASON: Label = label!("reason", turn::DropReason);
-const AUTH_FAILURE: Label = label!("reason", turn::AuthFailure);
-const PEER_CLASS: Label = label!("class", turn::PeerClass);
-const QUOTA: Label = label!("quota", turn::QuotaKind);
-const PEER_ERROR: Label = label!("result", turn::PeerErrorEnd);
-const REDIRECT: Label = label!("reason", turn::RedirectReason);
-const DISCOVERY_ANSWER: Label = label!("kind", turn::DiscoveryAnswer);
-const RESOURCE: Label = label!("quota", QuotaGauge);
-const ALLOCATE_REFUSAL: Label = label!("reason", turn::AllocateRefusal);
-const ISSUE_REFUSAL: Label = Label {
-    name: "reason",
-    values: || IssueResult::REFUSALS.iter().map(|value| value.as_label()).collect(),
-};
-const RATE: Label = label!("limit", turn::RateKind);
-const MOVE_END: Label = label!("result", turn::MoveEnd);
-const CLOSE_REASON: Label = label!("reason", turn::CloseReason);
-const INITIATOR: Label = label!("by", turn::Initiator);
-const CONNECTION_END: Label = label!("reason", turn::ConnectionEnd);
-const SEND_FAILURE: Label = label!("reason", SendFailure);
-const STREAM: Label = label!("transport", StreamKind);
-const STREAM_END: Label = label!("reason", StreamEnd);
-const DTLS_PHASE: Label = label!("phase", DtlsPhase);
-const DTLS_END: Label = label!("reason", DtlsEnd);
-const DTLS_REFUSAL: Label = label!("reason", DtlsRefusal);
-const REFUSAL: Label = label!("reason", StreamRefusal);
-const FRONT_FAILURE: Label = label!("reason", FrontFailure);
-const CERTIFICATE_RELOAD: Label = label!("result", CertificateReload);
-const LISTENER: Label = label!("listener", FrontListener);
-const MESSAGE: Label = label!("kind", MessageKind);
-const ERROR: Label = label!("code", ErrorCode);
-const RELAY_BUDGET: Label = label!("budget", RelayBudget);
-const CLOSE: Label = label!("code", CloseCode);
-const ROUTE: Label = label!("route", Route);
-const METHOD: Label = label!("method", Method);
-const STATUS: Label = label!("status", StatusClass);
-const KEY_RESULT: Label = label!("result", KeyResult);
-const SURFACE: Label = label!("surface", Surface);
-const ISSUE: Label = label!("result", IssueResult);
-const TOKEN_FAILURE: Label = label!("reason", TokenFailure);
-const HOOK_VERDICT: Label = label!("result", HookVerdict);
-const JWKS_FETCH: Label = label!("result", JwksFetch);
-const RECORD: Label = label!("kind", RecordKind);
-const HOOK_END: Label = label!("result", HookEnd);
-const HOOK_ATTEMPT: Label = label!("result", HookAttempt);
-const ADMIN_REFUSAL: Label = label!("reason", AdminRefusal);
-const PROBE_TRANSPORT: Label = label!("transport", ProbeTransport);
-const PROBE_FAULT: Label = label!("reason", ProbeFault);
-/// `own`, `extra`, and the names of the configuration: closed by that, not by the code.
-const SERVER: Label = Label {
-    name: "server",
-    values: || vec!["own", "extra"],
-};
-const BACKPLANE_FAULT: Label = label!("reason", BackplaneFault);
-const REVOCATIONS_FULL: Label = label!("full", turn::RevocationsFull);
-const CHANGE_ORIGIN: Label = label!("origin", fleet::ChangeOrigin);
-const RELAY_STANDING: Label = label!("standing", fleet::Standing);
-const RELOAD: Label = label!("result", ReloadResult);
-/// The names of the configuration: closed by that, not by the code.
-const REALM: Label = Label {
-    name: "realm",
-    values: || vec![DEFAULT_REALM],
-};
-const KEY: Label = Label {
-    name: "key",
-    values: || vec![MADE_KEYS],
-};
-const LIST: Label = Label {
-    name: "list",
-    values: || vec![DEFAULT_REALM],
-};
-const VERSION: Label = Label {
-    name: "version",
-    values: || vec![build_info::VERSION],
-};
-const REVISION: Label = Label {
-    name: "revision",
-    values: || vec![build_info::REVISION],
-};
-const PROFILE: Label = Label {
-    name: "profile",
-    values: || vec![build_info::PROFILE],
-};
 
 macro_rules! table {
     ($($area:literal { $($name:ident = $kind:expr, $metric:literal, [$($label:expr),*], $help:literal;)* })*) => {
