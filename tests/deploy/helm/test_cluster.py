@@ -89,6 +89,18 @@ def test_helm_test_asks_for_nothing_that_it_can_make_no_token_for(auth, tested):
     assert [container["name"] for container in pod["spec"]["containers"]] == tested
 
 
+@every_case
+def test_who_is_told_an_address_with_https_finds_a_certificate_there_or_is_told_that_there_is_none(case):
+    manifests = objects(case)
+    for ingress in of_kind(manifests, "Ingress"):
+        if ingress["spec"].get("ingressClassName") != "alb":
+            assert ingress["spec"]["tls"], "the examples lead to a page that browsers take"
+    values = {"web": {"publicUrl": "https://meet.example.org", "ingress": {"enabled": True, "host": "meet.example.org"}}}
+    assert "names no certificate" in render_text(values)["NOTES.txt"]
+    values["web"]["ingress"]["tlsSecret"] = "tls"
+    assert "names no certificate" not in render_text(values)["NOTES.txt"]
+
+
 def test_a_service_without_a_balancer_has_its_step_in_the_notes():
     assert "let a balancer of yours lead to them" in render_text({"relay": {"service": {"type": "NodePort"}}})["NOTES.txt"]
     assert "which address the balancer got" in render_text({})["NOTES.txt"]
@@ -179,7 +191,8 @@ def test_policies_let_through_what_is_needed_and_keep_relays_out_of_the_cluster(
     # Redis: for us alone, and it begins nothing.
     for stranger in ("*", "10.0.3.4", "198.51.100.7"):
         assert not world.let("Ingress", "redis", stranger, 6379, "TCP")
-    assert world.let("Ingress", "redis", "test", 6379, "TCP") and not world.let("Egress", "redis", "198.51.100.7", 443, "TCP")
+    assert world.may_talk("test", "redis", 6379, "TCP") and world.may_talk("test", relay, 3478, "UDP") and world.may_talk("test", web, 8000, "TCP")
+    assert not world.let("Egress", "redis", "198.51.100.7", 443, "TCP")
     if case == "separate":
         assert not world.let("Ingress", relay, "*", 8000, "TCP") and not world.let("Ingress", web, "*", 3478, "UDP")
 
@@ -260,6 +273,20 @@ def test_the_rule_of_the_page_gives_the_metric_that_the_autoscaler_asks_for():
     # Of a share of what is asked for: without a request there is none.
     (workload,) = of_kind(objects("replicas"), "Deployment")
     assert "cpu" in workload["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]
+
+
+def test_the_limit_of_memory_is_room_for_the_default_bounds_under_tls():
+    reference = (ROOT / "docs/configuration.md").read_text()
+
+    def default(key):
+        return int(re.search(rf"### `{key}`\n.*?default: `(\d+)`", reference, re.S)[1])
+
+    # docs/sizing.md: 40 KiB for a stream under TLS, 1.7 KB and 2.7 KiB for an allocation, 4.9 KB for a connection of the hub.
+    streams = default("streams.max_connections") + default("http.max_connections")
+    full = streams * 40 * 1024 + default("limits.allocations") * 4500 + default("signaling.connections") * 4900
+    (spec,) = [spec for _, labels, spec in pods(objects("one-port")) if labels["app.kubernetes.io/component"] == "server"]
+    limit = spec["containers"][0]["resources"]["limits"]["memory"]
+    assert limit.endswith("Gi") and full < int(limit.removesuffix("Gi")) * 2**30
 
 
 def test_a_release_with_all_dashboards_fits_into_the_secret_that_helm_keeps_it_in():

@@ -125,24 +125,29 @@ def test_a_pod_starts_as_the_manifest_says_and_its_probes_answer(node):
         socket.create_connection((container.pod.address, 8001), timeout=5)
 
 
-@pytest.mark.parametrize("case", ["one", "separate"])
+@pytest.mark.parametrize("case", ["one", "separate", "one-port", "host-network"])
 def test_the_pod_of_helm_test_is_content_and_fails_with_another_secret(node, case):
     values = {"auth": {"audience": "meet", "issuer": "id"}}
     if case == "separate":
         values["web"] = {"separate": {"enabled": True, "replicaCount": 1}}
+    if case == "one-port":
+        values |= {"relay": {"onePort": {"enabled": True}, "host": "meet.example.org"}, "certificate": {"existingSecret": "tls"}}
+    if case == "host-network":
+        values |= {"mode": "hostNetwork", "redis": {"splitRooms": True}}
     manifests = render(values)
+    files = {"tls": certificate(node.directory, "meet.example.org")} if case == "one-port" else {}
     by_component = {}
     for _, labels, spec in pods(manifests):
         name = labels["app.kubernetes.io/component"]
         if name != "test":
-            pod = Pod(node, manifests, spec)
+            pod = Pod(node, manifests, spec, files=files)
             pod.container().started()
             by_component[name] = pod
     backends = {
         each["metadata"]["name"]: by_component.get(each["spec"]["selector"].get("app.kubernetes.io/component"))
         for each in of_kind(manifests, "Service")
     }
-    tester = Pod(node, manifests, component(manifests, "test"))
+    tester = Pod(node, manifests, component(manifests, "test"), files=files)
     tester.hosts |= nodes.serve(tester.namespace, manifests, backends)
     for number in range(len(tester.spec["containers"])):
         container = tester.container(number)

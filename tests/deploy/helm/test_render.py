@@ -85,7 +85,7 @@ def test_budgets_policies_and_scalers_are_about_pods_that_exist(case):
         assert matching(manifests, budget["spec"]["selector"]["matchLabels"])
     for policy in of_kind(manifests, "NetworkPolicy"):
         (spec,) = matching(manifests, policy["spec"]["podSelector"]["matchLabels"])
-        open_ports = {(port["containerPort"], port["protocol"]) for port in spec["containers"][0]["ports"]}
+        open_ports = {(port["containerPort"], port["protocol"]) for port in spec["containers"][0].get("ports", [])}
         let_in = {
             (port["port"], port["protocol"])
             for rule in policy["spec"]["ingress"]
