@@ -1,6 +1,6 @@
 //! What becomes of rooms whose relay goes, dies while its process lives, or changes with a reload.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Instant;
 
@@ -84,7 +84,7 @@ impl Stopped {
 }
 
 /// Who is traced waits at every system call for the tracer, and this tracer is put to sleep.
-fn stop(task: &PathBuf) -> Child {
+fn stop(task: &Path) -> Child {
     let id = task.file_name().unwrap().to_str().unwrap();
     let arguments = ["-qq", "-o", "/dev/null", "-p", id];
     let tracer = Command::new("strace").args(arguments).spawn().unwrap();
