@@ -491,7 +491,7 @@ impl HubHandle {
     }
 
     /// Gives newer ICE credentials to everybody in a room whose relay went, or is another room's by now: soon, at random, and no more
-    /// than [`MOVES_PER_SECOND`] of them in a second. Says how many.
+    /// than a thousand of them in a second. Says how many.
     pub fn renew_moved_ice(&self) -> usize {
         let holders = self.shared.lock().hub.ice_holders();
         // Outside of the lock: each costs a hash.
