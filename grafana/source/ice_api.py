@@ -75,7 +75,7 @@ http = [
     lines("What was refused", [
         (rate("meetpoint_http_connection_limit_total"), "accepting paused"), (rate("meetpoint_http_connections_refused_total"), "address at its limit"),
         (rate("meetpoint_http_rate_limited_total"), "429"), (rate("meetpoint_http_connects_rate_limited_total"), "WebSocket attempts"),
-        (rate("meetpoint_http_timeouts_total"), "timed out"), (rate("meetpoint_http_rate_evictions_total"), "forgotten by the limiter"),
+        (rate("meetpoint_http_timeouts_total"), "timed out"), (rate("meetpoint_http_heads_refused_total"), "head too long"), (rate("meetpoint_http_rate_evictions_total"), "forgotten by the limiter"),
     ], "ops", runbook=("MeetpointConnectionsRefused", "MeetpointHttpRateTable"),
         says="Requests and connections past a bound.", good="near 0.", bad="`accepting paused`: new users wait.", do="raise `http.max_connections`; check `http.trusted_proxies`."),
 ]

@@ -87,7 +87,7 @@ codes! {
     NoTokenSecret: CONFLICT "no_token_secret" "there is no secret to sign tokens with"
     Version: CONFLICT "version" "the room's metadata has another version by now"
     BodyTooLarge: PAYLOAD_TOO_LARGE "body_too_large" "the body is longer than 16 KiB"
-    UriTooLong: URI_TOO_LONG "uri_too_long" "the path and query are too long"
+    UriTooLong: URI_TOO_LONG "uri_too_long" "the path and query are longer than 12 KiB"
     UnsupportedMediaType: UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" "the body is not of the type that is asked for"
     WrongHost: MISDIRECTED_REQUEST "wrong_host" "the request is for a name that is not in `http.hosts`"
     BadConfiguration: UNPROCESSABLE_ENTITY "bad_configuration" "the configuration is wrong; nothing was changed"

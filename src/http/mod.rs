@@ -7,8 +7,8 @@
 //! of configuration files ([`Config`] is plain).
 //!
 //! Invariants:
-//! - Every error is `application/problem+json` with a stable `code`, and readable across origins. (Requests that are not HTTP
-//!   are answered by hyper with a bare 400, 408 or 431.)
+//! - Every error is `application/problem+json` with a stable `code`, and readable across origins. (What is not HTTP, or far
+//!   beyond what a head may have (`head`), is answered by hyper with a bare 400, 408 or 431.)
 //! - No header of a stranger decides who the client is or which host is advertised to others ([`client`]).
 //! - Nothing waits without a limit: header, body, request, idle connection, number of connections, drain ([`Server`]).
 //! - A panic in a handler ends one request.
@@ -29,6 +29,7 @@ pub mod config;
 pub mod console;
 mod cors;
 pub mod error;
+mod head;
 mod health;
 mod hosts;
 pub mod ice_servers;

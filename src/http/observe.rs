@@ -16,6 +16,7 @@ use super::client::Client;
 use super::code::Code;
 use super::compat::service::is_route;
 use super::error::Problem;
+use super::head;
 use super::request_id::{REQUEST_ID, RequestId};
 use super::state::AppState;
 use crate::telemetry::labels::{self, Route, StatusClass};
@@ -109,6 +110,10 @@ pub(super) async fn guarded<F: Future<Output = Response>>(
     let id = id.as_ref().map(RequestId::as_str);
     let limit = state.config().limits.request_timeout;
     let metrics = state.metrics().api();
+    if let Some(code) = head::too_large(&request) {
+        metrics.heads_refused.inc();
+        return Problem::of_status(code.status()).into_response_for(id);
+    }
     let answer = tokio::time::timeout(limit, AssertUnwindSafe(inside(request)).catch_unwind()).await;
     let mut response = match answer {
         Ok(Ok(response)) => response,

@@ -111,7 +111,13 @@ impl Operation {
             body: None,
             answers: Vec::new(),
             // What may become of any request.
-            codes: vec![Code::RequestTimeout, Code::WrongHost, Code::Internal],
+            codes: vec![
+                Code::RequestTimeout,
+                Code::UriTooLong,
+                Code::WrongHost,
+                Code::HeaderTooLarge,
+                Code::Internal,
+            ],
             error_form: None,
             schemas: Vec::new(),
         }
@@ -405,7 +411,12 @@ fn failure(codes: &[Code], form: Option<ErrorForm>) -> Response {
     let ours = codes.iter().all(|code| {
         matches!(
             code,
-            Code::RequestTimeout | Code::WrongHost | Code::BodyTooLarge | Code::Internal
+            Code::RequestTimeout
+                | Code::BodyTooLarge
+                | Code::UriTooLong
+                | Code::WrongHost
+                | Code::HeaderTooLarge
+                | Code::Internal
         )
     });
     if let Some(form) = form.filter(|_| !ours) {

@@ -23,15 +23,12 @@ use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
 use super::config::Limits;
+use super::head;
 use super::patience::Patience;
 use crate::telemetry::labels::QuotaGauge;
 use crate::telemetry::{ApiMetrics, Metrics};
 use crate::ws::{PerIp, Reclaim, Reclaimed, Slot};
 
-/// Read buffer of a connection, which is also the longest request header.
-const MAX_HEADER_BYTES: usize = 16 * 1024;
-/// Most header fields of a request.
-const MAX_HEADERS: usize = 64;
 /// Wait after an accept failed for want of descriptors or memory: there is nothing to do but let others end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -189,8 +186,8 @@ impl Server {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header_timeout)
-            .max_buf_size(MAX_HEADER_BYTES)
-            .max_headers(MAX_HEADERS)
+            .max_buf_size(head::MOST_READ_BYTES)
+            .max_headers(head::MOST_READ_FIELDS)
             .serve_connection(TokioIo::new(Patience::new(stream, self.limits.write_timeout)), service)
             .with_upgrades();
         let mut connection = pin!(connection);

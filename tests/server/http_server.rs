@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use meetpoint::http::{Config, Limits};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::http_support::{Api, Listening, read_to_end, soon};
+use crate::http_support::{Api, Listening, Reply, read_to_end, soon};
 
 async fn with(limits: Limits) -> Listening {
     Api::new(Config {
@@ -316,4 +316,62 @@ async fn a_websocket_is_opened_through_the_server_and_outlives_the_http_connecti
     assert_eq!(server.api.hub.stats().connections, 1);
     let stats = server.get("/api/signaling/stats").await.json();
     assert_eq!(stats["connections"], 1);
+}
+
+/// A request with such a path and such header fields on a connection that is kept: its answer, and that of a plain one behind it.
+async fn asked_twice(server: &Listening, target: &str, fields: &str) -> Reply {
+    let mut stream = server.connect().await;
+    let plain = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n{plain}");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let answers = read_to_end(&mut stream).await;
+    let text = String::from_utf8_lossy(&answers);
+    let second = text.rfind("HTTP/1.1 ").unwrap();
+    assert!(second > 0 && text[second..].starts_with("HTTP/1.1 200"), "{text}");
+    Reply::parse(&answers[..second])
+}
+
+#[tokio::test]
+async fn a_head_at_its_bound_is_served_and_one_past_it_is_refused_in_the_form_of_all_errors() {
+    const TARGET: usize = 12 * 1024;
+    const HEADER: usize = 16 * 1024;
+    let server = with(Limits::default()).await;
+    let target = |len: usize| format!("/healthz?{}", "x".repeat(len - "/healthz?".len()));
+    // `Host: a`, and so many fields or bytes.
+    let fields = |count: usize| -> String { (1..count).map(|at| format!("x-{at}: y\r\n")).collect() };
+    let bytes = |len: usize| format!("x-long: {}\r\n", "y".repeat(len - "Host: a\r\nx-long: \r\n".len()));
+    for (target, fields) in [
+        (target(TARGET), String::new()),
+        ("/healthz".to_owned(), fields(64)),
+        ("/healthz".to_owned(), bytes(HEADER)),
+        (target(TARGET), bytes(HEADER)),
+    ] {
+        assert_eq!(asked_twice(&server, &target, &fields).await.status, 200);
+    }
+    for (target, fields, status, code) in [
+        (target(TARGET + 1), String::new(), 414, "uri_too_long"),
+        ("/healthz".to_owned(), fields(65), 431, "header_too_large"),
+        ("/healthz".to_owned(), bytes(HEADER + 1), 431, "header_too_large"),
+        ("/no/such/path".to_owned(), bytes(HEADER + 1), 431, "header_too_large"),
+    ] {
+        let reply = asked_twice(&server, &target, &fields).await;
+        reply.assert_problem(status, code);
+        assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
+    }
+    let text = server.api.get("/metrics", &[]).await.text();
+    assert!(text.contains("meetpoint_http_heads_refused_total 4"), "{text}");
+}
+
+#[tokio::test]
+async fn more_fields_than_are_ever_read_and_what_is_no_http_are_refused_in_few_words_and_closed() {
+    let server = with(Limits::default()).await;
+    let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "x: y\r\n".repeat(100));
+    for (request, status) in [(many.as_str(), 431), ("nonsense\r\n\r\n", 400)] {
+        let reply = server.exchange(request).await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.header("connection")),
+            (status, Some("close"))
+        );
+        assert!(reply.body.is_empty(), "{}", reply.text());
+    }
 }

@@ -57,6 +57,8 @@ pub struct ApiMetrics {
     pub refused: IntCounter,
     /// Requests that took too long.
     pub timeouts: IntCounter,
+    /// Requests whose path, query or header was too long.
+    pub heads_refused: IntCounter,
     /// Handlers that panicked.
     pub panics: IntCounter,
 }
@@ -146,6 +148,7 @@ impl ApiMetrics {
             at_limit: counter(registry, &t::HTTP_AT_LIMIT)?,
             refused: counter(registry, &t::HTTP_REFUSED)?,
             timeouts: counter(registry, &t::HTTP_TIMEOUTS)?,
+            heads_refused: counter(registry, &t::HTTP_HEADS_REFUSED)?,
             panics: counter(registry, &t::HTTP_PANICS)?,
         })
     }

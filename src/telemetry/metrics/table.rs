@@ -407,6 +407,8 @@ table! {
             "TCP connections closed at once because their client's address had as many as it may.";
         HTTP_TIMEOUTS = Kind::Counter, "meetpoint_http_timeouts_total", [],
             "Requests that took longer than the request timeout.";
+        HTTP_HEADS_REFUSED = Kind::Counter, "meetpoint_http_heads_refused_total", [],
+            "Requests answered 414 or 431: their path, query or header was too long.";
         HTTP_PANICS = Kind::Counter, "meetpoint_http_panics_total", [],
             "Requests answered 500 because their handler panicked. Always a bug.";
         CREDENTIAL_ISSUES = Kind::Counter, "meetpoint_credentials_issues_total", [SURFACE, ISSUE],
