@@ -82,21 +82,23 @@ fn run_at_random(target: &str, sequences: usize) {
 fn the_fuzzers_lock_file_knows_every_dependency() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
-    let (manifest, lock) = (read("Cargo.toml"), read("fuzz/Cargo.lock"));
+    let lock = read("fuzz/Cargo.lock");
     let section = |text: &str, begin: &str, end: &str| {
         let (_, rest) = text.split_once(begin).expect("it has this section");
         rest.split_once(end).expect("and the next").0.to_owned()
     };
-    let locked = section(&lock, "name = \"meetpoint\"\n", "\n]\n");
-    let declared = section(&manifest, "\n[dependencies]\n", "\n[");
-    let names = declared
-        .lines()
-        .filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()))
-        .filter_map(|line| line.split_once(" = "))
-        .map(|(name, _)| name);
-    let missing: Vec<_> = names
-        .filter(|name| !locked.contains(&format!(" \"{name}\"")) && !locked.contains(&format!(" \"{name} ")))
-        .collect();
+    let mut missing = Vec::new();
+    for (manifest, package) in [("Cargo.toml", "meetpoint"), ("fuzz/Cargo.toml", "meetpoint-fuzz")] {
+        let locked = section(&lock, &format!("name = \"{package}\"\n"), "\n]\n");
+        let declared = section(&read(manifest), "\n[dependencies]\n", "\n[");
+        let names = declared
+            .lines()
+            .filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()))
+            .filter_map(|line| line.split_once(" = "));
+        let is_locked =
+            |name: &str| locked.contains(&format!(" \"{name}\"")) || locked.contains(&format!(" \"{name} "));
+        missing.extend(names.map(|(name, _)| name.to_owned()).filter(|name| !is_locked(name)));
+    }
     assert!(
         missing.is_empty(),
         "{missing:?}: run `cargo metadata --manifest-path fuzz/Cargo.toml`"
