@@ -8,10 +8,10 @@ import { relays, settings, TOKEN } from "./relay.mjs";
 logger.disableAll();
 
 /** It asks for TURN servers where it finds a browser that can call; it looks when it is made. */
-function client(address, accessToken) {
+export function client(baseUrl, accessToken) {
   Object.assign(globalThis, { window: { RTCPeerConnection: class {} }, document: {} });
   try {
-    return createClient({ baseUrl: `http://${address}`, userId: "@alice:example.org", accessToken });
+    return createClient({ baseUrl, userId: "@alice:example.org", accessToken });
   } finally {
     delete globalThis.window;
     delete globalThis.document;
@@ -21,7 +21,7 @@ function client(address, accessToken) {
 export default {
   "matrix-js-sdk keeps our TURN servers for its calls, until they expire, and they relay": async () => {
     await serving(settings("matrix"), async (address) => {
-      const alice = client(address, TOKEN);
+      const alice = client(`http://${address}`, TOKEN);
       assert.deepEqual(alice.getTurnServers(), []);
       const told = new Promise((resolve) => alice.once(ClientEvent.TurnServers, resolve));
       assert.equal(await alice.checkTurnServers(), true);
@@ -35,7 +35,7 @@ export default {
 
   "matrix-js-sdk throws what is wrong with its token, and stops asking": async () => {
     await serving(settings("matrix"), async (address) => {
-      const nobody = client(address, "of-nobody");
+      const nobody = client(`http://${address}`, "of-nobody");
       const refused = await nobody.turnServer().catch((error) => error);
       assert.ok(refused instanceof MatrixError, String(refused));
       assert.deepEqual([refused.httpStatus, refused.errcode], [401, "M_UNKNOWN_TOKEN"]);
@@ -46,7 +46,7 @@ export default {
 
   "matrix-js-sdk reads how long it is to wait when it asks too often": async () => {
     await serving({ ...settings("matrix"), REALMS__ACME__RATE: "1/h", REALMS__ACME__BURST: "1" }, async (address) => {
-      const alice = client(address, TOKEN);
+      const alice = client(`http://${address}`, TOKEN);
       await alice.turnServer();
       const refused = await alice.turnServer().catch((error) => error);
       assert.ok(refused.isRateLimitError(), String(refused));

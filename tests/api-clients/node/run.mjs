@@ -1,12 +1,16 @@
 // The official clients of other services against a meetpoint process. Prints `N passed, N failed`.
 import cloudflare from "./cloudflare.mjs";
 import fetched from "./fetched.mjs";
+import https from "./https.mjs";
 import matrix from "./matrix.mjs";
 import stunner from "./stunner.mjs";
+import { believing } from "./trusted.mjs";
 import twilio from "./twilio.mjs";
 
+await believing();
+
 const PATIENCE = 60_000;
-const tests = { ...cloudflare, ...twilio, ...matrix, ...stunner, ...fetched };
+const tests = { ...cloudflare, ...twilio, ...matrix, ...stunner, ...fetched, ...https };
 
 let [passed, failed] = [0, 0];
 for (const [name, test] of Object.entries(tests)) {

@@ -8,24 +8,25 @@ const SID = "AC0123456789abcdef0123456789abcdef";
 
 /** Sends what goes to Twilio to another host, as its documents have it for proxies, and changes nothing else. */
 class Elsewhere extends twilio.RequestClient {
-  constructor(address) {
+  constructor(base) {
     super();
-    this.address = address;
+    this.base = base;
   }
 
   request(options) {
-    const uri = options.uri.replace(/^https:\/\/api\.twilio\.com(?=\/)/, `http://${this.address}`);
+    const uri = options.uri.replace(/^https:\/\/api\.twilio\.com(?=\/)/, this.base);
     assert.notEqual(uri, options.uri);
     return super.request({ ...options, uri });
   }
 }
 
-const client = (address, token) => twilio(SID, token, { httpClient: new Elsewhere(address) });
+/** Told of another host, by its URL. */
+export const client = (base, token) => twilio(SID, token, { httpClient: new Elsewhere(base) });
 
 export default {
   "Twilio's client creates tokens, reads each of their fields, and their servers relay": async () => {
     await serving(settings("twilio"), async (address) => {
-      const made = await client(address, TOKEN).tokens.create({ ttl: 3600 });
+      const made = await client(`http://${address}`, TOKEN).tokens.create({ ttl: 3600 });
       assert.deepEqual([made.accountSid, made.ttl], [SID, "3600"]);
       for (const date of [made.dateCreated, made.dateUpdated])
         assert.ok(date instanceof Date && Math.abs(date - Date.now()) < 120_000, String(date));
@@ -35,14 +36,14 @@ export default {
       assert.deepEqual([turn.urls, turn.username, turn.credential], [turn.url, made.username, made.password]);
       await relays(made.iceServers);
       // Without a lifetime the form is empty.
-      assert.equal((await client(address, TOKEN).tokens.create()).ttl, "3600");
+      assert.equal((await client(`http://${address}`, TOKEN).tokens.create()).ttl, "3600");
     });
   },
 
   "what Twilio's client is refused it throws with the status": async () => {
     await serving(settings("twilio"), async (address) => {
       for (const [token, ttl, status] of [["a token of nobody", 600, 401], [TOKEN, 86_401, 400]]) {
-        const refused = await client(address, token).tokens.create({ ttl }).catch((error) => error);
+        const refused = await client(`http://${address}`, token).tokens.create({ ttl }).catch((error) => error);
         assert.ok(refused instanceof twilio.RestException, String(refused));
         assert.equal(refused.status, status);
       }
