@@ -201,6 +201,7 @@ async fn serve(start: Start<'_>, err: &mut dyn Write, terminal: bool) -> anyhow:
         listening: listening.relay.clone(),
         intake: intake.clone(),
         fleet: fleet.clone(),
+        user: core.shares.probe.clone().unwrap_or_default(),
     };
     let prober = Prober::start(settings.probes.clone(), Arc::new(of_lists), metrics.probe()).context("probes.ca")?;
     let (sender, mut orders) = mpsc::channel(MAX_ORDERS);

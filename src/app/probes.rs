@@ -2,7 +2,7 @@
 
 use super::fleet::FleetHandle;
 use crate::config::RelayListeners;
-use crate::credentials::{PROBE_USER, UnixTime};
+use crate::credentials::UnixTime;
 use crate::events::{Intake, ServerEvent};
 use crate::http::Issuer;
 use crate::http::admin::ProbedServer;
@@ -28,12 +28,14 @@ pub(super) struct OfLists {
     pub(super) intake: Intake,
     /// Who tells other replicas what is dead of this one's relay.
     pub(super) fleet: Option<FleetHandle>,
+    /// By whom the relay here knows them.
+    pub(super) user: Arc<str>,
 }
 
 impl OfLists {
     fn target(&self, now: UnixTime, listed: &Listed) -> Target {
         // A user that cannot be part of a username is none of ours.
-        let login = listed.try_credential(now, PROBE_USER, TTL).ok().flatten();
+        let login = listed.try_credential(now, &self.user, TTL).ok().flatten();
         let own = listed.origin == Origin::Own;
         Target {
             url: listed.url.clone(),

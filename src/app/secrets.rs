@@ -1,8 +1,9 @@
 //! Secrets that nobody configured are made at random, for this process alone.
 
-use crate::credentials::KeyRing;
+use crate::credentials::{KeyRing, probe_user};
 use crate::turn::{self, NonceKey, Revocations};
 use anyhow::Context as _;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// A shared secret and a nonce key of this process. Made once: a reload keeps what was minted with them.
@@ -10,6 +11,7 @@ pub(super) struct Own {
     keys: KeyRing,
     nonce_key: NonceKey,
     revocations: Revocations,
+    probe: Arc<str>,
 }
 
 impl Own {
@@ -18,6 +20,13 @@ impl Own {
             keys: KeyRing::from_bytes([random()?.as_slice()])?,
             nonce_key: NonceKey::new(*random()?),
             revocations: Revocations::default(),
+            probe: probe_user(
+                &random()?[..16]
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect::<String>(),
+            )
+            .into(),
         })
     }
 
@@ -28,6 +37,7 @@ impl Own {
         core.keys.get_or_insert_with(|| self.keys.clone());
         core.nonce_key.get_or_insert_with(|| self.nonce_key.clone());
         core.revocations = self.revocations.clone();
+        core.shares.probe = Some(Arc::clone(&self.probe));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{DONE, Environment, FAILED, MISUSED, say};
 use crate::usage::day::Day;
+use crate::usage::record::Counters;
 use crate::usage::sum::{ByDay, Findings, Sums, Used, Wanted, as_json, files};
 use clap::{Args, ValueEnum};
 use std::collections::BTreeMap;
@@ -25,6 +26,10 @@ pub struct UsageArguments {
     /// One sum for each tenant, not one for each of its days
     #[arg(long)]
     pub total: bool,
+    /// A line for each API key in place of one for its tenant, with (none) for what no key fetched and (probes) for this
+    /// server's own probes
+    #[arg(long)]
+    pub keys: bool,
     /// How to write it
     #[arg(long, value_enum, default_value_t = Form::Table)]
     pub format: Form,
@@ -80,32 +85,70 @@ pub(super) fn run(asked: &UsageArguments, environment: &mut Environment<'_>) -> 
     let used = if asked.total { total(used) } else { used };
     match asked.format {
         Form::Json => say!(environment.out, "{}", as_json(&used, &findings)),
-        Form::Csv => csv(&used, environment),
-        Form::Table => table(&used, environment),
-    }
-    if asked.format != Form::Json {
-        complain(&findings, environment);
+        Form::Csv | Form::Table => {
+            let rows = used.iter().flat_map(|(of, used)| rows(of, used, asked.keys));
+            write(rows.collect(), asked, environment);
+            complain(&findings, environment);
+        }
     }
     if findings.is_sound() { DONE } else { FAILED }
+}
+
+/// A line: that of a tenant, or those of its keys, which add up to it, and of what is not in it.
+fn rows((day, realm): &(String, String), used: &Used, by_key: bool) -> Vec<Vec<String>> {
+    let row = |key: Option<&str>, sum: &Counters| {
+        let mut cells = cells(day, realm, used, sum).to_vec();
+        if let Some(key) = key {
+            cells.insert(2, key.to_owned());
+        }
+        cells
+    };
+    if !by_key {
+        return vec![row(None, &used.sum)];
+    }
+    let mut of_keys = Counters::default();
+    used.keys.values().for_each(|of| of_keys.add(of));
+    let mut rows: Vec<_> = used.keys.iter().map(|(key, of)| row(Some(key), of)).collect();
+    rows.push(row(Some("(none)"), &used.sum.since(&of_keys)));
+    if !used.probes.is_nothing() {
+        rows.push(row(Some("(probes)"), &used.probes));
+    }
+    rows
+}
+
+/// The names of the columns.
+fn names(by_key: bool) -> Vec<String> {
+    let mut names = COLUMNS.map(str::to_owned).to_vec();
+    if by_key {
+        names.insert(2, "key".to_owned());
+    }
+    names
+}
+
+fn write(rows: Vec<Vec<String>>, asked: &UsageArguments, environment: &mut Environment<'_>) {
+    let mut lines = vec![names(asked.keys)];
+    lines.extend(rows);
+    if asked.format == Form::Csv {
+        csv(&lines, environment);
+    } else {
+        table(&lines, if asked.keys { 3 } else { 2 }, environment);
+    }
 }
 
 fn total(used: ByDay) -> ByDay {
     let mut totals = ByDay::new();
     for ((_, realm), used) in used {
         let total = totals.entry(("all".to_owned(), realm)).or_default();
-        total.records += used.records;
-        total.peak = total.peak.max(used.peak);
-        total.sum.add(&used.sum);
+        total.add(&used);
     }
     totals
 }
 
-fn cells((day, realm): &(String, String), used: &Used) -> [String; 13] {
-    let sum = &used.sum;
+fn cells(day: &str, realm: &str, used: &Used, sum: &Counters) -> [String; 13] {
     let words = |words: &BTreeMap<String, u64>| words.values().sum::<u64>().to_string();
     [
-        day.clone(),
-        realm.clone(),
+        day.to_owned(),
+        realm.to_owned(),
         sum.to_peer.bytes.to_string(),
         sum.to_client.bytes.to_string(),
         sum.to_peer.packets.to_string(),
@@ -129,35 +172,30 @@ fn quoted(cell: &str) -> String {
     }
 }
 
-fn csv(used: &ByDay, environment: &mut Environment<'_>) {
-    say!(environment.out, "{}", COLUMNS.join(","));
-    for (key, used) in used {
-        let cells = cells(key, used).map(|cell| quoted(&cell));
+fn csv(lines: &[Vec<String>], environment: &mut Environment<'_>) {
+    for line in lines {
+        let cells: Vec<String> = line.iter().map(|cell| quoted(cell)).collect();
         say!(environment.out, "{}", cells.join(","));
     }
 }
 
-fn table(used: &ByDay, environment: &mut Environment<'_>) {
-    let rows: Vec<_> = used.iter().map(|(key, used)| cells(key, used)).collect();
-    let mut widths = COLUMNS.map(str::len);
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
+/// The first so many columns are words.
+fn table(lines: &[Vec<String>], words: usize, environment: &mut Environment<'_>) {
+    let mut widths = vec![0; lines.first().map_or(0, Vec::len)];
+    for line in lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let line = |cells: [&str; 13]| {
-        let padded = cells.iter().zip(widths).enumerate().map(|(at, (cell, width))| {
-            if at < 2 {
+    for line in lines {
+        let padded = line.iter().zip(&widths).enumerate().map(|(at, (cell, width))| {
+            if at < words {
                 format!("{cell:<width$}")
             } else {
                 format!("{cell:>width$}")
             }
         });
-        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    say!(environment.out, "{}", line(COLUMNS));
-    for row in &rows {
-        say!(environment.out, "{}", line(row.each_ref().map(String::as_str)));
+        say!(environment.out, "{}", padded.collect::<Vec<_>>().join("  ").trim_end());
     }
 }
 

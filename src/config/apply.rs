@@ -201,6 +201,7 @@ impl Config {
             events: self.notes_events(),
             static_users: static_users(&self.credentials.users),
             realms: self.turn_realms(),
+            shares: self.shares(),
             offer_sha256: relay.offer_sha256,
             username_anonymity: relay.username_anonymity,
             nonce_key: relay
@@ -320,6 +321,7 @@ impl Config {
             peerjs_discovery: self.signaling.peerjs_discovery,
             hosts: web.hosts.clone(),
             usage_directory: self.usage_settings().directory,
+            names_keys: self.usage.keys,
             compat: web.compat.clone(),
             trusted_proxies: web.trusted_proxies.clone(),
             ice: self.ice_settings(relay_addrs),

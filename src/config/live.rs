@@ -45,6 +45,7 @@ const LIVE: &[&str] = &[
     "signaling.drain_after_max",
     "events.*",
     "usage.interval",
+    "usage.keys",
     "usage.retention_days",
     "realms.*",
     "keys.*",

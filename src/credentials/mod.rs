@@ -38,4 +38,6 @@ pub use key_ring::{KeyRing, KeyRingError, Secret, SecretError};
 pub use realm::{DEFAULT_REALM, in_realm, is_realm_name, named_realm};
 pub use unix_time::UnixTime;
 pub use uri::{DEFAULT_PORT, DEFAULT_TLS_PORT, Host, StunUri, TurnUri, UriError, UriTransport};
-pub use username::{PROBE_USER, Username, UsernameError, is_probe, names_session, of_session};
+pub use username::{
+    MADE_KEY, PROBE_USER, Username, UsernameError, is_probe, names_key, names_session, of_key, of_session, probe_user,
+};

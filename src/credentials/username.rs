@@ -1,7 +1,8 @@
 //! `<unix expiry>:<user>`, the username of a time-limited credential. Those that the hub hands out say in the user which session they
-//! belong to: `<unix expiry>:<session>~<user>`.
+//! belong to: `<unix expiry>:<session>~<user>`. Those that an API key fetched can say in the same place which key that was:
+//! `<unix expiry>:<key>!<user>`.
 
-use super::UnixTime;
+use super::{UnixTime, is_realm_name};
 
 /// Longest USERNAME attribute: "fewer than 509 bytes" (RFC 8489 §14.3).
 pub const MAX_USERNAME_BYTES: usize = 508;
@@ -27,14 +28,45 @@ fn split_session(user: &str) -> Option<(&str, &str)> {
     fits.then_some((session, account))
 }
 
+/// Between an API key and the user whom it fetched a credential for. No label that a client may choose has it.
+const KEY_SEPARATOR: char = '!';
+
+/// In place of the name of a key that an operator made while the process ran: those have none in the configuration.
+pub const MADE_KEY: &str = "(made)";
+
+/// The user part of a credential that a key fetched: the name of the key, `!`, the user.
+pub fn of_key(key: &str, user: &str) -> String {
+    format!("{key}{KEY_SEPARATOR}{user}")
+}
+
+/// The key and the user behind it, where the user part of a username has both.
+fn split_key(user: &str) -> Option<(&str, &str)> {
+    let (key, account) = user.split_once(KEY_SEPARATOR)?;
+    let fits = (is_realm_name(key) || key == MADE_KEY) && !account.is_empty();
+    fits.then_some((key, account))
+}
+
+/// Whether a user part says which key fetched it. Nobody else may be called so: what they do would count as that key's.
+pub fn names_key(user: &str) -> bool {
+    split_session(user).is_none() && split_key(user).is_some()
+}
+
 /// User of the credentials by which this server probes relays. Nobody is given a credential for it, so what it does is ours.
 pub const PROBE_USER: &str = "meetpoint-probe";
+
+/// The user of the probes of one process, which nobody else can know.
+pub fn probe_user(token: &str) -> String {
+    format!("{PROBE_USER}{PROBE_SEPARATOR}{token}")
+}
+
+/// Between that user and what no other process knows.
+const PROBE_SEPARATOR: char = '.';
 
 /// Whether a user part is that of a probe, in whatever realm and session.
 pub fn is_probe(user: &str) -> bool {
     let account = split_session(user).map_or(user, |(_, account)| account);
     let rest = account.strip_prefix(PROBE_USER);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(super::realm::AT))
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([super::realm::AT, PROBE_SEPARATOR]))
 }
 
 /// Whether a user part says that it belongs to a session of the hub. The hub alone hands such names out: whoever else may choose
@@ -101,9 +133,16 @@ impl<'a> Username<'a> {
         split_session(self.user).map(|(session, _)| session)
     }
 
-    /// The user without the session.
+    /// The API key that fetched the credential, if it says so.
+    pub fn key(&self) -> Option<&'a str> {
+        let of_key = split_key(self.user).filter(|_| self.session().is_none());
+        of_key.map(|(key, _)| key)
+    }
+
+    /// The user without the session or the key.
     pub fn account(&self) -> &'a str {
-        split_session(self.user).map_or(self.user, |(_, account)| account)
+        let split = split_session(self.user).or_else(|| split_key(self.user));
+        split.map_or(self.user, |(_, account)| account)
     }
 
     /// Last second in which the credential opens a new allocation.
@@ -153,10 +192,34 @@ mod tests {
     }
 
     #[test]
+    fn a_key_stands_before_its_user_and_never_behind_a_session() {
+        let of = |user: &str| {
+            let text = format!("1:{user}");
+            let username = Username::parse(&text).unwrap();
+            (username.key().map(str::to_owned), username.account().to_owned())
+        };
+        for key in ["shop", "0-a.b_c", MADE_KEY] {
+            for user in ["alice", "alice@acme", "a!b", "mJ7rTq0c2nLx-b_A"] {
+                assert_eq!(of(&of_key(key, user)), (Some(key.to_owned()), user.to_owned()));
+                assert!(names_key(&of_key(key, user)));
+            }
+        }
+        for user in ["alice", "!alice", "shop!", "Shop!alice", "default!alice", "sh op!alice"] {
+            assert_eq!(of(user), (None, user.to_owned()));
+            assert!(!names_key(user));
+        }
+        let of_hub = of_session("mJ7rTq0c2nLx-b_A", "shop!mallory");
+        assert_eq!(of(&of_hub), (None, "shop!mallory".to_owned()));
+        assert!(!names_key(&of_hub));
+    }
+
+    #[test]
     fn the_user_of_probes_is_known_in_every_realm_and_session_and_nobody_else_is_taken_for_it() {
         for user in [
             "meetpoint-probe",
             "meetpoint-probe@acme",
+            &probe_user("00ff"),
+            &format!("{}@acme", probe_user("00ff")),
             "mJ7rTq0c2nLx-b_A~meetpoint-probe",
             "mJ7rTq0c2nLx-b_A~meetpoint-probe@acme",
         ] {

@@ -17,7 +17,7 @@ use super::percent;
 use super::rate_limit::Decision;
 use super::state::AppState;
 use crate::credentials::UnixTime;
-use crate::telemetry::labels::KeyResult;
+use crate::telemetry::labels::{IssueResult, KeyResult};
 use crate::ws::{self, Identity};
 
 /// What a request shows of whom it is from.
@@ -136,6 +136,21 @@ impl Caller {
             name: held.name(),
             realm: held.key().realm.as_deref(),
         })
+    }
+
+    /// The key that its credentials are accounted for by.
+    pub(super) fn share(&self) -> Option<&str> {
+        match &self.payer {
+            Payer::Key(held) => Some(held.share()),
+            Payer::Client | Payer::Tenant => None,
+        }
+    }
+
+    /// Counts for its key how a wish for a credential ended.
+    pub(super) fn count_issue(&self, result: IssueResult) {
+        if let Payer::Key(held) = &self.payer {
+            held.count_issue(result);
+        }
     }
 
     /// Whether keys that it makes could do anything: they have none but its own scopes.

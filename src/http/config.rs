@@ -26,6 +26,8 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// Where records of usage are read from; `None`: there are none. Default none.
     pub usage_directory: Option<PathBuf>,
+    /// Whether usernames say which API key fetched them. Default no.
+    pub names_keys: bool,
     /// Services whose answers are given too, at their paths. Default none.
     pub compat: Vec<Service>,
     /// Who may read the API from a page of another origin.

@@ -23,7 +23,7 @@ use super::operation::{BEARER_OR_QUERY, Operation, Tag};
 use super::percent;
 use super::random;
 use super::state::AppState;
-use crate::credentials::{IceList, IceServer, UnixTime, names_session};
+use crate::credentials::{IceList, IceServer, UnixTime, names_key, names_session, of_key};
 use crate::telemetry::labels::IssueResult;
 
 /// Where it is served, as those who are asked about a token are told.
@@ -200,6 +200,7 @@ pub(super) async fn issue(
         Err((result, problem)) => (result, Err(problem)),
     };
     state.issuer().count(result, realm);
+    caller.count_issue(result);
     list
 }
 
@@ -228,6 +229,19 @@ fn list(
         );
         return Err((IssueResult::BadRequest, problem));
     }
+    // The relay counts by what the name says, so that nobody else may say it.
+    let user = match caller.share() {
+        Some(key) if state.config().names_keys => Cow::Owned(of_key(key, &user)),
+        Some(_) => user,
+        None if names_key(&user) => {
+            let problem = Problem::new(
+                Code::BadUser,
+                "user begins like that of an API key, which has fetched none of this",
+            );
+            return Err((IssueResult::BadRequest, problem));
+        }
+        None => user,
+    };
     let now = UnixTime::from_system_time(SystemTime::now());
     let wanted = ListFor {
         realm: identity.realm.as_deref(),

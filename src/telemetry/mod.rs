@@ -19,6 +19,6 @@ pub use driver_stats::{
     DriverStats, DtlsEnd, DtlsPhase, DtlsRefusal, SendFailure, StreamEnd, StreamKind, StreamRefusal,
 };
 pub use metrics::{
-    ApiMetrics, AuthMetrics, BackplaneMetrics, EventMetrics, FleetSlot, FrontMetrics, HubSlot, KeyMetrics, Metrics,
-    ProbeMetrics, Readiness, RealmTotals, ShardSlot, UsageMetrics,
+    AccountTotals, ApiMetrics, AuthMetrics, BackplaneMetrics, EventMetrics, FleetSlot, FrontMetrics, HubSlot,
+    KeyMetrics, Metrics, ProbeMetrics, Readiness, RealmTotals, ShardSlot, UsageMetrics,
 };

@@ -350,8 +350,8 @@ impl Worker {
     /// Gives away a copy of what was counted.
     fn publish(&mut self, at: Now) {
         self.outbox.stats.relay_sockets = self.outbox.sockets.relays.open();
-        let (core, realms) = self.server.all_stats(at);
-        self.metrics.publish(core, realms, &self.outbox.stats);
+        let (core, realms, shares) = self.server.counted(at);
+        self.metrics.publish(core, (realms, shares), &self.outbox.stats);
     }
 
     /// Sends what waits and frees the receive buffers.

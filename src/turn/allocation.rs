@@ -18,6 +18,7 @@ use super::ports::PortWish;
 use super::quota::Lease;
 use super::realm::RealmId;
 use super::request::{Request, Signer};
+use super::share::ShareId;
 use super::stats::Traffic;
 use super::verdict::Answer;
 use crate::credentials::UnixTime;
@@ -35,6 +36,8 @@ pub(super) struct Allocation {
     pub(super) lease: Lease,
     /// Whose it is.
     pub(super) realm: RealmId,
+    /// Which part of what is counted for that, if it is told apart.
+    pub(super) share: Option<ShareId>,
     /// The REALM that its key was made with, one of two where a realm has one of its own.
     pub(super) challenge: Arc<str>,
     /// USERNAME of the Allocate request; every later request must carry it (RFC 8656 §5).

@@ -13,6 +13,7 @@ use super::peer_filter::PeerFilter;
 use super::realm::RealmConfig;
 use super::redirect::Redirect;
 use super::revocation::Revocations;
+use super::share::ShareNames;
 use crate::credentials::{KeyRing, ThirdParty};
 
 /// Configuration of the relay core, shared by all shards. Swap it whole with [`super::Server::reconfigure`].
@@ -34,6 +35,9 @@ pub struct Config {
     /// Tenants, each with its own of `keys` and `static_users`, of limits and of peers; at most [`super::MAX_REALMS`]. What stands here is
     /// for usernames that name none of them. Default none: then nothing is looked up for them.
     pub realms: Vec<RealmConfig>,
+    /// Parts of realms that are counted apart as well. Default none. Each costs a worker some 400 bytes once it is used, and a packet of
+    /// it a few more instructions.
+    pub shares: ShareNames,
     /// Offer SHA-256 with PASSWORD-ALGORITHMS (RFC 8489 §14.11). Default on. Adds 12 bytes to a 401. Clients that do not know it
     /// use MD5 as ever.
     pub offer_sha256: bool,
@@ -100,6 +104,7 @@ impl Default for Config {
             static_users: Vec::new(),
             third_party: None,
             realms: Vec::new(),
+            shares: ShareNames::default(),
             offer_sha256: true,
             username_anonymity: false,
             nonce_key: None,

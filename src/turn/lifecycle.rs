@@ -132,6 +132,7 @@ impl Server {
             State::Live { .. } => {
                 self.stats.allocations_closed[reason.index()] += 1;
                 self.realms.closed(now.instant, allocation.realm);
+                self.shares.closed(now.instant, allocation.share);
             }
             State::Binding(pending) => {
                 if let Some(token) = pending.reservation {

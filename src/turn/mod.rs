@@ -72,6 +72,7 @@ pub mod revocation;
 mod rng;
 mod route;
 pub mod server;
+mod share;
 pub mod stats;
 mod tally;
 mod throttle;
@@ -98,6 +99,7 @@ pub use revocation::{
     Revoked, Tenants,
 };
 pub use server::Server;
+pub use share::{MAX_SHARES, PROBES, ShareNames, share_name, split_share};
 pub use stats::{Fill, Stats, Traffic};
 pub use tally::Period;
 pub use verdict::{

@@ -154,6 +154,29 @@ impl RealmStats {
         }
     }
 
+    /// What is left of it without a part of it.
+    #[must_use]
+    pub fn without(mut self, part: &Self) -> Self {
+        self.allocations = self.allocations.saturating_sub(part.allocations);
+        self.allocations_created = self.allocations_created.saturating_sub(part.allocations_created);
+        for (own, of_part) in self.allocations_refused.iter_mut().zip(part.allocations_refused) {
+            *own = own.saturating_sub(of_part);
+        }
+        self.allocation_time = self.allocation_time.saturating_sub(part.allocation_time);
+        for (own, of_part) in self.traffic.iter_mut().zip(part.traffic) {
+            *own = own.minus(of_part);
+        }
+        self
+    }
+
+    /// Counts the time that its allocations have lived since this was asked last.
+    pub(super) fn count_time(&mut self, now: Instant, counted_to: &mut Option<Instant>) {
+        let since = counted_to.replace(now);
+        let passed = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let living = u32::try_from(self.allocations).unwrap_or(u32::MAX);
+        self.allocation_time = self.allocation_time.saturating_add(passed.saturating_mul(living));
+    }
+
     /// Of a realm that is configured and has done nothing.
     pub fn new(name: Arc<str>) -> Self {
         Self {
@@ -206,10 +229,7 @@ impl Place {
 
     /// Counts the time that its allocations have lived since this was asked last.
     fn count_time(&mut self, now: Instant, stats: &mut RealmStats) {
-        let since = self.counted_to.replace(now);
-        let passed = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        let living = u32::try_from(stats.allocations).unwrap_or(u32::MAX);
-        stats.allocation_time = stats.allocation_time.saturating_add(passed.saturating_mul(living));
+        stats.count_time(now, &mut self.counted_to);
     }
 }
 

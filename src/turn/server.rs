@@ -26,6 +26,7 @@ use super::reservation::Reservations;
 use super::retransmit::RetransmitCache;
 use super::rng::{Drbg, IndicationIds};
 use super::route::Routes;
+use super::share::Shares;
 use super::stats::Stats;
 use super::throttle::Throttle;
 use super::ticket::Tickets;
@@ -53,6 +54,7 @@ pub struct Server {
     pub(super) ledger: Ledger,
     /// Whose allocations are here, and what holds for them.
     pub(super) realms: Realms,
+    pub(super) shares: Shares,
     pub(super) reservations: Reservations,
     pub(super) allocations: Allocations,
     pub(super) connections: PeerConnections,
@@ -118,6 +120,7 @@ impl Server {
             epoch: None,
             meter: Meter::new(&config.limits, realms.all_limits(), shard),
             realms,
+            shares: Shares::default(),
             peer_errors: Bucket::default(),
             rejudged: None,
             outputs: Outputs::default(),
@@ -249,6 +252,13 @@ impl Server {
         self.look_around(now);
         let realms = self.realms.stats(&self.stats);
         (&self.stats, realms)
+    }
+
+    /// All that is published: the same, and the shares of realms.
+    pub fn counted(&mut self, now: Now) -> (&Stats, &[RealmStats], &[RealmStats]) {
+        self.look_around(now);
+        let realms = self.realms.stats(&self.stats);
+        (&self.stats, realms, self.shares.stats(now.instant))
     }
 
     /// Allocations of this shard, those being bound included: zero when a drain is over.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::day::{DAY_MS, Day, time};
-use super::record::{Counters, Record};
+use super::record::{Counters, Record, bounded};
 use crate::credentials::DEFAULT_REALM;
 
 /// How far the clock may be from where it should be before it counts as set. A clock that is disciplined stays well within.
@@ -30,6 +30,18 @@ pub struct Reading {
     pub peak: u64,
     /// About how many USERNAMEs opened an allocation since the last reading.
     pub credentials_used: u64,
+    /// Parts of the counters, by API key.
+    pub keys: BTreeMap<String, Counters>,
+    /// What probes did, which is not in the counters.
+    pub probes: Counters,
+}
+
+/// What was read last.
+#[derive(Debug, Default)]
+struct Known {
+    counters: Counters,
+    keys: BTreeMap<String, Counters>,
+    probes: Counters,
 }
 
 /// The books of one process.
@@ -39,7 +51,7 @@ pub struct Account {
     sequence: u64,
     /// When the interval that is open began.
     from: At,
-    known: BTreeMap<String, Counters>,
+    known: BTreeMap<String, Known>,
 }
 
 impl Account {
@@ -82,10 +94,20 @@ impl Account {
         };
         let mut records = Vec::new();
         for (realm, reading) in readings {
-            let before = self.known.get(&realm);
-            let added = reading.counters.since(before.unwrap_or(&Counters::default()));
-            let is_quiet = added.is_nothing() && reading.living == 0;
-            self.known.insert(realm.clone(), reading.counters);
+            let known = self.known.entry(realm.clone()).or_default();
+            let added = reading.counters.since(&known.counters);
+            let probes = reading.probes.since(&known.probes);
+            let mut keys = Vec::new();
+            for (key, counters) in reading.keys {
+                let known = known.keys.entry(key.clone()).or_default();
+                let added = counters.since(known);
+                *known = counters;
+                if !added.is_nothing() {
+                    keys.push((key, added));
+                }
+            }
+            let is_quiet = added.is_nothing() && reading.living == 0 && keys.is_empty() && probes.is_nothing();
+            (known.counters, known.probes) = (reading.counters, reading.probes);
             if is_quiet && realm != DEFAULT_REALM {
                 continue;
             }
@@ -101,6 +123,8 @@ impl Account {
                 peak: reading.peak,
                 credentials_used: reading.credentials_used,
                 added,
+                keys: bounded(keys),
+                probes,
                 realm,
             });
         }
@@ -183,6 +207,43 @@ mod tests {
         let mut silent = readings([("acme", 5), ("default", 0)]);
         silent.get_mut("acme").unwrap().living = 1;
         assert_eq!(account.close(clock.pass(MINUTE), silent, false).len(), 2);
+    }
+
+    #[test]
+    fn keys_are_parts_of_their_tenant_as_many_as_are_named_and_probes_are_apart() {
+        use super::super::record::{MAX_KEYS, OTHERS};
+        let mut clock = Clock::at(NOON);
+        let mut account = Account::new("i".into(), clock.0);
+        let bytes = |bytes: u64| reading(bytes).counters;
+        let name = |at: u64| format!("k{at:03}");
+        let most = MAX_KEYS as u64 + 3;
+        // Each interval each key relays as many bytes as its number; a probe allocates once.
+        for interval in 1..=3_u64 {
+            let mut acme = reading(interval * (0..most).sum::<u64>());
+            acme.keys = (0..most).map(|at| (name(at), bytes(interval * at))).collect();
+            acme.probes.allocations = interval;
+            let records = account.close(clock.pass(MINUTE), [("acme".to_owned(), acme)].into(), false);
+            let record = &records[0];
+            assert_eq!(
+                (record.keys.len(), record.probes.allocations, record.added.allocations),
+                (MAX_KEYS + 1, 1, 0)
+            );
+            // k000 did nothing; of the 66 others the two smallest are not named.
+            assert_eq!(record.keys[OTHERS].to_peer.bytes, 1 + 2);
+            assert_eq!(record.keys[&name(most - 1)].to_peer.bytes, most - 1);
+            let sum: u64 = record.keys.values().map(|of| of.to_peer.bytes).sum();
+            assert_eq!(sum, record.added.to_peer.bytes);
+        }
+        // A key that is gone from the readings and comes back begins where it was; probes alone make a record.
+        let mut acme = reading(3 * (0..most).sum::<u64>() + 5);
+        acme.keys = [(name(1), bytes(8))].into();
+        acme.probes.allocations = 3;
+        let records = account.close(clock.pass(MINUTE), [("acme".to_owned(), acme.clone())].into(), false);
+        assert_eq!(records[0].keys, [(name(1), bytes(5))].into());
+        assert!(records[0].probes.is_nothing());
+        acme.probes.allocations = 4;
+        let records = account.close(clock.pass(MINUTE), [("acme".to_owned(), acme)].into(), false);
+        assert!(records[0].added.is_nothing() && records[0].probes.allocations == 1);
     }
 
     #[test]

@@ -183,7 +183,33 @@ pub struct Record {
     /// About how many different USERNAMEs opened an allocation, within 3.3 %. Not to be summed: who comes again counts again.
     #[serde(default)]
     pub credentials_used: u64,
-    /// What was added.
+    /// What was added, but for what this server's own probes did.
     #[serde(flatten)]
     pub added: Counters,
+    /// Of that, by the API key that fetched the credentials: at most [`MAX_KEYS`], and the others together as [`OTHERS`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub keys: BTreeMap<String, Counters>,
+    /// What those probes did.
+    #[serde(default, skip_serializing_if = "Counters::is_nothing")]
+    pub probes: Counters,
+}
+
+/// Most keys that a record names: some 300 bytes each, and a record is a line and an event.
+pub const MAX_KEYS: usize = 64;
+
+/// All keys that a record does not name.
+pub const OTHERS: &str = "(others)";
+
+/// Those that did most, and the others in one.
+pub fn bounded(mut keys: Vec<(String, Counters)>) -> BTreeMap<String, Counters> {
+    if keys.len() > MAX_KEYS {
+        let size = |of: &Counters| (of.to_peer.bytes.saturating_add(of.to_client.bytes), of.issued);
+        keys.sort_by_key(|(_, of)| std::cmp::Reverse(size(of)));
+        let mut others = Counters::default();
+        for (_, of) in keys.drain(MAX_KEYS..) {
+            others.add(&of);
+        }
+        keys.push((OTHERS.to_owned(), others));
+    }
+    keys.into_iter().collect()
 }

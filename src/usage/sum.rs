@@ -27,6 +27,25 @@ pub struct Used {
     /// The sum of what they say.
     #[serde(flatten)]
     pub sum: Counters,
+    /// Of that, by API key.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub keys: BTreeMap<String, Counters>,
+    /// What this server's own probes did, which is not in the sum.
+    #[serde(skip_serializing_if = "Counters::is_nothing")]
+    pub probes: Counters,
+}
+
+impl Used {
+    /// Adds what another day or record says.
+    pub fn add(&mut self, other: &Self) {
+        self.records += other.records;
+        self.peak = self.peak.max(other.peak);
+        self.sum.add(&other.sum);
+        self.probes.add(&other.probes);
+        for (key, of) in &other.keys {
+            self.keys.entry(key.clone()).or_default().add(of);
+        }
+    }
 }
 
 /// By day and tenant.
@@ -183,9 +202,13 @@ impl Sums {
             && realm.as_ref().is_none_or(|realm| *realm == record.realm);
         if is_wanted {
             let used = self.used.entry((day, record.realm)).or_default();
-            used.records += 1;
-            used.peak = used.peak.max(record.peak);
-            used.sum.add(&record.added);
+            used.add(&Used {
+                records: 1,
+                peak: record.peak,
+                sum: record.added,
+                keys: record.keys,
+                probes: record.probes,
+            });
         }
     }
 

@@ -135,18 +135,20 @@ impl Keeper {
 
     /// Ends the interval, unless there is no room for its records: then it goes on, and nothing is lost.
     fn close(&mut self, last: bool) {
-        let totals = self.source.metrics.realm_totals();
+        let totals = self.source.metrics.account_totals();
         let has_room = self.store.as_ref().is_none_or(|store| store.has_room(totals.len()));
         if !has_room && !last {
             return self.write();
         }
-        let reading = |(name, totals): (std::sync::Arc<str>, crate::telemetry::RealmTotals)| {
+        let reading = |(name, totals): (std::sync::Arc<str>, crate::telemetry::AccountTotals)| {
             let period = self.source.ledger.end_period(&name);
             let reading = Reading {
-                counters: (&totals).into(),
-                living: totals.relay.allocations,
+                counters: (&totals.all).into(),
+                living: totals.all.relay.allocations,
                 peak: period.peak,
                 credentials_used: period.credentials_used,
+                keys: totals.keys.iter().map(|(key, of)| (key.clone(), of.into())).collect(),
+                probes: (&totals.probes).into(),
             };
             (name.to_string(), reading)
         };

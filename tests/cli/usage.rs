@@ -1,9 +1,14 @@
 //! `meetpoint usage` on files, good and bad ones, and the bill of docs/usage.md made of what it says.
 
-use crate::program::{finished, meetpoint};
+use crate::compat::{ask, text};
+use crate::program::{PATIENCE, Server, finished, meetpoint, pause};
+use crate::support::client::Client;
+use meetpoint::http::keys::NewKey;
 use meetpoint::usage::account::Reading;
 use meetpoint::usage::store::Store;
 use meetpoint::usage::{Account, At};
+use serde_json::json;
+use std::collections::HashMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -113,4 +118,107 @@ fn the_bill_of_the_page_is_made_of_what_the_command_says() {
     std::fs::write(at("usage.json"), sums).unwrap();
     let (code, _, errors) = bill();
     assert_eq!((code, errors.trim()), (1, "not billed: {'gaps': 1}"));
+}
+
+/// The lines of the command with `--keys`, as texts by their columns.
+fn by_key(csv: &str) -> HashMap<(String, String), HashMap<String, String>> {
+    let mut lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let names = lines.next().unwrap();
+    let row = |cells: Vec<&str>| {
+        let row = names
+            .iter()
+            .zip(&cells)
+            .map(|(name, cell)| ((*name).to_owned(), (*cell).to_owned()));
+        ((cells[1].to_owned(), cells[2].to_owned()), row.collect())
+    };
+    lines.map(row).collect()
+}
+
+#[test]
+fn what_credentials_of_each_key_used_adds_up_to_their_tenant_and_no_tenant_has_the_probes() {
+    let (shop, site) = (NewKey::make().unwrap(), NewKey::make().unwrap());
+    let token = "acme-token-of-32-characters-or-more";
+    let key = |name: &str, key: &NewKey| {
+        format!(
+            "[keys.{name}]\nhashes = \"{}\"\nrealm = \"acme\"\nquota_per_day = 2\n",
+            key.hash().written()
+        )
+    };
+    let config = format!(
+        "[peers]\nallow = \"127.0.0.0/8\"\n[relay]\nexternal_ip = \"127.0.0.1\"\ndrain_timeout = \"0s\"\n[ice]\nhost = \"127.0.0.1\"\n[probes]\nown = \"on\"\ninterval = \"1s\"\n\
+         [usage]\ndirectory = \"usage\"\ninterval = \"1s\"\nkeys = true\n\
+         [realms.acme]\nsecrets = \"the secret of acme\"\ntokens = \"{token}\"\n{}{}",
+        key("shop", &shop),
+        key("site", &site)
+    );
+    let mut server = Server::start_with(&[("meetpoint.toml", &config)], &[]);
+    let fetch = |key: &str| {
+        let bearer = format!("Authorization: Bearer {key}");
+        ask(&server, "GET /api/ice-servers?user=alice", &[&bearer], "")
+    };
+    let client = |key: &str, begins: &str| {
+        let list = fetch(key).json();
+        let turn = &list["iceServers"][1];
+        let username = text(turn, "username");
+        let (_, user) = username.split_once(':').unwrap();
+        assert!(user == format!("{begins}alice@acme"), "{username}");
+        let mut client = Client::new(server.relay);
+        client.log_in_with(username, text(turn, "credential"));
+        let relayed = client.allocate();
+        (client, relayed)
+    };
+    let (mut one, at_one) = client(shop.expose(), "shop!");
+    let (mut other, at_other) = client(site.expose(), "site!");
+    let (_silent, _) = client(shop.expose(), "shop!");
+    let (_of_nobody, _) = client(token, "");
+    assert_eq!(fetch(shop.expose()).status, 429, "its quota");
+    one.bind(0x4000, at_other);
+    other.permit(at_one);
+    one.send_channel(0x4000, b"hello");
+    assert!(other.receive().is_some());
+    server.wait_for_metric("meetpoint_realm_payload_bytes_total{realm=\"acme\",direction=\"peer_to_client\"} 5");
+    let is_probed = || {
+        let created = server.metric("meetpoint_realm_allocations_created_total{realm=\"default\"}");
+        created.is_some_and(|created| created != "0")
+    };
+    let start = Instant::now();
+    while !is_probed() {
+        assert!(start.elapsed() < PATIENCE, "no probe\n{}", server.log());
+        pause();
+    }
+    server.signal("TERM");
+    assert_eq!(server.wait(), 0);
+
+    let (code, csv, told) = finished(server.command(&["usage", "usage", "--total", "--keys", "--format", "csv"]));
+    assert_eq!(code, 0, "{told}");
+    let rows = by_key(&csv);
+    let cells = |realm: &str, key: &str, names: [&str; 5]| {
+        let row = &rows[&(realm.to_owned(), key.to_owned())];
+        names.map(|name| row[name].parse::<u64>().unwrap())
+    };
+    let names = [
+        "to_peer_bytes",
+        "to_client_bytes",
+        "allocations",
+        "issued",
+        "auth_failures",
+    ];
+    assert_eq!(cells("acme", "shop", names), [5, 0, 2, 2, 0], "{csv}");
+    assert_eq!(cells("acme", "site", names), [0, 5, 1, 1, 0], "{csv}");
+    assert_eq!(cells("acme", "(none)", names), [0, 0, 1, 1, 0], "{csv}");
+    assert_eq!(cells("default", "(none)", names), [0; 5], "{csv}");
+    assert!(
+        cells("default", "(probes)", names)[2] >= 1 && !rows.contains_key(&("acme".into(), "(probes)".into())),
+        "{csv}"
+    );
+    // The tenant's own sum is theirs together, and says what became of the wish that was refused.
+    let (_, json, _) = finished(server.command(&["usage", "usage", "--total", "--realm", "acme", "--format", "json"]));
+    let sums: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let acme = &sums["usage"][0];
+    assert_eq!(
+        (&acme["toPeer"]["bytes"], &acme["toClient"]["bytes"]),
+        (&json!(5), &json!(5))
+    );
+    assert_eq!((&acme["allocations"], &acme["issued"]), (&json!(4), &json!(4)));
+    assert_eq!(acme["keys"]["shop"]["issuesRefused"], json!({ "rate_limited": 1 }));
 }

@@ -165,7 +165,10 @@ fn sums<'a>(records: impl IntoIterator<Item = &'a Value>) -> Totals {
     for record in records {
         for (_, field, _) in COUNTED {
             let realm = record["realm"].as_str().unwrap().to_owned();
-            *totals.get_mut(&(realm, field)).unwrap() += record.pointer(field).unwrap().as_u64().unwrap();
+            // What the probes of the process did is apart, and in the counters.
+            let of_probes = record.pointer(&format!("/probes{field}")).and_then(Value::as_u64);
+            let count = record.pointer(field).unwrap().as_u64().unwrap() + of_probes.unwrap_or(0);
+            *totals.get_mut(&(realm, field)).unwrap() += count;
         }
     }
     totals

@@ -59,6 +59,8 @@ fn appended(data: &[u8], whole: &[u8]) {
         peak: 2,
         credentials_used: 3,
         added: Counters::default(),
+        keys: Default::default(),
+        probes: Counters::default(),
     };
     let mut store = Store::new(directory.path()).expect("the directory is ours");
     store.push(std::slice::from_ref(&record));

@@ -19,6 +19,11 @@ section! {
         /// A crash loses what was used since the last one ended. Shorter loses less and writes more: some 700 bytes for each tenant
         /// that is active.
         interval: Duration = minutes(5), Between(seconds(1), hours(24));
+        /// Count what the credentials of each API key use, beside what they were issued: their usernames begin with the name of the key and
+        /// `!` then (docs/usage.md).
+        ///
+        /// Whoever sees a username sees the name of the key. Costs a worker some 400 bytes for each key.
+        keys: bool = false;
         /// For how many days files are kept; 0 for ever.
         retention_days: u32 = 400, Between(0, 36_500);
     }

@@ -44,10 +44,10 @@ pub const MAX_HASHES: usize = 2;
 use self::allowance::Allowance;
 use self::store::Store;
 use super::rate_limit::RateLimit;
-use crate::credentials::UnixTime;
+use crate::credentials::{DEFAULT_REALM, UnixTime};
 use crate::telemetry::KeyMetrics;
-use crate::telemetry::labels::KeyResult;
-use crate::telemetry::metrics::{KeyCounters, MADE_KEYS};
+use crate::telemetry::labels::{IssueResult, KeyResult};
+use crate::telemetry::metrics::{KeyCounters, KeyIssues, MADE_KEYS};
 
 /// A key as an operator grants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +94,9 @@ pub(super) struct Held {
     name: Arc<str>,
     allowance: Arc<Allowance>,
     counters: KeyCounters,
+    /// By which its use is accounted for: its own name, that of its maker, or one for all that operators made.
+    share: Arc<str>,
+    issues: KeyIssues,
     is_made: bool,
 }
 
@@ -106,6 +109,16 @@ impl Held {
     /// Its name, if that is of the configuration and not of whoever had it made.
     pub(super) fn configured_name(&self) -> Option<&str> {
         (!self.is_made).then_some(&*self.name)
+    }
+
+    /// By which its use is accounted for.
+    pub(super) fn share(&self) -> &str {
+        &self.share
+    }
+
+    /// Counts how a wish for a credential ended.
+    pub(super) fn count_issue(&self, result: IssueResult) {
+        self.issues.count(result);
     }
 
     /// As it was granted.
@@ -335,7 +348,7 @@ impl Keys {
             let takes_from_it = |held: &Held| of_maker.is_none_or(|of_maker| Arc::ptr_eq(of_maker, &held.allowance));
             let held = match known {
                 Some(held) if held.key == key && takes_from_it(held) => Arc::clone(held),
-                _ => Arc::new(self.hold_made(key, of_maker, now)),
+                _ => Arc::new(self.hold_made(key, (made.by.as_deref(), of_maker), now)),
             };
             ring.insert(held);
         }
@@ -362,20 +375,29 @@ impl Keys {
             name: key.name.as_str().into(),
             allowance,
             counters: self.0.metrics.of_key(&key.name),
+            share: key.name.as_str().into(),
+            issues: self.issues_of(key, &key.name),
             is_made: false,
         }
     }
 
     /// One that was made, which takes from what its maker has, if a key made it.
-    fn hold_made(&self, key: ApiKey, of_maker: Option<&Arc<Allowance>>, now: Instant) -> Held {
+    fn hold_made(&self, key: ApiKey, (by, of_maker): (Option<&str>, Option<&Arc<Allowance>>), now: Instant) -> Held {
         let own = || Arc::new(Allowance::new(key.grant, None, now));
         Held {
             name: key.name.as_str().into(),
             allowance: of_maker.map_or_else(own, Arc::clone),
             counters: self.0.metrics.of_key(MADE_KEYS),
+            share: by.unwrap_or(MADE_KEYS).into(),
+            issues: self.issues_of(&key, by.unwrap_or(MADE_KEYS)),
             is_made: true,
             key,
         }
+    }
+
+    fn issues_of(&self, key: &ApiKey, share: &str) -> KeyIssues {
+        let realm = key.realm.as_deref().unwrap_or(DEFAULT_REALM);
+        self.0.metrics.issues_of(realm, share)
     }
 
     /// Whether there is no key.

@@ -34,7 +34,7 @@ use prometheus::{Encoder as _, Registry, TextEncoder};
 
 use super::labels::{IssueResult, QuotaGauge};
 use crate::credentials::DEFAULT_REALM;
-use crate::turn::RealmStats;
+use crate::turn::{PROBES, RealmStats, share_name, split_share};
 
 pub use api::ApiMetrics;
 pub use auth::AuthMetrics;
@@ -43,7 +43,7 @@ pub use events::EventMetrics;
 pub use fleet::FleetSlot;
 pub use front::FrontMetrics;
 pub use hub::HubSlot;
-pub use keys::{KeyCounters, KeyMetrics, MADE_KEYS};
+pub use keys::{KeyCounters, KeyIssues, KeyMetrics, MADE_KEYS};
 pub use probe::ProbeMetrics;
 pub use process::Readiness;
 pub(crate) use process::status_field;
@@ -52,6 +52,17 @@ pub use usage::UsageMetrics;
 
 /// `Content-Type` of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What one realm has done, and which parts of that are told apart.
+#[derive(Clone, Debug)]
+pub struct AccountTotals {
+    /// All but what this server's own probes did.
+    pub all: RealmTotals,
+    /// What those did.
+    pub probes: RealmTotals,
+    /// Of `all`, by the API key that fetched the credentials. What is in none was fetched by none, or did not say so.
+    pub keys: BTreeMap<String, RealmTotals>,
+}
 
 /// What one realm has done.
 #[derive(Clone, Debug)]
@@ -177,20 +188,43 @@ impl Metrics {
 
     /// What each realm has done since the process began, by name, the default one always: counters never shrink, and include
     /// those of realms that are not configured any more.
-    pub fn realm_totals(&self) -> BTreeMap<Arc<str>, RealmTotals> {
+    pub fn account_totals(&self) -> BTreeMap<Arc<str>, AccountTotals> {
         let default: Arc<str> = DEFAULT_REALM.into();
-        let mut relay = self.0.shards.realm_totals();
-        let mut issues = self.0.api.issues();
+        let (mut relay, mut shares) = self.0.shards.realm_totals();
+        let (mut issues, of_keys) = (self.0.api.issues(), self.0.keys.issues());
         for name in issues.keys().map(|name| Arc::from(name.as_str())).chain([default]) {
             relay
                 .entry(name)
                 .or_insert_with_key(|name| RealmStats::new(Arc::clone(name)));
         }
-        let total = |(name, relay): (Arc<str>, RealmStats)| {
-            let issues = issues.remove(&*name).unwrap_or([0; IssueResult::COUNT]);
-            (name, RealmTotals { relay, issues })
-        };
-        relay.into_iter().map(total).collect()
+        for name in of_keys.keys() {
+            let share = shares.entry(name.as_str().into());
+            share.or_insert_with_key(|name| RealmStats::new(Arc::clone(name)));
+        }
+        let mut all = BTreeMap::new();
+        for (name, mut relay) in relay {
+            let probes = shares.remove(&*share_name(&name, PROBES));
+            let probes = probes.unwrap_or_else(|| RealmStats::new(Arc::clone(&name)));
+            relay = relay.without(&probes);
+            let issues = issues.remove(&*name).unwrap_or_default();
+            let of = AccountTotals {
+                all: RealmTotals { relay, issues },
+                probes: RealmTotals {
+                    relay: probes,
+                    issues: Default::default(),
+                },
+                keys: BTreeMap::new(),
+            };
+            all.insert(name, of);
+        }
+        for (name, relay) in shares {
+            let (realm, key) = split_share(&name);
+            let issues = of_keys.get(&*name).copied().unwrap_or_default();
+            if let Some(of) = all.get_mut(realm) {
+                of.keys.insert(key.to_owned(), RealmTotals { relay, issues });
+            }
+        }
+        all
     }
 
     /// How much there is of something, so that it is told how much of it is used.

@@ -21,6 +21,8 @@ use crate::turn::{
 struct Snapshot {
     core: Stats,
     realms: Vec<RealmStats>,
+    /// Parts of them. None ever loses its place.
+    shares: Vec<RealmStats>,
     driver: DriverStats,
     /// What realms did that have lost their place to others, by name. Bounded by [`MAX_RETIRED`].
     retired: BTreeMap<Arc<str>, RealmStats>,
@@ -29,6 +31,9 @@ struct Snapshot {
 /// Realms that are remembered after they are gone: more than an operator renames between two restarts.
 const MAX_RETIRED: usize = 4 * MAX_REALMS;
 
+/// By name.
+type Totals = BTreeMap<Arc<str>, RealmStats>;
+
 /// Where one worker publishes its counters. The lock is held for the time of a copy, once per tick and once per scrape;
 /// no packet waits for it.
 #[derive(Clone)]
@@ -36,13 +41,15 @@ pub struct ShardSlot(Arc<Mutex<Snapshot>>);
 
 impl ShardSlot {
     /// Replaces what this worker published before. Counters must not shrink.
-    pub fn publish(&self, core: &Stats, realms: &[RealmStats], driver: &DriverStats) {
+    pub fn publish(&self, core: &Stats, (realms, shares): (&[RealmStats], &[RealmStats]), driver: &DriverStats) {
         let mut snapshot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         snapshot.core.clone_from(core);
         snapshot.retire(realms);
         // Into the memory that is there: a tick allocates nothing.
         snapshot.realms.clear();
         snapshot.realms.extend_from_slice(realms);
+        snapshot.shares.clear();
+        snapshot.shares.extend_from_slice(shares);
         snapshot.driver = *driver;
     }
 }
@@ -83,19 +90,24 @@ impl Shards {
         registry.register(Box::new(AtScrape::new(FAMILIES, move || shards.collect())?))
     }
 
-    /// What each realm has done since the process began, whether it is still configured or not. Counters never shrink.
-    pub(super) fn realm_totals(&self) -> BTreeMap<Arc<str>, RealmStats> {
-        let mut totals = BTreeMap::new();
+    /// What each realm has done since the process began, whether it is still configured or not, and each share of one, as of one
+    /// moment of each worker. Counters never shrink.
+    pub(super) fn realm_totals(&self) -> (Totals, Totals) {
+        let (mut realms, mut shares) = (Totals::new(), Totals::new());
+        let add = |totals: &mut Totals, one: &RealmStats| match totals.entry(Arc::clone(&one.name)) {
+            Entry::Vacant(entry) => _ = entry.insert(one.clone()),
+            Entry::Occupied(mut entry) => entry.get_mut().add(one),
+        };
         for slot in &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             let snapshot = slot.0.lock().unwrap_or_else(PoisonError::into_inner);
             for one in snapshot.realms.iter().chain(snapshot.retired.values()) {
-                match totals.entry(Arc::clone(&one.name)) {
-                    Entry::Vacant(entry) => _ = entry.insert(one.clone()),
-                    Entry::Occupied(mut entry) => entry.get_mut().add(one),
-                }
+                add(&mut realms, one);
+            }
+            for one in &snapshot.shares {
+                add(&mut shares, one);
             }
         }
-        totals
+        (realms, shares)
     }
 
     /// Shows what each worker published last.
@@ -114,6 +126,7 @@ impl Shards {
             all.push(Snapshot {
                 core: snapshot.core.clone(),
                 realms: snapshot.realms.clone(),
+                shares: Vec::new(),
                 driver: snapshot.driver,
                 retired: BTreeMap::new(),
             });

@@ -90,7 +90,7 @@ fn the_counters_of_all_workers_are_summed() {
             ..DriverStats::default()
         };
         driver.send_failures[SendFailure::BufferFull.index()] = 1;
-        metrics.relay_shard(index).publish(&core, &[], &driver);
+        metrics.relay_shard(index).publish(&core, (&[], &[]), &driver);
     }
     let samples = scrape(&metrics);
     assert_eq!(
@@ -121,7 +121,9 @@ fn publishing_again_replaces_what_was_published_before() {
             peer_packets: packets,
             ..Stats::default()
         };
-        metrics.relay_shard(0).publish(&core, &[], &DriverStats::default());
+        metrics
+            .relay_shard(0)
+            .publish(&core, (&[], &[]), &DriverStats::default());
         assert_eq!(scrape(&metrics)["meetpoint_relay_peer_packets_total"], packets as f64);
     }
     assert_eq!(scrape(&metrics)["meetpoint_relay_workers"], 1.0);

@@ -21,6 +21,7 @@ use crate::turn::realm::RealmId;
 use crate::turn::request::{Reject, Request, Signer};
 use crate::turn::reservation::{RESERVATION_LIFETIME, Reservation};
 use crate::turn::server::Server;
+use crate::turn::share::ShareId;
 use crate::turn::stats::Traffic;
 use crate::turn::timers::Due;
 use crate::turn::verdict::{AllocateRefusal, Answer, AuthFailure, DropReason, QuotaKind, Verdict};
@@ -110,17 +111,20 @@ impl Server {
         };
 
         let realm = account.realm;
+        let share = self
+            .shares
+            .of(&self.config.shares, self.realms.name(realm), &account.username);
         match self.try_allocate(now, request, message, &signer, account, grant.as_ref()) {
             Ok(()) => Verdict::Deferred,
             Err(reject) => {
-                self.count_refused(realm, reject.answer());
+                self.count_refused((realm, share), reject.answer());
                 self.reject(now, request, reject, Some(&signer))
             }
         }
     }
 
     /// Counts an Allocate request with good credentials that is answered with an error.
-    pub(super) fn count_refused(&mut self, realm: RealmId, answer: Answer) {
+    pub(super) fn count_refused(&mut self, (realm, share): (RealmId, Option<ShareId>), answer: Answer) {
         let reason = match answer {
             Answer::AllocationQuotaReached => AllocateRefusal::Quota,
             Answer::InsufficientCapacity if self.config.draining => AllocateRefusal::Draining,
@@ -132,6 +136,7 @@ impl Server {
         if let Some(realm) = self.realms.stats_mut(realm) {
             realm.allocations_refused[reason.index()] += 1;
         }
+        self.shares.refused(share, reason);
     }
 
     fn try_allocate(
@@ -210,11 +215,14 @@ impl Server {
             reservation: places.reservation,
             refused: places.refused,
         };
+        let (names, realm) = (&self.config.shares, self.realms.name(account.realm));
+        let share = self.shares.of(names, realm, &account.username);
         let index = self.allocations.insert(Allocation {
             five_tuple: request.from,
             mobility: wanted.mobility.then(Box::default),
             lease,
             realm: account.realm,
+            share,
             challenge: account.challenge,
             username: account.username,
             signer: signer.clone(),

@@ -143,10 +143,10 @@ impl Server {
         let signer = allocation.signer.clone();
         let relayed = Family::ALL.map(|family| allocation.relay(family).map(|leg| leg.relayed));
 
-        let realm = allocation.realm;
+        let (realm, share) = (allocation.realm, allocation.share);
         if relayed.iter().all(Option::is_none) {
             self.close(now, index, CloseReason::BindFailed);
-            self.count_refused(realm, Answer::InsufficientCapacity);
+            self.count_refused((realm, share), Answer::InsufficientCapacity);
             let verdict = self.reject(now, &request, Answer::InsufficientCapacity.into(), Some(&signer));
             return self.settle(verdict);
         }
@@ -206,6 +206,7 @@ impl Server {
         if let Some(allocation) = self.allocations.get(index) {
             self.realms
                 .opened(now.instant, realm, &allocation.username, self.ledger.tallies());
+            self.shares.opened(now.instant, share);
         }
         self.note_created(now, index, lifetime);
         self.settle(verdict);

@@ -86,6 +86,7 @@ impl Server {
                 Direction::PeerToClient => allocation.to_client.add(len),
             }
             self.realms.add_traffic(allocation.realm, direction, len);
+            self.shares.add_traffic(allocation.share, direction, len);
         }
     }
 
