@@ -11,42 +11,15 @@
     reason = "a test: what cannot be done is a failure"
 )]
 
+#[path = "support/allocations.rs"]
+mod allocations;
 #[path = "support/udp/mod.rs"]
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use support::Running;
 use support::client::{Client, channel_data, send_indication};
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call goes to the system's allocator unchanged; counting touches no memory of the caller.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`, which is the same here.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`, and every block came from the system's allocator.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `realloc`, and every block came from the system's allocator.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// One packet from here to there, again and again.
 struct Path<'a> {
@@ -62,7 +35,7 @@ struct Path<'a> {
 impl Path<'_> {
     /// Sends bursts and waits for each packet; returns how many allocations that took, by anybody.
     fn allocations(&self, buffer: &mut [u8]) -> u64 {
-        let before = ALLOCATIONS.load(Ordering::SeqCst);
+        let before = allocations::so_far();
         for burst in [1, 1, 8, 1, 16].into_iter().cycle().take(200) {
             for _ in 0..burst {
                 assert_eq!(self.from.send_to(&self.packet, self.via).unwrap(), self.packet.len());
@@ -71,7 +44,7 @@ impl Path<'_> {
                 assert_eq!(self.to.recv(buffer).unwrap(), self.len);
             }
         }
-        ALLOCATIONS.load(Ordering::SeqCst) - before
+        allocations::so_far() - before
     }
 }
 
@@ -165,7 +138,7 @@ fn a_relayed_packet_allocates_nothing() {
                 len: 164,
             });
         }
-        assert!(ALLOCATIONS.load(Ordering::SeqCst) > 0, "the allocator does not count");
+        assert!(allocations::so_far() > 0, "the allocator does not count");
         for path in &paths {
             // The first round may still fill tables.
             path.allocations(&mut buffer);

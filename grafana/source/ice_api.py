@@ -107,16 +107,20 @@ keys = [
 ]
 
 judges = [
-    lines("The service that judges tokens", [(rate("meetpoint_auth_hook_verdicts_total", by="result"), "{{result}}")], "reqps", width=12,
+    lines("The service that judges tokens", [(rate("meetpoint_auth_hook_verdicts_total", by="result"), "{{result}}")], "reqps", width=8,
           runbook="MeetpointAuthHookFailing",
           says="Questions to `auth.hook_url`, by what became of them. All but `allowed`, `denied` and `kept` let nobody in.",
           good="`allowed`, `kept`.", bad="`failed`, `away`: it does not answer; nobody new gets in. `busy`: more questions than `auth.hook_concurrency`.",
           do="`curl` it from the machine; raise `auth.hook_timeout` only if it is honestly slow."),
     lines("The issuer's keys", [
         (rate("meetpoint_auth_jwks_fetches_total", by="result"), "{{result}}/s"), (now("meetpoint_auth_jwks_keys"), "keys"),
-    ], "short", width=12, runbook="MeetpointKeySetStale",
+    ], "short", width=8, runbook="MeetpointKeySetStale",
         says="Fetches of `auth.jwks_url`, and keys that can be used.", good="`fetched` now and then, keys as the issuer has.",
         bad="`failed` or `unusable`.", do="`curl` the URL from the machine; look at `auth.authorities` for a private certificate."),
+    lines("Tokens that are known", [(rate("meetpoint_auth_token_memory_total", by="result"), "{{result}}")], "reqps", width=8,
+          says="Good tokens that keys judge: `known` costs a digest, `verified` a signature. `forgotten`: there was no place for one more.",
+          good="pages ask again: `known`.", bad="`forgotten` all the time: more than 4096 tokens are in use at once, and each list costs a signature.",
+          do="nothing breaks; give the process more CPU, or clients tokens that live longer."),
 ]
 
 DASHBOARD = dashboard("ice_api", "ICE API", "The HTTP API: who gets an ICE list, how fast, and why not.", [

@@ -12,7 +12,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 rounds=6 seconds=4 connections=64 out='' binary='' other=''
-servers='meetpoint-open meetpoint-v1 meetpoint-key meetpoint-jwt fixed node'
+servers='meetpoint-open meetpoint-v1 meetpoint-key meetpoint-jwt meetpoint-jwts fixed node'
 loads='full paced-25000'
 while (($#)); do
     case $1 in
@@ -67,12 +67,14 @@ secret=$(openssl rand -hex 32)
 relay_secret=$(openssl rand -hex 32)
 key=$(openssl rand -hex 32)
 key_hash=sha256:$(printf %s "$key" | openssl dgst -sha256 -r | cut -d' ' -f1)
-token=$(SECRET=$secret python3 - <<'END'
+# One token, and as many as nobody remembers, each shown once in so many lists.
+SECRET=$secret python3 - 20000 >"$work/tokens" <<'END'
 import base64
 import hashlib
 import hmac
 import json
 import os
+import sys
 import time
 
 
@@ -80,11 +82,12 @@ def text(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-claims = {"sub": "alice", "exp": int(time.time()) + 86_400}
-signed = ".".join(text(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims))
-print(signed + "." + text(hmac.digest(os.environ["SECRET"].encode(), signed.encode(), hashlib.sha256)))
+for number in range(int(sys.argv[1])):
+    claims = {"sub": f"alice-{number}", "exp": int(time.time()) + 86_400}
+    signed = ".".join(text(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims))
+    print(signed + "." + text(hmac.digest(os.environ["SECRET"].encode(), signed.encode(), hashlib.sha256)))
 END
-)
+token=$(head -n 1 "$work/tokens")
 
 # --- the servers -----------------------------------------------------------------------------------------------------
 source ops/bench/free_port.sh
@@ -115,7 +118,7 @@ END
 start_meetpoint() { # binary kind port
     local given=()
     case $2 in
-        jwt) given=(MEETPOINT__AUTH__JWT_SECRETS="$secret") ;;
+        jwt | jwts) given=(MEETPOINT__AUTH__JWT_SECRETS="$secret") ;;
         key) given=(MEETPOINT__KEYS__BENCH__HASHES="$key_hash" MEETPOINT__KEYS__BENCH__RATE=0/s) ;;
     esac
     # The log is as it is by default. Clients on loopback are not limited.
@@ -184,6 +187,19 @@ local mean = 1000 * tonumber(os.getenv("BENCH_CONNECTIONS")) / math.max(rate, 1)
 if rate > 0 then
   delay = function() return math.floor(math.random() * 2 * mean + 0.5) end
 end
+local tokens = os.getenv("BENCH_TOKENS") or ""
+if tokens ~= "" then
+  local requests, at = {}, 0
+  init = function()
+    for token in io.lines(tokens) do
+      requests[#requests + 1] = wrk.format(nil, nil, { ["authorization"] = "Bearer " .. token })
+    end
+  end
+  request = function()
+    at = at % #requests + 1
+    return requests[at]
+  end
+end
 done = function(summary, latency)
   local errors = summary.errors
   print(string.format('{"lists":%d,"lists_per_second":%.1f,"p50_us":%d,"p99_us":%d,"max_us":%d,"failed":%d}', summary.requests,
@@ -209,7 +225,7 @@ wrk_for() { # seconds url header rate
     local many=$connections
     # Delays are whole milliseconds: more connections for the same rate make them long enough to mean something.
     (($4 == 0)) || many=$((connections * 4))
-    BENCH_RATE=$4 BENCH_CONNECTIONS=$many "${on_others[@]}" wrk --threads 1 --connections "$many" --duration "${1}s" \
+    BENCH_RATE=$4 BENCH_CONNECTIONS=$many BENCH_TOKENS=$tokens "${on_others[@]}" wrk --threads 1 --connections "$many" --duration "${1}s" \
         --timeout 10s --header "$3" --script "$work/load.lua" "$2" | grep '^{'
 }
 
@@ -234,7 +250,8 @@ for ((round = 0; round < rounds; round++)); do
         for server in $servers; do
             port=$(free_port)
             start_one "$server" "$port"
-            url=http://127.0.0.1:$port$(path_of "$server") header=$(shows "$server")
+            url=http://127.0.0.1:$port$(path_of "$server") header=$(shows "$server") tokens=''
+            [[ $server != meetpoint-jwts* ]] || tokens=$work/tokens
             # What a server does at its start, and what a compiler at run time has to learn first, is not part of it.
             wrk_for 1 "$url" "$header" "$rate" >/dev/null
             echo "round $round  $load_name  $server" >&2

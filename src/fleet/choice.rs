@@ -29,6 +29,12 @@ impl RoomKey {
     }
 }
 
+fn named<'a>(of: &[u8], urls: impl IntoIterator<Item = &'a String>) -> Sha256 {
+    urls.into_iter().fold(Sha256::new_with_prefix(of), |name, url| {
+        name.chain_update((url.len() as u64).to_be_bytes()).chain_update(url)
+    })
+}
+
 fn first_bytes(hash: Sha256) -> u64 {
     let digest = hash.finalize();
     u64::from_be_bytes(std::array::from_fn(|at| digest[at]))
@@ -44,18 +50,16 @@ struct Candidate {
     /// Those that live; all of them of one that is dead.
     stun: Vec<String>,
     turn: Vec<String>,
+    /// Of those.
+    urls: u64,
 }
 
 impl Candidate {
     fn new(announced: &Announced) -> Self {
         let relay = &announced.relay;
         let (mut stun, mut turn) = own_urls(&relay.hosts, &relay.listeners);
-        let mut name = Sha256::new_with_prefix(b"meetpoint relay");
         // Of all that it listens on, dead or not.
-        for url in &turn {
-            name.update((url.len() as u64).to_be_bytes());
-            name.update(url);
-        }
+        let name = named(b"meetpoint relay", &turn);
         let mut dead = announced.dead.flags();
         let mut living = |urls: &[String]| -> Vec<String> {
             let flagged = urls.iter().zip(&mut dead);
@@ -75,6 +79,7 @@ impl Candidate {
             key: first_bytes(name),
             weight: f64::from(relay.weight),
             place,
+            urls: first_bytes(named(b"meetpoint relay's urls", stun.iter().chain(&turn))),
             stun,
             turn,
         }
@@ -114,6 +119,35 @@ pub struct Choice {
     candidates: Vec<Candidate>,
     /// The key of this replica's relay, 0 if it has none.
     own: u64,
+}
+
+/// The relays that a room has, before anything is made of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Pair<'a> {
+    first: &'a Candidate,
+    next: Option<&'a Candidate>,
+}
+
+/// What is the same for two pairs whose URLs are: as many rooms as there are, there are few of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PairKey(u64, u64);
+
+impl Pair<'_> {
+    /// What tells it from others.
+    pub fn key(&self) -> PairKey {
+        PairKey(self.first.urls, self.next.map_or(0, |next| next.urls))
+    }
+
+    /// Its URLs.
+    pub fn chosen(&self) -> Chosen {
+        let further = self
+            .next
+            .map_or(&[][..], |next| &next.turn[..next.turn.len().min(MAX_FURTHER)]);
+        Chosen {
+            stun: self.first.stun.clone(),
+            turn: self.first.turn.iter().chain(further).cloned().collect(),
+        }
+    }
 }
 
 /// What a room's list holds of relays.
@@ -161,14 +195,14 @@ impl Choice {
 
     /// The URLs for a room; `None` without any relay. Busy ones come behind all others, and dead ones behind those.
     pub fn of(&self, room: RoomKey) -> Option<Chosen> {
+        self.pair(room).map(|pair| pair.chosen())
+    }
+
+    /// Which relays those URLs are of.
+    pub fn pair(&self, room: RoomKey) -> Option<Pair<'_>> {
         let (first, next) = self.ranked(room, |candidate| candidate.place);
-        let first = first?;
         let next = next.filter(|next| next.place != Place::Broken);
-        let further = next.map_or(&[][..], |next| &next.turn[..next.turn.len().min(MAX_FURTHER)]);
-        Some(Chosen {
-            stun: first.stun.clone(),
-            turn: first.turn.iter().chain(further).cloned().collect(),
-        })
+        Some(Pair { first: first?, next })
     }
 
     /// What tells the choice of one moment from another: the same number, the same first relay. `None` without any.
@@ -354,6 +388,9 @@ mod tests {
             assert_eq!(choice.first_of(room), before.first_of(room));
             assert!(!chosen.turn.iter().any(|url| url.starts_with("turns:a.")), "{chosen:?}");
             assert_eq!(chosen.stun.len(), 1);
+            // Who keeps what was made of a pair makes it anew.
+            let key = |choice: &Choice| choice.pair(room).map(|pair| pair.key());
+            assert_ne!(key(&choice), key(&before));
         }
         all[0].standing = Standing::Broken;
         let choice = Choice::new(&all);

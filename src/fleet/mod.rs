@@ -44,7 +44,7 @@ use pull::Pull;
 use relay::Own;
 use seal::Broken;
 
-pub use choice::{Choice, Chosen, MAX_FURTHER, RoomKey};
+pub use choice::{Choice, Chosen, MAX_FURTHER, Pair, PairKey, RoomKey};
 pub use message::{MAX_CHANGES, MAX_NAME_BYTES};
 pub use relay::{Announced, Busy, Dead, Load, MAX_HOSTS, MAX_LABEL, MAX_LISTENERS, MAX_WEIGHT, Relay, Standing};
 pub use seal::Seals;

@@ -2,8 +2,8 @@
 //!
 //! What it is: the one judge of both surfaces. A token is verified with the keys of the configuration ([`key`]), with those of
 //! the issuer's set (`jwks`), or both; or the operator's own service is asked ([`hook`]), about what keys let pass or about all.
-//! What it is not: a memory. Who was let in stays in until that identity ends, whatever becomes of the key: nothing here is asked
-//! again.
+//! What it is not: a memory of people. Who was let in stays in until that identity ends, whatever becomes of the key: nothing here is
+//! asked again. Tokens that a key has verified are known (`verified`) for as long as that key and their time hold.
 //!
 //! Invariants:
 //! - A key is for one algorithm, and a token is tried only with keys for the one it names (`rules`).
@@ -26,6 +26,7 @@ mod object;
 mod pem;
 mod rules;
 mod sign;
+mod verified;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -7,7 +7,6 @@ use std::net::IpAddr;
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, Uri, header};
-use axum::response::{IntoResponse as _, Response};
 
 use super::code::Code;
 use super::error::Problem;
@@ -17,21 +16,12 @@ use super::state::AppState;
 const PROBED: [&str; 5] = ["/healthz", "/readyz", "/health", "/signaling/health", "/api/health"];
 
 /// Refuses requests for a name that is not on the list, with 421 (RFC 9110 §15.5.20).
-pub(super) async fn judged<F: Future<Output = Response>>(
-    state: &AppState,
-    request: Request,
-    inside: impl FnOnce(Request) -> F,
-) -> Response {
-    let served = {
-        let hosts = &state.config().hosts;
-        hosts.is_empty()
-            || PROBED.contains(&request.uri().path())
-            || name(request.uri(), request.headers()).is_some_and(|name| is_served(hosts, name))
-    };
-    if served {
-        return inside(request).await;
-    }
-    Problem::new(Code::WrongHost, "this server does not answer to that name").into_response()
+pub(super) fn refused(state: &AppState, request: &Request) -> Option<Problem> {
+    let hosts = &state.config().hosts;
+    let served = hosts.is_empty()
+        || PROBED.contains(&request.uri().path())
+        || name(request.uri(), request.headers()).is_some_and(|name| is_served(hosts, name));
+    (!served).then(|| Problem::new(Code::WrongHost, "this server does not answer to that name"))
 }
 
 /// The host that the request is for, without its port.

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
-use axum::Json;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Extension, State};
+use axum::extract::State;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -115,59 +115,72 @@ pub(super) fn operations() -> Vec<Operation> {
 }
 
 /// GET (and HEAD) of `/v1/ice`.
-pub(super) async fn v1(
+pub(super) fn v1(
     State(state): State<AppState>,
-    Extension(client): Extension<Client>,
     request: Request<Body>,
-) -> Response {
-    let (parts, _body) = request.into_parts();
-    let query = parts.uri.query().unwrap_or_default();
-    let asks = Asks::new(V1_PATH, &parts.headers).with_query(query);
-    match issue(&state, &client, &asks, Wish::from_query(query)).await {
-        Ok(list) => shown(&list, None),
-        Err(problem) => problem.into_response(),
+) -> impl Future<Output = Result<Response, Problem>> {
+    // Before anybody waits: what is held over that is copied, and a request is large.
+    let (mut parts, _body) = request.into_parts();
+    async move {
+        let client = client_of(&mut parts)?;
+        let query = parts.uri.query().unwrap_or_default();
+        let asks = Asks::new(V1_PATH, &parts.headers).with_query(query);
+        let list = issue(&state, &client, &asks, Wish::from_query(query)).await?;
+        Ok(shown(&list, None))
     }
 }
 
 /// GET (and HEAD) of `/api/ice-servers`.
-pub(super) async fn get(
+pub(super) fn get(
     State(state): State<AppState>,
-    Extension(client): Extension<Client>,
     request: Request<Body>,
-) -> Response {
-    let (parts, _body) = request.into_parts();
-    let query = parts.uri.query().unwrap_or_default();
-    let asks = Asks::new(PATH, &parts.headers).with_query(query);
-    answer(&state, &client, &asks, Wish::from_query(query)).await
+) -> impl Future<Output = Result<Response, Problem>> {
+    let (mut parts, _body) = request.into_parts();
+    async move {
+        let client = client_of(&mut parts)?;
+        let query = parts.uri.query().unwrap_or_default();
+        let asks = Asks::new(PATH, &parts.headers).with_query(query);
+        let list = issue(&state, &client, &asks, Wish::from_query(query)).await?;
+        Ok(shown(&list, Some(&list.ice_servers)))
+    }
 }
 
 /// POST to `/api/ice-servers`, with an optional JSON object.
-pub(super) async fn post(
-    State(state): State<AppState>,
-    Extension(client): Extension<Client>,
-    request: Request<Body>,
-) -> Response {
-    let (parts, body) = request.into_parts();
+pub(super) async fn post(State(state): State<AppState>, request: Request<Body>) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let client = client_of(&mut parts)?;
     let wish = match to_bytes(body, state.config().limits.body_bytes).await {
         Ok(body) if body.is_empty() => Wish::from_query(parts.uri.query().unwrap_or_default()),
         Ok(body) => Wish::from_json(&parts.headers, &body),
         Err(_) => Err(Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE)),
     };
     let asks = Asks::new(PATH, &parts.headers).with_query(parts.uri.query().unwrap_or_default());
-    answer(&state, &client, &asks, wish).await
+    let list = issue(&state, &client, &asks, wish).await?;
+    Ok(shown(&list, Some(&list.ice_servers)))
 }
 
-async fn answer(state: &AppState, client: &Client, asks: &Asks<'_>, wish: Result<Wish, Problem>) -> Response {
-    match issue(state, client, asks, wish).await {
-        Ok(list) => shown(&list, Some(&list.ice_servers)),
-        Err(problem) => problem.into_response(),
-    }
-}
+/// Bytes of a list that is usual, and header fields of an answer that is: neither grows while it is written.
+const USUAL_BYTES: usize = 1024;
+const USUAL_FIELDS: usize = 12;
 
 fn shown(list: &IceList, servers: Option<&[IceServer]>) -> Response {
-    let answer = Answer { servers, list };
-    let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-    (no_store, Json(answer)).into_response()
+    let mut body = Vec::with_capacity(USUAL_BYTES);
+    if let Err(error) = serde_json::to_writer(&mut body, &Answer { servers, list }) {
+        tracing::error!(%error, "a list cannot be written");
+        return Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR).into_response();
+    }
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.reserve(USUAL_FIELDS);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Who asks, of a request that nobody else asks about it.
+fn client_of(parts: &mut Parts) -> Result<Client, Problem> {
+    let client = parts.extensions.remove::<Client>();
+    client.ok_or_else(|| Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
 /// A list for whoever asks, counted by how that ended. In this order: who is it, may it have more now, does the wish make sense.
@@ -288,7 +301,8 @@ pub(super) fn refusal(error: IssueError) -> Problem {
 
 /// 64 random bits: nobody shares a quota with a stranger by chance. `None` when the system has no randomness to give.
 fn random_user() -> Option<String> {
-    Some(format!("{:016x}", random::number()?))
+    let digits = random::hex(random::number()?);
+    str::from_utf8(&digits).ok().map(str::to_owned)
 }
 
 impl Wish {

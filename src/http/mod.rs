@@ -30,6 +30,7 @@ pub mod console;
 mod cors;
 pub mod error;
 mod head;
+mod header_timer;
 mod health;
 mod hosts;
 pub mod ice_servers;

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, MatchedPath, State};
-use axum::http::{HeaderValue, Method, Request, StatusCode, header};
+use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::client::Client;
 use super::code::Code;
@@ -23,98 +23,133 @@ use crate::telemetry::labels::{self, Route, StatusClass};
 use crate::telemetry::redact::Target;
 use crate::ws::{ClientIp, UpgradeError, is_upgrade};
 
-/// [`observed`] as a layer.
-pub(super) async fn observe(State(state): State<AppState>, request: Request<Body>, next: Next) -> Response {
-    observed(&state, request, |request| next.run(request)).await
+/// The outermost layer, where [`Observed`] is all of it.
+pub(super) async fn observe(State(state): State<AppState>, mut request: Request<Body>, next: Next) -> Response {
+    let observed = Observed::of(&state, &mut request);
+    let span = observed.span();
+    let mut response = next.run(request).instrument(span).await;
+    observed.tell(&state, &mut response);
+    response
 }
 
 /// [`guarded`] as a layer.
 pub(super) async fn guard(State(state): State<AppState>, request: Request<Body>, next: Next) -> Response {
-    guarded(&state, request, |request| next.run(request)).await
+    let id = request.extensions().get::<RequestId>().cloned();
+    let refused = too_large(&state, &request);
+    let inside = async {
+        match refused {
+            Some(problem) => problem.into_response(),
+            None => next.run(request).await,
+        }
+    };
+    guarded(&state, id, inside).await
 }
 
-/// Outermost: finds out who asks, and counts and logs what was answered.
-pub(super) async fn observed<F: Future<Output = Response>>(
-    state: &AppState,
-    mut request: Request<Body>,
-    inside: impl FnOnce(Request<Body>) -> F,
-) -> Response {
-    let began = Instant::now();
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
-    // Without a socket (a router called directly) the client is unknown; it must not pass for loopback.
-    let peer = peer.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-    let client = Client::of(peer, request.uri(), request.headers(), &state.config().trusted_proxies);
-    let ip: IpAddr = client.ip;
-    let id = RequestId::of(request.headers(), client.proxied);
-    let route = route(request.extensions().get::<MatchedPath>());
-    let method = request.method().clone();
-    let uri = request.uri().clone();
-    if client.through_unknown_proxy && ip.is_loopback() {
-        state.warn_of_unknown_proxy();
-    }
-    if let Some(host) = client
-        .forwarded_authority
-        .as_deref()
-        .and_then(|host| HeaderValue::from_str(host).ok())
-    {
-        // From here on the request's host is the one that the client used, whoever asks.
-        request.headers_mut().insert(header::HOST, host);
-    }
-    let told = is_upgrade(request.headers()).then(|| state.issuer().told(request.headers(), client.proxied));
-    let extensions = request.extensions_mut();
-    if let Some(told) = told {
-        extensions.insert(told);
-    }
-    extensions.insert(ClientIp(ip));
-    extensions.insert(client);
-    extensions.insert(id.clone());
+/// Refuses a head that is too long, and counts that.
+pub(super) fn too_large(state: &AppState, request: &Request<Body>) -> Option<Problem> {
+    let code = head::too_large(request)?;
+    state.metrics().api().heads_refused.inc();
+    Some(Problem::of_status(code.status()))
+}
 
-    // What is said on the way says whose request it was.
-    let span = tracing::debug_span!(target: "meetpoint::access", "request", request_id = id.as_str());
-    let mut response = inside(request).instrument(span).await;
+/// A request on its way: who asks, and for what, to be counted and logged by how it was answered.
+pub(super) struct Observed {
+    began: Instant,
+    ip: IpAddr,
+    id: RequestId,
+    route: Route,
+    method: Method,
+    uri: Uri,
+}
 
-    let headers = response.headers_mut();
-    headers.insert(REQUEST_ID.clone(), id.value());
-    headers
-        .entry(header::X_CONTENT_TYPE_OPTIONS)
-        .or_insert(HeaderValue::from_static("nosniff"));
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
-    let status = response.status();
-    let elapsed = began.elapsed();
-    state
-        .metrics()
-        .api()
-        .answered(route, method_label(&method), status_class(status), elapsed);
-    tracing::debug!(
-        target: "meetpoint::access",
-        request_id = id.as_str(),
-        client = state.config().logged_addresses.shown(ip, None),
-        %method,
-        uri = %Target::new(uri.path(), uri.query()),
-        status = status.as_u16(),
-        elapsed_us = elapsed.as_micros() as u64,
-        "request"
-    );
-    response
+impl Observed {
+    /// Finds out who asks, and says so to whoever is further in.
+    pub(super) fn of(state: &AppState, request: &mut Request<Body>) -> Self {
+        let began = Instant::now();
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+        // Without a socket (a router called directly) the client is unknown; it must not pass for loopback.
+        let peer = peer.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        let client = Client::of(peer, request.uri(), request.headers(), &state.config().trusted_proxies);
+        let this = Self {
+            began,
+            ip: client.ip,
+            id: RequestId::of(request.headers(), client.proxied),
+            route: route(request.extensions().get::<MatchedPath>()),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+        };
+        if client.through_unknown_proxy && client.ip.is_loopback() {
+            state.warn_of_unknown_proxy();
+        }
+        if let Some(host) = client
+            .forwarded_authority
+            .as_deref()
+            .and_then(|host| HeaderValue::from_str(host).ok())
+        {
+            // From here on the request's host is the one that the client used, whoever asks.
+            request.headers_mut().insert(header::HOST, host);
+        }
+        let told = is_upgrade(request.headers()).then(|| state.issuer().told(request.headers(), client.proxied));
+        let extensions = request.extensions_mut();
+        // What the hub alone looks at.
+        if let Some(told) = told {
+            extensions.insert(told);
+            extensions.insert(ClientIp(client.ip));
+        }
+        extensions.insert(client);
+        extensions.insert(this.id.clone());
+        this
+    }
+
+    pub(super) fn id(&self) -> RequestId {
+        self.id.clone()
+    }
+
+    /// What is said on the way says whose request it was.
+    pub(super) fn span(&self) -> Span {
+        tracing::debug_span!(target: "meetpoint::access", "request", request_id = self.id.as_str())
+    }
+
+    /// Counts and logs what was answered.
+    pub(super) fn tell(&self, state: &AppState, response: &mut Response) {
+        let Self { id, method, uri, .. } = self;
+        let headers = response.headers_mut();
+        headers.insert(&REQUEST_ID, id.value());
+        headers
+            .entry(header::X_CONTENT_TYPE_OPTIONS)
+            .or_insert(HeaderValue::from_static("nosniff"));
+        headers
+            .entry(header::CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("no-store"));
+        let status = response.status();
+        let elapsed = self.began.elapsed();
+        state
+            .metrics()
+            .api()
+            .answered(self.route, method_label(method), status_class(status), elapsed);
+        tracing::debug!(
+            target: "meetpoint::access",
+            request_id = id.as_str(),
+            client = state.config().logged_addresses.shown(self.ip, None),
+            %method,
+            uri = %Target::new(uri.path(), uri.query()),
+            status = status.as_u16(),
+            elapsed_us = elapsed.as_micros() as u64,
+            "request"
+        );
+    }
 }
 
 /// Further in: an answer in time and in form, whatever the handler does.
-pub(super) async fn guarded<F: Future<Output = Response>>(
+pub(super) async fn guarded(
     state: &AppState,
-    request: Request<Body>,
-    inside: impl FnOnce(Request<Body>) -> F,
+    id: Option<RequestId>,
+    inside: impl Future<Output = Response>,
 ) -> Response {
-    let id = request.extensions().get::<RequestId>().cloned();
     let id = id.as_ref().map(RequestId::as_str);
     let limit = state.config().limits.request_timeout;
     let metrics = state.metrics().api();
-    if let Some(code) = head::too_large(&request) {
-        metrics.heads_refused.inc();
-        return Problem::of_status(code.status()).into_response_for(id);
-    }
-    let answer = tokio::time::timeout(limit, AssertUnwindSafe(inside(request)).catch_unwind()).await;
+    let answer = tokio::time::timeout(limit, AssertUnwindSafe(inside).catch_unwind()).await;
     let mut response = match answer {
         Ok(Ok(response)) => response,
         Ok(Err(_panic)) => {
@@ -162,6 +197,11 @@ fn route(matched: Option<&MatchedPath>) -> Route {
     let Some(matched) = matched.map(MatchedPath::as_str) else {
         return Route::Unknown;
     };
+    // Most requests are for a list.
+    let of_lists = [Route::IceServers, Route::V1Ice];
+    if let Some(route) = of_lists.into_iter().find(|route| route.as_label() == matched) {
+        return route;
+    }
     let of_pages = ["/console", "/docs", "/openapi.json"];
     if matched == "/" || of_pages.iter().any(|path| matched.starts_with(path)) {
         return Route::Console;

@@ -25,6 +25,12 @@ pub(super) fn number() -> Option<u64> {
     LEFT.with_borrow_mut(|left| left.take(|bytes| getrandom::fill(bytes).is_ok()))
 }
 
+/// A number as it is shown: sixteen hexadecimal digits.
+pub(super) fn hex(number: u64) -> [u8; 2 * NUMBER_BYTES] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    std::array::from_fn(|at| DIGITS[(number >> (60 - 4 * at)) as usize & 0xf])
+}
+
 impl Left {
     fn take(&mut self, fill: impl FnOnce(&mut [u8]) -> bool) -> Option<u64> {
         if self.numbers == 0 {
@@ -47,6 +53,13 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn a_number_is_shown_with_all_its_digits() {
+        for number in [0, 0xf, 0x0123_4567_89ab_cdef, u64::MAX] {
+            assert_eq!(hex(number), *format!("{number:016x}").as_bytes());
+        }
+    }
 
     #[test]
     fn every_number_is_given_out_once() {

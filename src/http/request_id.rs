@@ -10,9 +10,15 @@ pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id
 /// Longest request id that is taken over from a proxy.
 const MAX_REQUEST_ID_BYTES: usize = 64;
 
-/// A request's id, as an extension. Plain ASCII, which the answer shares.
+/// Hexadecimal digits of an id of our own.
+const OWN_BYTES: usize = 2 * size_of::<u64>();
+
+/// A request's id, as an extension. Plain ASCII.
 #[derive(Clone, Debug)]
-pub(super) struct RequestId(HeaderValue);
+pub(super) enum RequestId {
+    Own([u8; OWN_BYTES]),
+    Proxys(HeaderValue),
+}
 
 impl RequestId {
     /// A trusted proxy's id, so that its log and ours can be matched; otherwise one of our own. Strangers choose nothing that
@@ -27,20 +33,24 @@ impl RequestId {
                     .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
         };
         if let Some(id) = theirs.filter(plain) {
-            return Self(id.clone());
+            return Self::Proxys(id.clone());
         }
         // An id that repeats is a nuisance, not a danger.
-        let number = random::number().unwrap_or_default();
-        let id = HeaderValue::try_from(format!("{number:016x}"));
-        Self(id.unwrap_or_else(|_| HeaderValue::from_static("0")))
+        Self::Own(random::hex(random::number().unwrap_or_default()))
     }
 
     pub(super) fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
+        match self {
+            Self::Own(digits) => str::from_utf8(digits).unwrap_or_default(),
+            Self::Proxys(id) => id.to_str().unwrap_or_default(),
+        }
     }
 
     pub(super) fn value(&self) -> HeaderValue {
-        self.0.clone()
+        match self {
+            Self::Own(digits) => HeaderValue::from_bytes(digits).unwrap_or(HeaderValue::from_static("0")),
+            Self::Proxys(id) => id.clone(),
+        }
     }
 }
 

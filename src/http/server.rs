@@ -1,6 +1,5 @@
 //! The accept loop: bounded, patient with nobody for long, and able to end.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -11,11 +10,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::Upgraded;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -24,10 +23,11 @@ use tower::ServiceExt as _;
 
 use super::config::Limits;
 use super::head;
+use super::header_timer::HeaderTimer;
 use super::patience::Patience;
 use crate::telemetry::labels::QuotaGauge;
 use crate::telemetry::{ApiMetrics, Metrics};
-use crate::ws::{PerIp, Reclaim, Reclaimed, Slot};
+use crate::ws::{PerIp, Reclaim, Reclaimed, Slot, is_upgrade};
 
 /// Wait after an accept failed for want of descriptors or memory: there is nothing to do but let others end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -172,19 +172,20 @@ impl Server {
         let _open = Open::new(&self.metrics, held);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
-            request.extensions_mut().insert(Reclaim(reclaim::<S>));
-            let router = router.clone();
-            async move {
-                Ok::<_, Infallible>(
-                    router
-                        .oneshot(request.map(Body::new))
-                        .await
-                        .unwrap_or_else(|error| match error {}),
-                )
+            if is_upgrade(request.headers()) {
+                request.extensions_mut().insert(Reclaim(reclaim::<S>));
             }
+            let boxed = |body: Incoming| {
+                if body.is_end_stream() {
+                    Body::empty()
+                } else {
+                    Body::new(body)
+                }
+            };
+            router.clone().oneshot(request.map(boxed))
         });
         let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
+            .timer(HeaderTimer::default())
             .header_read_timeout(self.limits.header_timeout)
             .max_buf_size(head::MOST_READ_BYTES)
             .max_headers(head::MOST_READ_FIELDS)
@@ -192,6 +193,7 @@ impl Server {
             .with_upgrades();
         let mut connection = pin!(connection);
         let result = tokio::select! {
+            biased;
             result = &mut connection => result,
             () = is_ending(&mut ended) => {
                 connection.as_mut().graceful_shutdown();

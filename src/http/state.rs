@@ -6,11 +6,10 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
-use tower_http::cors::CorsLayer;
 
 use super::auth::{AuthConfigError, TokenAuthenticator};
 use super::config::{Config, Cors};
-use super::cors;
+use super::cors::Sharing;
 use super::issuer::Issuer;
 use super::keys::{Keys, StoreError};
 use super::lists::Countries;
@@ -36,7 +35,7 @@ struct Inner {
     /// Of attempts to open a socket of the hub.
     attempts: ArcSwap<RateLimiter>,
     tenant_rates: ArcSwap<TenantRates>,
-    cors: ArcSwap<CorsLayer>,
+    cors: ArcSwap<Sharing>,
     /// Said at most once.
     unknown_proxy: Once,
     usage: Files,
@@ -65,7 +64,7 @@ impl AppState {
             rate_limiter: ArcSwap::from_pointee(RateLimiter::new(config.rate, Instant::now())),
             attempts: ArcSwap::from_pointee(RateLimiter::new(config.connect_rate.0, Instant::now())),
             tenant_rates: ArcSwap::from_pointee(TenantRates::new(&config.realms, Instant::now())),
-            cors: ArcSwap::from_pointee(cors::layer(&config)),
+            cors: ArcSwap::from_pointee(Sharing::new(&config)),
             config: ArcSwap::from_pointee(config),
             authenticator,
             issuer,
@@ -101,7 +100,7 @@ impl AppState {
             let rates = TenantRates::new(&config.realms, Instant::now());
             self.0.tenant_rates.store(Arc::new(rates));
         }
-        self.0.cors.store(Arc::new(cors::layer(&config)));
+        self.0.cors.store(Arc::new(Sharing::new(&config)));
         self.0.hub.replace_origins(match &config.cors {
             Cors::Any => None,
             Cors::Origins(origins) => Some(origins.clone()),
@@ -151,8 +150,8 @@ impl AppState {
             .any(|proxies| proxies.contains(&ip))
     }
 
-    pub(super) fn cors(&self) -> &ArcSwap<CorsLayer> {
-        &self.0.cors
+    pub(super) fn cors(&self) -> Guard<Arc<Sharing>> {
+        self.0.cors.load()
     }
 
     pub(super) fn authenticator(&self) -> &TokenAuthenticator {

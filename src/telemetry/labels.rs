@@ -236,6 +236,18 @@ labels! {
 }
 
 labels! {
+    /// What became of the memory of tokens that keys have verified.
+    TokenMemory {
+        /// A token was known, and no signature was verified.
+        Known = "known",
+        /// One was verified, and is known from now on.
+        Verified = "verified",
+        /// A good one was forgotten to remember another.
+        Forgotten = "forgotten",
+    }
+}
+
+labels! {
     /// How a fetch of the issuer's key set ended.
     JwksFetch {
         /// With a set of which something can be used.

@@ -17,11 +17,11 @@ use super::Admin;
 use crate::credentials::UnixTime;
 use crate::events::Audit;
 use crate::http::bearer::bearer;
+use crate::http::client::Client;
 use crate::http::code::Code;
 use crate::http::error::Problem;
 use crate::http::rate_limit::{Decision, RateLimit, RateLimiter};
 use crate::telemetry::labels::AdminRefusal;
-use crate::ws::ClientIp;
 
 /// Bad tokens of one address at once, and then one in a while. The table forgets nobody who matters: a full bucket is 20 tries.
 const TRIES: RateLimit = RateLimit {
@@ -56,8 +56,8 @@ pub(super) async fn authorize(State(admin): State<Admin>, request: Request, next
     if admin.tokens.is_off() {
         return Problem::of_status(StatusCode::NOT_FOUND).into_response();
     }
-    let client = request.extensions().get::<ClientIp>();
-    let client = client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |client| client.0);
+    let client = request.extensions().get::<Client>();
+    let client = client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |client| client.ip);
     let shown = bearer(request.headers());
     let Some(name) = shown.and_then(|token| admin.tokens.name_of(token)) else {
         return turn_away(&admin, client, shown.is_some());

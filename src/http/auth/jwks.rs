@@ -46,12 +46,20 @@ pub(super) struct Jwks {
 struct Shared {
     source: JwksSource,
     trust: Trust,
-    keys: ArcSwap<Vec<VerifyingKey>>,
+    keys: ArcSwap<Fetched>,
     state: watch::Sender<State>,
     /// Told when a key is asked for that is not there.
     wanted: Notify,
     waiting: Arc<Semaphore>,
     metrics: AuthMetrics,
+}
+
+/// Keys as they were fetched.
+#[derive(Default)]
+pub(super) struct Fetched {
+    /// Which set this is, counted: another one has another number.
+    pub(super) number: u64,
+    pub(super) keys: Vec<VerifyingKey>,
 }
 
 #[derive(Clone, Copy)]
@@ -90,7 +98,7 @@ impl Jwks {
     }
 
     /// The keys as of now; none before the first fetch.
-    pub(super) fn keys(&self) -> Guard<Arc<Vec<VerifyingKey>>> {
+    pub(super) fn keys(&self) -> Guard<Arc<Fetched>> {
         self.shared.keys.load()
     }
 
@@ -154,7 +162,7 @@ impl Shared {
                 Err((result, why)) => {
                     self.metrics.jwks_fetch(result);
                     if failures == 0 {
-                        tracing::warn!(url = %self.source.url, keys = self.keys.load().len(), "cannot fetch the key set: {why}");
+                        tracing::warn!(url = %self.source.url, keys = self.keys.load().keys.len(), "cannot fetch the key set: {why}");
                     }
                     let doubled = FIRST_RETRY.saturating_mul(1 << failures.min(16));
                     failures = failures.saturating_add(1);
@@ -190,12 +198,14 @@ impl Shared {
         self.metrics
             .jwks_fetched_at
             .set(i64::try_from(unix.as_secs()).unwrap_or(i64::MAX));
-        let differs = **self.keys.load() != set.keys;
+        let before = self.keys.load();
+        let differs = before.keys != set.keys;
         if differs || was_away {
             tracing::info!(url = %self.source.url, keys, skipped, "key set fetched");
         }
         if differs {
-            self.keys.store(Arc::new(set.keys));
+            let number = before.number + 1;
+            self.keys.store(Arc::new(Fetched { number, keys: set.keys }));
         }
     }
 

@@ -129,6 +129,28 @@ async fn the_first_token_waits_for_the_first_fetch_and_the_next_for_nothing() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_known_is_verified_again_by_another_set_and_not_by_the_same_one() {
+    use crate::telemetry::labels::TokenMemory::{Known, Verified};
+    let (issuer, source) = Issuer::start(&set(&["rsa", "ed"])).await;
+    let (authenticator, metrics) = authenticator(&source);
+    let counted = || [Verified, Known].map(|result| metrics.auth().token_memories(result));
+    for _ in 0..3 {
+        assert_eq!(judged(&authenticator, good("RS256")).await, Ok(()));
+    }
+    assert_eq!(counted(), [1, 2]);
+    // An unknown key has the set fetched, which is the same one, and then one more.
+    tokio::time::sleep(source.cooldown).await;
+    assert_eq!(judged(&authenticator, good("ES256")).await, Err(AuthError::Invalid));
+    assert_eq!(judged(&authenticator, good("RS256")).await, Ok(()));
+    assert_eq!(counted(), [1, 3]);
+    issuer.says("200 OK", "", &set(&["rsa", "p256"]));
+    tokio::time::sleep(source.cooldown).await;
+    assert_eq!(judged(&authenticator, good("ES256")).await, Ok(()));
+    assert_eq!(judged(&authenticator, good("RS256")).await, Ok(()));
+    assert_eq!(counted(), [3, 3]);
+}
+
+#[tokio::test]
 async fn a_key_that_comes_is_found_and_one_that_leaves_verifies_nothing_more() {
     let (issuer, source) = Issuer::start(&set(&["rsa"])).await;
     let (authenticator, _) = authenticator(&source);

@@ -1,6 +1,7 @@
 //! Judging a token by keys: which of them may have signed it, and whether one has.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Validation, decode};
@@ -11,7 +12,9 @@ use super::fault::AuthConfigError;
 use super::header::Header;
 use super::jwks::Jwks;
 use super::key::{Algorithm, MIN_SECRET_BYTES, VerifyingKey};
+use super::verified::{Digest, Moment, Verified};
 use crate::telemetry::AuthMetrics;
+use crate::telemetry::labels::TokenMemory;
 use crate::ws::{AuthError, Identity};
 
 /// Longest token that is looked at. A claim set of ours is a few hundred bytes.
@@ -27,6 +30,9 @@ pub(super) struct Rules {
     /// Of [`Algorithm::ALL`].
     validations: [Validation; Algorithm::ALL.len()],
     jwks: Option<Arc<Jwks>>,
+    /// By these rules, and so gone with them.
+    verified: Verified,
+    metrics: AuthMetrics,
 }
 
 /// What came of judging by the keys at hand.
@@ -56,6 +62,8 @@ impl Rules {
             validations: Algorithm::ALL.map(|algorithm| validation(jwt, algorithm)),
             jwks,
             wanted: jwt.clone(),
+            verified: Verified::new(),
+            metrics: metrics.clone(),
         })
     }
 
@@ -85,16 +93,37 @@ impl Rules {
         if token.len() > MAX_TOKEN_BYTES {
             return Judged::Settled(Err(AuthError::Invalid));
         }
+        let fetched = self.jwks.as_ref().map(|jwks| jwks.keys());
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = Moment {
+            unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
+            // Of the very keys that it is tried with below: a set that comes meanwhile is another one.
+            key_set: fetched.as_ref().map_or(0, |set| set.number),
+        };
+        let digest = Digest::of(token);
+        if let Some(known) = digest.and_then(|digest| self.verified.find(digest, now)) {
+            self.metrics.token_memory(TokenMemory::Known);
+            return Judged::Settled(Ok(known));
+        }
+        let judged = self.tried(token, fetched.as_ref().map_or(&[], |set| &set.keys));
+        if let (Some(digest), Judged::Settled(Ok(identity))) = (digest, &judged) {
+            self.metrics.token_memory(TokenMemory::Verified);
+            if self.verified.remember(digest, now, identity) {
+                self.metrics.token_memory(TokenMemory::Forgotten);
+            }
+        }
+        judged
+    }
+
+    fn tried(&self, token: &str, fetched: &[VerifyingKey]) -> Judged {
         let Some(header) = Header::of(token) else {
             return Judged::Settled(Err(AuthError::Invalid));
         };
-        let fetched = self.jwks.as_ref().map(|jwks| jwks.keys());
-        let fetched = fetched.iter().flat_map(|keys| keys.iter());
         let kid = header.kid.as_deref();
         // No set holds secrets, so none is asked for one.
         let may_come = self.jwks.is_some() && header.algorithm != Algorithm::Hs256;
         let is_there = fetched
-            .clone()
+            .iter()
             .any(|key| key.algorithm() == header.algorithm && (kid.is_none() || key.kid() == kid));
         let mut fitting = self
             .keys

@@ -122,6 +122,41 @@ fn the_algorithm_is_ours_to_choose() {
 }
 
 #[test]
+fn a_token_is_verified_once_and_again_after_every_reload() {
+    use crate::telemetry::labels::TokenMemory::{Known, Verified};
+    let metrics = Metrics::new().unwrap();
+    let auth = |secret: &str| Auth::Jwt(Box::new(Jwt::new(vec![JwtSecret::new(secret)])));
+    let authenticator = TokenAuthenticator::new(&auth(SECRET), &metrics).unwrap();
+    let good = token(json!({"sub": "alice", "publicKey": "k", "rooms": ["lobby"], "exp": now() + 600}));
+    let first = verdict(&authenticator, Some(&good)).unwrap();
+    let socket = authenticator.for_surface(Surface::Websocket);
+    assert_eq!(verdict(&socket, Some(&good)), Ok(first.clone()));
+    let counted = || [Verified, Known].map(|result| metrics.auth().token_memories(result));
+    assert_eq!(counted(), [1, 1]);
+
+    // A token like it is another one.
+    let (front, signature) = good.rsplit_once('.').unwrap();
+    let changed = format!("{front}.A{}", &signature[1..]);
+    let other = if changed == good {
+        format!("{front}.B{}", &signature[1..])
+    } else {
+        changed
+    };
+    assert_eq!(verdict(&authenticator, Some(&other)), Err(AuthError::Invalid));
+
+    // A secret that is taken back verifies nothing more, known or not; and when it is back, nothing is remembered of it.
+    authenticator
+        .replace(&auth("another-secret-of-thirty-two-bytes-or-more"))
+        .unwrap();
+    for judge in [&authenticator, &socket] {
+        assert_eq!(verdict(judge, Some(&good)), Err(AuthError::Invalid));
+    }
+    authenticator.replace(&auth(SECRET)).unwrap();
+    assert_eq!(verdict(&authenticator, Some(&good)), Ok(first));
+    assert_eq!(counted(), [2, 1]);
+}
+
+#[test]
 fn a_wrong_key_and_a_changed_claim_are_refused() {
     let header = json!({"alg": "HS256"});
     let claims = json!({"sub": "a", "exp": now() + 600});

@@ -22,6 +22,7 @@ mod countries;
 mod ice;
 mod listed;
 mod matching;
+mod pairs;
 mod plan;
 mod refusal;
 mod urls;

@@ -15,6 +15,7 @@ use super::countries::Countries;
 use super::ice::Ice;
 use super::listed::{Listed, Listing, Opens, Origin};
 use super::matching::Place;
+use super::pairs::Pairs;
 use super::refusal::IssueError;
 use super::urls::{Cut, Filter, Source, trim};
 use crate::credentials::{
@@ -47,6 +48,8 @@ pub(in crate::http) struct Plan {
     fallback: Option<Source>,
     /// And under the first host of a request.
     first_host: OnceLock<(Host, Arc<Source>)>,
+    /// And those of rooms.
+    pairs: Pairs,
     extra: Vec<Given>,
     realms: HashMap<Box<str>, OfRealm>,
     servers: Vec<OfServer>,
@@ -178,6 +181,7 @@ impl Plan {
             own,
             fallback,
             first_host: OnceLock::new(),
+            pairs: Pairs::default(),
             own_and_extra: metrics.own_and_extra(),
             extra,
             realms,
@@ -271,8 +275,13 @@ impl Plan {
             "credential issued"
         );
         let room = asker.room.filter(|_| self.shares_relays(asker.realm));
-        let chosen = room.and_then(|room| fleet.of(RoomKey::new(asker.realm, room)));
-        let of_fleet = chosen.map(|chosen| Source::new(chosen.stun.iter().chain(chosen.turn.iter()), &self.dead));
+        let pair = room.and_then(|room| fleet.pair(RoomKey::new(asker.realm, room)));
+        let of_fleet = pair.map(|pair| {
+            self.pairs.of(&pair, || {
+                let chosen = pair.chosen();
+                Source::new(chosen.stun.iter().chain(chosen.turn.iter()), &self.dead).prepared(&self.filters)
+            })
+        });
         let requested;
         let own = match (of.and_then(|of| of.own.as_ref()), &self.own, asker.host, &self.fallback) {
             (Some(own), ..) | (None, Some(own), ..) => Some(own),
@@ -288,11 +297,12 @@ impl Plan {
             ttl,
             user: &user,
             credential: &credential,
-            own: of_fleet.as_ref().or(own),
+            own: of_fleet.as_deref().or(own),
             extra: of.map_or(&self.extra, |of| &of.extra),
             key: choice::key(asker.room.unwrap_or(asker.user)),
         };
-        let looks_for_browsers = self.looks_for_browsers || of_fleet.as_ref().is_some_and(Source::differs_for_browsers);
+        let looks_for_browsers =
+            self.looks_for_browsers || of_fleet.as_deref().is_some_and(Source::differs_for_browsers);
         let browser = looks_for_browsers && asker.headers.of_browser();
         let list = making
             .list(rule, browser)

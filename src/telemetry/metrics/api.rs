@@ -1,9 +1,11 @@
 //! The API's numbers, counted where they happen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use prometheus::core::Collector;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
 
@@ -15,6 +17,29 @@ use crate::turn::{MAX_REALMS, RevocationsFull};
 
 /// By realm.
 pub(super) type Issues = BTreeMap<String, [u64; IssueResult::COUNT]>;
+
+/// By [`IssueResult`].
+type Counts = [AtomicU64; IssueResult::COUNT];
+
+/// What is counted of one realm.
+#[derive(Clone)]
+struct OfRealm {
+    issued: IntCounter,
+    /// By [`IssueResult::REFUSALS`].
+    refused: [IntCounter; IssueResult::REFUSALS.len()],
+    since_start: Arc<Counts>,
+}
+
+impl OfRealm {
+    fn count(&self, result: IssueResult) {
+        self.since_start[result.index()].fetch_add(1, Ordering::Relaxed);
+        if result == IssueResult::Issued {
+            self.issued.inc();
+        } else if let Some(at) = IssueResult::REFUSALS.iter().position(|refusal| *refusal == result) {
+            self.refused[at].inc();
+        }
+    }
+}
 
 /// Realms whose credentials are counted, those of former configurations included.
 const MAX_COUNTED: usize = 4 * MAX_REALMS;
@@ -30,10 +55,11 @@ pub struct ApiMetrics {
     token_failures: [[IntCounter; TokenFailure::COUNT]; Surface::COUNT],
     realm_credentials: IntCounterVec,
     realm_refusals: IntCounterVec,
-    /// The realms that are counted, the default one left out.
-    realms: Arc<Mutex<BTreeSet<String>>>,
-    /// What has been issued and refused since the process began, by realm and [`IssueResult`]. Bounded by [`MAX_COUNTED`].
-    issues_in: Arc<Mutex<Issues>>,
+    default_realm: OfRealm,
+    /// The realms that are counted, the default one left out. Finding a counter by its labels takes a lock and a hash.
+    realms: Arc<ArcSwap<HashMap<Box<str>, OfRealm>>>,
+    /// What has been issued and refused since the process began, by realm. Bounded by [`MAX_COUNTED`]. Locked to change `realms`.
+    issues_in: Arc<Mutex<BTreeMap<String, Arc<Counts>>>>,
     lists: Named,
     servers: Named,
     reloads: [IntCounter; ReloadResult::COUNT],
@@ -109,11 +135,9 @@ impl ApiMetrics {
         let reloads = counters(registry, &t::CONFIG_RELOADS)?;
         let refused = counters(registry, &t::REVOCATIONS_REFUSED)?;
         let realm_credentials = counters(registry, &t::REALM_CREDENTIALS)?;
-        realm_credentials.with_label_values(&[DEFAULT_REALM]);
         let realm_refusals = counters(registry, &t::REALM_CREDENTIALS_REFUSED)?;
-        for reason in IssueResult::REFUSALS {
-            realm_refusals.with_label_values(&[DEFAULT_REALM, reason.as_label()]);
-        }
+        let default_realm = of_realm(&realm_credentials, &realm_refusals, DEFAULT_REALM, Arc::default());
+        let since_start = Arc::clone(&default_realm.since_start);
         let last_reload_good = registered(registry, IntGauge::with_opts(t::CONFIG_GOOD.opts())?)?;
         last_reload_good.set(1);
         // Series of small sets exist from the start: a rate over a counter that appears with its first event misses it.
@@ -132,8 +156,9 @@ impl ApiMetrics {
             }),
             realm_credentials,
             realm_refusals,
+            default_realm,
             realms: Arc::default(),
-            issues_in: Arc::default(),
+            issues_in: Arc::new(Mutex::new(BTreeMap::from([(DEFAULT_REALM.to_owned(), since_start)]))),
             lists: Named::new(counters(registry, &t::ICE_LISTS)?).with([DEFAULT_REALM]),
             servers: Named::new(counters(registry, &t::ICE_SERVERS)?).with(["own", "extra"]),
             reloads: ReloadResult::ALL.map(|result| reloads.with_label_values(&[result.as_label()])),
@@ -176,58 +201,44 @@ impl ApiMetrics {
 
     /// Counts these realms from now on, and none that is not configured any more.
     pub fn replace_realms<'a>(&self, names: impl Iterator<Item = &'a str>) {
-        let names: BTreeSet<String> = names.map(str::to_owned).collect();
-        let mut known = self.realms.lock().unwrap_or_else(PoisonError::into_inner);
-        for gone in known.difference(&names) {
-            // An error means that it was never counted.
-            let _ = self.realm_credentials.remove_label_values(&[gone.as_str()]);
-            for reason in IssueResult::REFUSALS {
-                let _ = self
-                    .realm_refusals
-                    .remove_label_values(&[gone.as_str(), reason.as_label()]);
-            }
-        }
-        for name in &names {
-            self.realm_credentials.with_label_values(&[name.as_str()]);
-            for reason in IssueResult::REFUSALS {
-                self.realm_refusals
-                    .with_label_values(&[name.as_str(), reason.as_label()]);
-            }
-        }
-        *known = names;
-    }
-
-    /// Counts how a wish for a credential of a realm ended, if the realm is configured.
-    pub fn issue_in(&self, realm: &str, result: IssueResult) {
-        let known = self.realms.lock().unwrap_or_else(PoisonError::into_inner);
-        if realm != DEFAULT_REALM && !known.contains(realm) {
-            return;
-        }
-        self.count_in(realm, result);
-        if result == IssueResult::Issued {
-            self.realm_credentials.with_label_values(&[realm]).inc();
-        } else if IssueResult::REFUSALS.contains(&result) {
-            self.realm_refusals.with_label_values(&[realm, result.as_label()]).inc();
-        }
-    }
-
-    fn count_in(&self, realm: &str, result: IssueResult) {
         let mut issues = self.issues_in.lock().unwrap_or_else(PoisonError::into_inner);
-        if !issues.contains_key(realm) {
-            if issues.len() >= MAX_COUNTED {
-                return;
+        let known = self.realms.load();
+        let names: BTreeSet<&str> = names.collect();
+        for gone in known.keys().filter(|name| !names.contains(&***name)) {
+            // An error means that it was never counted.
+            let _ = self.realm_credentials.remove_label_values(&[gone]);
+            for reason in IssueResult::REFUSALS {
+                let _ = self.realm_refusals.remove_label_values(&[gone, reason.as_label()]);
             }
-            issues.insert(realm.to_owned(), [0; IssueResult::COUNT]);
         }
-        if let Some(counts) = issues.get_mut(realm) {
-            counts[result.index()] += 1;
+        issues.retain(|name, counts| name == DEFAULT_REALM || names.contains(name.as_str()) || !is_zero(counts));
+        let realms = names.into_iter().map(|name| {
+            let since_start = issues.get(name).cloned().unwrap_or_default();
+            if issues.len() < MAX_COUNTED {
+                issues.insert(name.to_owned(), Arc::clone(&since_start));
+            }
+            let counted = of_realm(&self.realm_credentials, &self.realm_refusals, name, since_start);
+            (name.into(), counted)
+        });
+        self.realms.store(Arc::new(realms.collect()));
+    }
+
+    /// Counts how a wish for a credential of `realm` ended. A realm that is not counted is not.
+    pub fn issue_in(&self, realm: &str, result: IssueResult) {
+        if realm == DEFAULT_REALM {
+            self.default_realm.count(result);
+        } else if let Some(counted) = self.realms.load().get(realm) {
+            counted.count(result);
         }
     }
 
     /// What has been issued and refused since the process began, by realm and [`IssueResult`], whether the realm is still
-    /// configured or not.
+    /// configured or not. Without those of which nobody asked anything.
     pub(super) fn issues(&self) -> Issues {
-        self.issues_in.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let issues = self.issues_in.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = issues.iter().filter(|(_, counts)| !is_zero(counts));
+        let loaded = |counts: &Counts| std::array::from_fn(|at| counts[at].load(Ordering::Relaxed));
+        counted.map(|(name, counts)| (name.clone(), loaded(counts))).collect()
     }
 
     /// What counts the lists of each of these rules, in their order, from now on. Those of rules that are gone are not shown any more.
@@ -265,6 +276,19 @@ impl ApiMetrics {
 pub(super) fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
+}
+
+/// The series of a realm, which exist from now on.
+fn of_realm(issued: &IntCounterVec, refused: &IntCounterVec, name: &str, since_start: Arc<Counts>) -> OfRealm {
+    OfRealm {
+        issued: issued.with_label_values(&[name]),
+        refused: IssueResult::REFUSALS.map(|reason| refused.with_label_values(&[name, reason.as_label()])),
+        since_start,
+    }
+}
+
+fn is_zero(counts: &Counts) -> bool {
+    counts.iter().all(|count| count.load(Ordering::Relaxed) == 0)
 }
 
 pub(super) fn counter(registry: &Registry, family: &Family) -> prometheus::Result<IntCounter> {

@@ -7,7 +7,7 @@ use crate::signaling::{CloseCode, ErrorCode, MessageKind, RelayBudget};
 use crate::telemetry::labels::{
     AdminRefusal, BackplaneFault, CertificateReload, FrontFailure, FrontListener, HookAttempt, HookEnd, HookVerdict,
     IssueResult, JwksFetch, KeyResult, Method, ProbeFault, ProbeTransport, QuotaGauge, RecordKind, ReloadResult, Route,
-    StatusClass, Surface, TokenFailure,
+    StatusClass, Surface, TokenFailure, TokenMemory,
 };
 use crate::telemetry::{
     DtlsEnd, DtlsPhase, DtlsRefusal, SendFailure, StreamEnd, StreamKind, StreamRefusal, build_info,
@@ -67,6 +67,7 @@ pub(super) const SURFACE: Label = label!("surface", Surface);
 pub(super) const ISSUE: Label = label!("result", IssueResult);
 pub(super) const TOKEN_FAILURE: Label = label!("reason", TokenFailure);
 pub(super) const HOOK_VERDICT: Label = label!("result", HookVerdict);
+pub(super) const TOKEN_MEMORY: Label = label!("result", TokenMemory);
 pub(super) const JWKS_FETCH: Label = label!("result", JwksFetch);
 pub(super) const RECORD: Label = label!("kind", RecordKind);
 pub(super) const HOOK_END: Label = label!("result", HookEnd);

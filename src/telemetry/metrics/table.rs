@@ -427,6 +427,8 @@ table! {
             "Attempts to open a WebSocket of the hub, and questions about one, past the rate of their address.";
         AUTH_HOOK_VERDICTS = Kind::Counter, "meetpoint_auth_hook_verdicts_total", [HOOK_VERDICT],
             "Questions to the service that judges tokens, by what became of them. All but `allowed`, `denied` and `kept` let nobody in.";
+        TOKEN_MEMORIES = Kind::Counter, "meetpoint_auth_token_memory_total", [TOKEN_MEMORY],
+            "Good tokens that keys judge: `known` without verifying, `verified`; and `forgotten` for want of a place. Many of the last: more than 4096 tokens are in use at once.";
         JWKS_FETCHES = Kind::Counter, "meetpoint_auth_jwks_fetches_total", [JWKS_FETCH],
             "Fetches of the issuer's key set. After one that failed the keys of before go on.";
         JWKS_KEYS = Kind::Gauge, "meetpoint_auth_jwks_keys", [],
