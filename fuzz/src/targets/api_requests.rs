@@ -131,7 +131,9 @@ pub(crate) fn run(data: &[u8]) {
         let answer = tokio::time::timeout(Duration::from_secs(20), router.clone().oneshot(request));
         let (parts, body) = answer.await.expect("it is answered").expect("a router answers").into_parts();
         let body = to_bytes(body, 4 << 20).await.expect("a body of bounded length");
-        judge(&parts, &body);
+        // What a request says itself may be repeated to whoever sent it.
+        let said = String::from_utf8_lossy(data);
+        judge(&parts, &body, |secret| said.contains(secret));
     });
 }
 
@@ -156,12 +158,12 @@ fn request(data: &[u8]) -> Option<(Request<Body>, SocketAddr)> {
     Some((request.body(Body::from(body.to_vec())).ok()?, client))
 }
 
-fn judge(answer: &axum::http::response::Parts, body: &[u8]) {
+fn judge(answer: &axum::http::response::Parts, body: &[u8], is_said: impl Fn(&str) -> bool) {
     let status = answer.status.as_u16();
     assert_ne!(status, 500, "{}", String::from_utf8_lossy(body));
     let text = String::from_utf8_lossy(body);
     for part in SECRETS {
-        assert!(!text.contains(part), "{text}");
+        assert!(!text.contains(part) || is_said(part), "{text}");
     }
     let kind = answer.headers.get(header::CONTENT_TYPE).map_or("", |kind| kind.to_str().expect("a type is text"));
     if !kind.contains("json") || body.is_empty() {
