@@ -2,7 +2,8 @@
 
 use std::io::{self, IsTerminal as _};
 
-use tracing_subscriber::filter::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
@@ -129,15 +130,21 @@ pub fn init(config: &Config) -> Result<LogHandle, LoggingError> {
 }
 
 /// What is shown. The DTLS library says at `warn` what strangers make it meet, which would let them fill the log: it is shown
-/// where it is named. The WebSocket library writes every frame down at `trace`, and tokens are in frames: it stops at `debug`,
-/// whatever is asked for.
+/// where it is named.
 fn filter(text: &str) -> Result<EnvFilter, LoggingError> {
     const LIBRARY: &str = "dimpl";
-    const FRAMES: &str = "tungstenite=debug,tokio_tungstenite=debug";
     if text.contains(LIBRARY) {
-        return Ok(EnvFilter::try_new(format!("{text},{FRAMES}"))?);
+        return Ok(EnvFilter::try_new(text)?);
     }
-    Ok(EnvFilter::try_new(format!("{text},{LIBRARY}=off,{FRAMES}"))?)
+    Ok(EnvFilter::try_new(format!("{text},{LIBRARY}=off"))?)
+}
+
+/// The WebSocket library writes every frame down at `trace`, and tokens are in frames: it stops at `debug`, whatever is asked for.
+fn is_no_frame(place: &Metadata<'_>) -> bool {
+    let is_of_library = ["tungstenite", "tokio_tungstenite"]
+        .iter()
+        .any(|library| place.target().starts_with(library));
+    !is_of_library || *place.level() <= Level::DEBUG
 }
 
 type Subscriber = Box<dyn tracing::Subscriber + Send + Sync>;
@@ -145,7 +152,10 @@ type Subscriber = Box<dyn tracing::Subscriber + Send + Sync>;
 fn subscriber(config: &Config, writer: BoxMakeWriter, terminal: bool) -> Result<(Subscriber, LogHandle), LoggingError> {
     let (filter, handle) = reload::Layer::new(filter(&config.filter)?);
     let repeats = Repeats::new(config.burst);
-    let registry = tracing_subscriber::registry().with(filter).with(repeats.clone());
+    let registry = tracing_subscriber::registry()
+        .with(filter)
+        .with(filter_fn(is_no_frame))
+        .with(repeats.clone());
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(terminal);
     let json = match config.format {
         Format::Auto => !terminal,
@@ -212,6 +222,33 @@ mod tests {
             text.contains("listening") && !text.starts_with('{') && text.lines().count() == 1,
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_libraries_keep_to_the_level_that_is_asked_for_and_frames_are_never_written_down() {
+        let shown = |filter: &str| {
+            let lines = Lines::default();
+            let writer = lines.clone();
+            let config = Config {
+                filter: filter.into(),
+                ..Config::default()
+            };
+            let (subscriber, _) = subscriber(&config, BoxMakeWriter::new(move || writer.clone()), false).unwrap();
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::info!(target: "tungstenite::protocol", "at info");
+                tracing::debug!(target: "tungstenite::protocol", "at debug");
+                tracing::trace!(target: "tungstenite::protocol", "a frame");
+                tracing::trace!(target: "tokio_tungstenite::compat", "a frame");
+                tracing::warn!(target: "dimpl::engine", "of a stranger");
+            });
+            let bytes = lines.0.lock().unwrap().clone();
+            String::from_utf8(bytes).unwrap().lines().count()
+        };
+        assert_eq!(shown("info"), 1);
+        assert_eq!(shown("debug"), 2);
+        assert_eq!(shown("trace"), 2);
+        assert_eq!(shown("info,tungstenite=trace"), 2);
+        assert_eq!(shown("off,dimpl=warn"), 1);
     }
 
     #[test]
