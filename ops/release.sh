@@ -33,7 +33,7 @@ export SOURCE_DATE_EPOCH MEETPOINT_REVISION=$revision
 built_in=${CARGO_TARGET_DIR:-$PWD/target}
 
 linker_of() { case $1 in "$host") echo cc ;; aarch64-*) echo aarch64-linux-gnu-gcc ;; x86_64-*) echo x86_64-linux-gnu-gcc ;; esac; }
-strip_of() { case $1 in "$host") echo strip ;; aarch64-*) echo aarch64-linux-gnu-strip ;; x86_64-*) echo x86_64-linux-gnu-strip ;; esac; }
+objcopy_of() { case $1 in "$host") echo objcopy ;; aarch64-*) echo aarch64-linux-gnu-objcopy ;; x86_64-*) echo x86_64-linux-gnu-objcopy ;; esac; }
 machine_of() { case $1 in x86_64-*) echo amd64 ;; aarch64-*) echo arm64 ;; *) echo "no Debian name for $1" >&2; return 1 ;; esac; }
 can_build() { [[ -d $(rustc --print sysroot)/lib/rustlib/$1/lib ]] && command -v "$(linker_of "$1")" >/dev/null; }
 
@@ -52,16 +52,26 @@ trap 'rm -rf "$parts"' EXIT
 
 # A static program has no dynamic linker to look up getrandom(2) with, and the files it would fall back to are not in every image.
 static='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"'
+# Where it was built is nobody's business, and makes no difference to what is built.
+crates=${CARGO_HOME:-$HOME/.cargo}/registry/src
+mapped="--remap-path-prefix=$crates=/crates --remap-path-prefix=$PWD=/meetpoint"
+mapped_c="-ffile-prefix-map=$crates=/crates -ffile-prefix-map=$built_in=/target"
 
 build() {
     local target=$1 linker variable flags=()
     linker=$(linker_of "$target") variable=${target//-/_}
     [[ $profile == release ]] && flags+=(--release)
     # By target, so that build scripts and macros of this machine are built as ever.
-    env "CARGO_TARGET_${variable^^}_LINKER=$linker" "CC_$variable=$linker" \
-        "CARGO_TARGET_${variable^^}_RUSTFLAGS=$static" \
+    env "CARGO_TARGET_${variable^^}_LINKER=$linker" "CC_$variable=$linker" "CFLAGS_$variable=$mapped_c" \
+        "CARGO_TARGET_${variable^^}_RUSTFLAGS=$static $mapped" \
         cargo build --quiet --locked --bin meetpoint --target "$target" "${flags[@]}"
-    "$(strip_of "$target")" --strip-debug -o "$parts/meetpoint-$target" "$built_in/$target/$built/meetpoint"
+    # The names of functions go into a file of their own, which debuggers and profilers find by its name.
+    local objcopy whole=$built_in/$target/$built/meetpoint names=meetpoint-$version-$target.debug
+    objcopy=$(objcopy_of "$target")
+    "$objcopy" --only-keep-debug "$whole" "$out/$names"
+    "$objcopy" --strip-all "$whole" "$parts/meetpoint-$target"
+    (cd "$out" && "$objcopy" --add-gnu-debuglink="$names" "$parts/meetpoint-$target")
+    chmod 644 "$out/$names"
     install -m 755 "$parts/meetpoint-$target" "$out/meetpoint-$version-$target"
 }
 

@@ -1,4 +1,4 @@
-# Sourced by the benchmarks of the hub and of the API: a port for a server.
+# Sourced by the benchmarks of the hub and of the API, and by the test of releases: a port for a server.
 # shellcheck shell=bash
 
 # Below the ports that clients are given: those are in use for a minute after their connections.

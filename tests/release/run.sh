@@ -6,6 +6,8 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
+# shellcheck source=../../ops/bench/free_port.sh
+source ops/bench/free_port.sh
 work=$(mktemp -d "${TMPDIR:-/tmp}/meetpoint-release-test.XXXXXX")
 started=''
 ended() {
@@ -37,6 +39,12 @@ repository=$OLDPWD
 
 static() { file -b "$program" | grep -E 'static-pie linked|statically linked' && ! readelf -d "$program" | grep NEEDED; }
 check 'the program needs no library' static
+stripped() {
+    ! readelf -S "$program" | grep -E '\.(symtab|debug_info)' && ! grep -aFq "${CARGO_HOME:-$HOME/.cargo}/registry" "$program" && ! grep -aFq "$repository/src" "$program"
+}
+check 'the program holds no symbols, and no path of the machine that built it' stripped
+names() { readelf -p .gnu_debuglink "$program" | grep -F "$program.debug" && nm --demangle "$program.debug" | grep -F 'meetpoint::app::' >"$work/names"; }
+check 'the names of its functions are in the file beside it' names
 says_its_version() { "./$program" --version | grep -F "revision $(git -C "$repository" describe --always --dirty --abbrev=12)"; }
 check 'the program says which revision it was built from' says_its_version
 
@@ -148,7 +156,8 @@ inside() { chroot --userspec=65532:65532 "$work/image" /usr/bin/meetpoint "$@"; 
 refuses_dynamic() { ! "$repository/ops/container/rootfs.sh" /bin/ls "$work/other" 2>"$work/refused" && grep -q 'not static' "$work/refused"; }
 check 'a program that is not static is refused' refuses_dynamic
 serves_in_the_image() {
-    local port=$((30000 + RANDOM % 10000))
+    local port
+    port=$(free_port)
     mount -t proc proc "$work/image/proc" || return 1
     # Read-only, as it should be run.
     unshare --mount bash -c "mount --bind '$work/image' '$work/image' && mount -o remount,ro,bind '$work/image' && \
