@@ -23,5 +23,7 @@ mod replica;
 mod replicas;
 mod rotation;
 mod shapes;
+#[path = "../support/stopped.rs"]
+mod stopped;
 #[path = "../support/udp/mod.rs"]
 mod support;

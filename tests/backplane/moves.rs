@@ -1,15 +1,12 @@
 //! What becomes of rooms whose relay goes, dies while its process lives, or changes with a reload.
 
-use std::path::Path;
-use std::process::{Child, Command};
-use std::time::Instant;
-
 use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::fleet::{client, is_of, list, start_in_fleet, start_with_more, wait, wait_open};
-use crate::redis::{PATIENCE, Redis, pause};
+use crate::redis::Redis;
 use crate::replica::Replica;
+use crate::stopped::Stopped;
 
 /// A room whose relay is that replica's, by what `asked` says.
 pub(crate) fn room_of(asked: &Replica, relay: &Replica) -> String {
@@ -67,52 +64,6 @@ fn when_a_relay_drains_or_dies_everybody_in_its_rooms_is_given_the_same_other_on
     assert!(a.metric("meetpoint_fleet_choices_total") >= 3.0);
 }
 
-/// The relay of that process is dead, and all else of it lives, until this is dropped.
-struct Stopped(Vec<Child>);
-
-impl Stopped {
-    fn of(replica: &Replica) -> Self {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", replica.pid())).unwrap();
-        let of_relay = tasks.map(|task| task.unwrap().path()).filter(|task| {
-            let name = std::fs::read_to_string(task.join("comm")).unwrap_or_default();
-            name.starts_with("relay-")
-        });
-        let stopped = Self(of_relay.map(|task| stop(&task)).collect());
-        assert!(!stopped.0.is_empty(), "no such thread");
-        stopped
-    }
-}
-
-/// Who is traced waits at every system call for the tracer, and this tracer is put to sleep.
-fn stop(task: &Path) -> Child {
-    let id = task.file_name().unwrap().to_str().unwrap();
-    let arguments = ["-qq", "-o", "/dev/null", "-p", id];
-    let tracer = Command::new("strace").args(arguments).spawn().unwrap();
-    let traced_by = format!("TracerPid:\t{}", tracer.id());
-    let start = Instant::now();
-    while !std::fs::read_to_string(task.join("status"))
-        .unwrap()
-        .contains(&traced_by)
-    {
-        assert!(start.elapsed() < PATIENCE, "strace does not attach");
-        pause();
-    }
-    let sent = Command::new("kill")
-        .args(["-s", "STOP", &tracer.id().to_string()])
-        .status();
-    assert!(sent.unwrap().success());
-    tracer
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        for tracer in &mut self.0 {
-            let _ = tracer.kill();
-            let _ = tracer.wait();
-        }
-    }
-}
-
 #[test]
 fn a_relay_that_is_dead_in_a_process_that_lives_leaves_the_lists_of_others_and_comes_back() {
     let redis = Redis::start(&[]);
@@ -132,7 +83,7 @@ fn a_relay_that_is_dead_in_a_process_that_lives_leaves_the_lists_of_others_and_c
     let mut peer = joined(&a, "p", &rooms[1]);
     let before = urls();
 
-    let stopped = Stopped::of(&b);
+    let stopped = Stopped::of(b.pid());
     a.wait_metric("meetpoint_fleet_relays{standing=\"broken\"}", |broken| broken == 1.0);
     wait("lists without it", || urls().concat().iter().all(|url| is_of(url, &a)));
     assert!(is_of(pushed(&mut peer)[0].as_str().unwrap(), &a));

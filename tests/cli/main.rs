@@ -11,6 +11,8 @@
 mod hook;
 #[path = "../support/mmdb.rs"]
 mod mmdb;
+#[path = "../support/stopped.rs"]
+mod stopped;
 #[path = "../support/udp/mod.rs"]
 mod support;
 

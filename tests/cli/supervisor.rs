@@ -2,6 +2,7 @@
 //! before (sd_notify(3), sd_listen_fds(3)).
 
 use crate::program::{PATIENCE, Server, finished, free_port, get, meetpoint, pause};
+use crate::stopped::Stopped;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -71,46 +72,9 @@ fn a_worker_that_is_stuck_keeps_the_watchdog_from_hearing() {
     let variables = [("NOTIFY_SOCKET", path.as_str()), ("WATCHDOG_USEC", "2000000")];
     let server = Server::start_at("127.0.0.1", &["--relay-workers", "1"], &variables);
     ear.wait_for("WATCHDOG=1");
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
-    let task = tasks
-        .map(|task| task.unwrap().path())
-        .find(|task| {
-            std::fs::read_to_string(task.join("comm"))
-                .unwrap()
-                .starts_with("relay-")
-        })
-        .unwrap();
-    // Who is traced waits at every system call for the tracer, and this tracer is put to sleep.
-    let mut tracer = Command::new("strace")
-        .args([
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-p",
-            task.file_name().unwrap().to_str().unwrap(),
-        ])
-        .spawn()
-        .unwrap();
-    let traced_by = format!("TracerPid:\t{}", tracer.id());
-    let start = Instant::now();
-    while !std::fs::read_to_string(task.join("status"))
-        .unwrap()
-        .contains(&traced_by)
-    {
-        assert!(start.elapsed() < PATIENCE, "strace does not attach");
-        pause();
-    }
-    let signal = |name: &str| {
-        let sent = Command::new("kill")
-            .args(["-s", name, &tracer.id().to_string()])
-            .status();
-        assert!(sent.unwrap().success());
-    };
-    signal("STOP");
+    let stopped = Stopped::of(server.pid());
     server.wait_for_log("takes no turn", 1);
-    signal("CONT");
-    tracer.kill().unwrap();
-    tracer.wait().unwrap();
+    drop(stopped);
     while ear.socket.set_nonblocking(true).is_ok() && ear.socket.recv(&mut [0; 64]).is_ok() {}
     ear.socket.set_nonblocking(false).unwrap();
     ear.wait_for("WATCHDOG=1");
