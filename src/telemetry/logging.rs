@@ -178,34 +178,17 @@ fn subscriber(config: &Config, writer: BoxMakeWriter, terminal: bool) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::telemetry::captured::Captured;
 
     fn logged(config: &Config, terminal: bool) -> String {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let (subscriber, _) = subscriber(config, BoxMakeWriter::new(move || writer.clone()), terminal).unwrap();
+        let lines = Captured::default();
+        let (subscriber, _) = subscriber(config, BoxMakeWriter::new(lines.clone()), terminal).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(port = 8000, "listening");
             tracing::debug!("not shown");
         });
-        let bytes = lines.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap()
+        lines.text()
     }
 
     #[test]
@@ -227,13 +210,12 @@ mod tests {
     #[test]
     fn the_libraries_keep_to_the_level_that_is_asked_for_and_frames_are_never_written_down() {
         let shown = |filter: &str| {
-            let lines = Lines::default();
-            let writer = lines.clone();
+            let lines = Captured::default();
             let config = Config {
                 filter: filter.into(),
                 ..Config::default()
             };
-            let (subscriber, _) = subscriber(&config, BoxMakeWriter::new(move || writer.clone()), false).unwrap();
+            let (subscriber, _) = subscriber(&config, BoxMakeWriter::new(lines.clone()), false).unwrap();
             tracing::subscriber::with_default(subscriber, || {
                 tracing::info!(target: "tungstenite::protocol", "at info");
                 tracing::debug!(target: "tungstenite::protocol", "at debug");
@@ -241,8 +223,7 @@ mod tests {
                 tracing::trace!(target: "tokio_tungstenite::compat", "a frame");
                 tracing::warn!(target: "dimpl::engine", "of a stranger");
             });
-            let bytes = lines.0.lock().unwrap().clone();
-            String::from_utf8(bytes).unwrap().lines().count()
+            lines.text().lines().count()
         };
         assert_eq!(shown("info"), 1);
         assert_eq!(shown("debug"), 2);
@@ -262,9 +243,8 @@ mod tests {
 
     #[test]
     fn the_filter_can_change_while_the_log_is_written() {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let make = BoxMakeWriter::new(move || writer.clone());
+        let lines = Captured::default();
+        let make = BoxMakeWriter::new(lines.clone());
         let (subscriber, handle) = subscriber(&Config::default(), make, false).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             handle.replace("error").unwrap();
@@ -273,7 +253,6 @@ mod tests {
             tracing::error!("shown");
         });
         assert!(matches!(handle.replace("info"), Err(LoggingError::Gone)));
-        let bytes = lines.0.lock().unwrap().clone();
-        assert_eq!(String::from_utf8(bytes).unwrap().lines().count(), 1);
+        assert_eq!(lines.text().lines().count(), 1);
     }
 }

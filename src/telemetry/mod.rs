@@ -8,6 +8,8 @@
 //! Invariants: label sets are closed ([`labels`]); no secret, address, room or user is in a metric.
 
 pub mod build_info;
+#[cfg(test)]
+mod captured;
 pub mod driver_stats;
 pub mod labels;
 pub mod logging;

@@ -154,44 +154,19 @@ impl fmt::Write for Text<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
-    use tracing_subscriber::fmt::MakeWriter;
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl MakeWriter<'_> for Lines {
-        type Writer = Self;
-
-        fn make_writer(&self) -> Self {
-            self.clone()
-        }
-    }
+    use crate::telemetry::captured::Captured;
 
     fn logged(burst: u32, say: impl FnOnce(&Repeats)) -> Vec<String> {
-        let (lines, repeats) = (Lines::default(), Repeats::new(burst));
+        let (lines, repeats) = (Captured::default(), Repeats::new(burst));
         let layer = tracing_subscriber::fmt::layer()
             .with_writer(lines.clone())
             .with_ansi(false);
         let subscriber = tracing_subscriber::registry().with(repeats.clone()).with(layer);
         tracing::subscriber::with_default(subscriber, || say(&repeats));
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        text.lines().map(str::to_owned).collect()
+        lines.text().lines().map(str::to_owned).collect()
     }
 
     fn knock(times: u64) {
