@@ -167,7 +167,7 @@ pub struct Stats {
     pub postponed: u64,
     /// Clients of the hub that were given newer lists because their room has another relay.
     pub moved: u64,
-    /// Relays by what they take, this one among them.
+    /// Relays by what they take, this one among them, as of the last choice.
     pub relays: [u64; Standing::COUNT],
     /// What this one has to carry.
     pub load: Load,
@@ -287,6 +287,11 @@ impl Fleet {
         self.changed = false;
         self.chosen = true;
         self.stats.choices += 1;
+        let mut relays = [0; Standing::COUNT];
+        for (_, announced) in self.relays() {
+            relays[announced.standing.index()] += 1;
+        }
+        self.stats.relays = relays;
     }
 
     /// Others have changed something.
@@ -380,13 +385,8 @@ impl Fleet {
 
     /// What happened so far.
     pub fn stats(&self) -> Stats {
-        let mut relays = [0; Standing::COUNT];
-        for (_, announced) in self.relays() {
-            relays[announced.standing.index()] += 1;
-        }
         Stats {
             nodes: self.nodes.len() as u64,
-            relays,
             load: self.own.as_ref().map(|own| own.announced.load).unwrap_or_default(),
             ..self.stats
         }

@@ -60,8 +60,13 @@ impl World {
         (0..200).map(of).collect()
     }
 
+    /// What a replica knows, whether it has chosen by it or not.
     fn standing(&self, at: usize) -> [u64; Standing::COUNT] {
-        self.stats(at).relays
+        let mut known = [0; Standing::COUNT];
+        for (_, announced) in self.replicas[at].fleet.relays() {
+            known[announced.standing.index()] += 1;
+        }
+        known
     }
 
     /// As that replica, or a stranger, would say it now; nobody signs.
@@ -609,29 +614,46 @@ fn who_only_has_redis_adds_no_relay_turns_nobody_away_and_repeats_nobody() {
     assert_eq!(hears(&by("the secret of all", stamp)), (1, 2, 4, true));
 }
 
+/// Of a relay with that weight.
+fn announcement(weight: u16) -> Message {
+    Message::Relay(Box::new(Announced {
+        relay: Relay {
+            hosts: config(3).hosts,
+            listeners: vec![UDP],
+            weight,
+            region: "".into(),
+            version: "1".into(),
+        },
+        standing: Standing::Open,
+        load: Load::default(),
+        dead: Dead::default(),
+    }))
+}
+
+#[test]
+fn a_relay_is_counted_from_when_rooms_are_dealt_to_it() {
+    let mut world = World::with_relays(2);
+    world.pass(Duration::from_secs(1));
+    let open = |world: &World| world.stats(0).relays[Standing::Open.index()];
+    assert_eq!(open(&world), 2);
+    // The first one counts at once, and the second one waits until there may be another choice.
+    for (from, counted) in [(3, 3), (4, 3)] {
+        let said = world.message(from, &announcement(1));
+        world.replicas[0].fleet.handle_remote(world.now, &said);
+        world.deliver();
+        assert_eq!(open(&world), counted);
+    }
+    world.pass(CHOICE_PAUSE);
+    assert_eq!(open(&world), 4);
+}
+
 #[test]
 fn relays_that_change_all_the_time_are_chosen_from_four_times_a_second_and_their_own_replica_at_once() {
     let mut world = World::with_relays(2);
     world.pass(Duration::from_secs(1));
     let (choices, postponed) = (world.replicas[0].choices, world.stats(0).postponed);
-    let announced = |weight: u16| {
-        let mut announced = Announced {
-            relay: Relay {
-                hosts: config(3).hosts,
-                listeners: vec![UDP],
-                weight: 1,
-                region: "".into(),
-                version: "1".into(),
-            },
-            standing: Standing::Open,
-            load: Load::default(),
-            dead: Dead::default(),
-        };
-        announced.relay.weight = weight;
-        Message::Relay(Box::new(announced))
-    };
     for nth in 0..1_000_u16 {
-        let payload = world.message(3, &announced(1 + nth % 2));
+        let payload = world.message(3, &announcement(1 + nth % 2));
         world.replicas[0].fleet.handle_remote(world.now, &payload);
         world.deliver();
         world.pass(Duration::from_millis(1));
@@ -639,7 +661,7 @@ fn relays_that_change_all_the_time_are_chosen_from_four_times_a_second_and_their
     let made = world.replicas[0].choices - choices;
     assert!((4..=5).contains(&made), "{made} in a second");
     // The last word counts in the end.
-    let last = world.message(3, &announced(1_000));
+    let last = world.message(3, &announcement(1_000));
     world.replicas[0].fleet.handle_remote(world.now, &last);
     world.pass(CHOICE_PAUSE);
     let before = world.replicas[0].choices;

@@ -360,7 +360,7 @@ table! {
         FLEET_NODES = Kind::Gauge, "meetpoint_fleet_nodes", [],
             "Other replicas whose relays are heard of.";
         FLEET_RELAYS = Kind::Gauge, "meetpoint_fleet_relays", [RELAY_STANDING],
-            "Relays that this replica knows, its own among them, by whether they take rooms. None open: rooms go to busy ones, then to those that are dead by their own probes, or lists are made without regard to rooms.";
+            "Relays between which this replica chooses, its own among them, by whether they take rooms. None open: rooms go to busy ones, then to those that are dead by their own probes, or lists are made without regard to rooms.";
         FLEET_ANNOUNCEMENTS = Kind::Counter, "meetpoint_fleet_announcements_total", [],
             "Announcements of other replicas' relays.";
         FLEET_LOAD = Kind::Gauge, "meetpoint_fleet_load_percent", [],
