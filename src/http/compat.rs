@@ -152,13 +152,13 @@ struct OfRoom {
     room: Option<String>,
 }
 
-/// The wish for the room that the body names, or else the query.
+/// The wish for the room that the body names, or else the query; the query has to be in order either way.
 fn in_room(wish: Wish, of_body: Option<String>, query: Option<&str>) -> Result<Wish, Problem> {
-    let room = match of_body {
-        Some(room) => Some(room),
-        None => room_of(query)?,
-    };
-    wish.in_room(room)
+    let wish = wish.in_room(room_of(query)?)?;
+    match of_body {
+        Some(room) => wish.in_room(Some(room)),
+        None => Ok(wish),
+    }
 }
 
 /// The room that a query names.

@@ -191,6 +191,7 @@ mod tests {
             (None, "Room=%ff"),
             (Some("room="), ""),
             (Some("room=%2"), ""),
+            (Some("room="), "Room=b"),
         ] {
             assert_eq!(wish(query, bad.as_bytes()), Err(bad_room()), "{query:?} {bad}");
         }
