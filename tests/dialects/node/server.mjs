@@ -15,19 +15,28 @@ function program() {
   return found;
 }
 
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const probe = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = probe.address();
-      probe.close(() => resolve(port));
-    });
-    probe.on("error", reject);
+function listener(port) {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(null)).listen(port, "127.0.0.1", () => resolve(server));
   });
+}
+
+/** Different ones, below those that clients are given. */
+async function freePorts(count) {
+  const held = [];
+  while (held.length < count) {
+    const server = await listener(12_000 + Math.floor(Math.random() * 20_000));
+    if (server) held.push(server);
+  }
+  const ports = held.map((server) => server.address().port);
+  await Promise.all(held.map((server) => new Promise((closed) => server.close(closed))));
+  return ports;
 }
 
 /** Serves while `use(address, port)` runs. `settings`: `{AUTH__JWT_SECRETS: "…"}` and the like. */
 export async function serving(settings, use) {
-  const [http, relay, own] = [await freePort(), await freePort(), await freePort()];
+  const [http, relay, own] = await freePorts(3);
   const folder = mkdtempSync(join(tmpdir(), "meetpoint-dialects-"));
   const env = { ...process.env, MEETPOINT__HTTP__LISTEN: `127.0.0.1:${http}`, MEETPOINT__RELAY__LISTEN: `127.0.0.1:${relay}`, MEETPOINT__RELAY__EXTERNAL_IP: "127.0.0.1" };
   for (const [key, value] of Object.entries(settings)) env[`MEETPOINT__${key}`] = value.replace("$own", `127.0.0.1:${own}`);

@@ -1,6 +1,7 @@
 //! The little that the tests say over a socket themselves: one Binding request, one HTTP request, free ports.
 
 use std::{
+    hash::{BuildHasher as _, RandomState},
     io::{Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     time::Duration,
@@ -25,8 +26,14 @@ pub(crate) fn free_udp_port() -> u16 {
         .unwrap()
 }
 
+/// On every address, and below the ports that clients are given: a connection of another test could have it before it is listened at.
 pub(crate) fn free_tcp_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let is_free = |port: &u16| {
+        TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok()
+            && (!ipv6_works() || TcpListener::bind((Ipv6Addr::UNSPECIFIED, *port)).is_ok())
+    };
+    let mut somewhere = (0..1_000_u16).map(|nth| 12_000 + (RandomState::new().hash_one(nth) % 8_000) as u16);
+    somewhere.find(is_free).unwrap()
 }
 
 /// Containers often have no IPv6 loopback; what needs it says so and stops there.
