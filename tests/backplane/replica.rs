@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -301,10 +302,12 @@ pub(crate) fn write_private(path: &std::path::Path, content: &str) {
 
 /// An address that was free a moment ago, for TCP and UDP.
 fn free_port() -> SocketAddr {
-    loop {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        if UdpSocket::bind(address).is_ok() {
-            return address;
-        }
-    }
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let is_free = |address: &SocketAddr| TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok();
+    // Below the ports that clients are given: a connection of another test could have it before it is listened at.
+    let mut somewhere = std::iter::repeat_with(|| {
+        let port = 12_000 + ((std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed)) % 8_000) as u16;
+        SocketAddr::from(([127, 0, 0, 1], port))
+    });
+    somewhere.find(is_free).unwrap()
 }

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -33,13 +34,16 @@ pub(crate) fn finished(output: Output) -> (i32, String, String) {
 
 /// A port that was free a moment ago, for TCP and UDP.
 pub(crate) fn free_port() -> u16 {
-    loop {
-        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = tcp.local_addr().unwrap();
-        if UdpSocket::bind(address).is_ok() {
-            return address.port();
-        }
-    }
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let is_free = |port: &u16| {
+        let address = ("127.0.0.1", *port);
+        TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+    };
+    // Below the ports that clients are given: a connection of another test could have it before it is listened at.
+    let mut somewhere = std::iter::repeat_with(|| {
+        12_000 + ((std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed)) % 8_000) as u16
+    });
+    somewhere.find(is_free).unwrap()
 }
 
 /// A running server. Dropping it ends it.

@@ -1,9 +1,9 @@
 //! The little that the tests say over a socket themselves: one Binding request, one HTTP request, free ports.
 
 use std::{
-    hash::{BuildHasher as _, RandomState},
     io::{Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -28,11 +28,14 @@ pub(crate) fn free_udp_port() -> u16 {
 
 /// On every address, and below the ports that clients are given: a connection of another test could have it before it is listened at.
 pub(crate) fn free_tcp_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     let is_free = |port: &u16| {
         TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok()
             && (!ipv6_works() || TcpListener::bind((Ipv6Addr::UNSPECIFIED, *port)).is_ok())
     };
-    let mut somewhere = (0..1_000_u16).map(|nth| 12_000 + (RandomState::new().hash_one(nth) % 8_000) as u16);
+    let mut somewhere = std::iter::repeat_with(|| {
+        12_000 + ((std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed)) % 8_000) as u16
+    });
     somewhere.find(is_free).unwrap()
 }
 
